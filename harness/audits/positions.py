@@ -1,0 +1,97 @@
+"""Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P20)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.audits.findings import Finding
+from harness.audits.tokens import MAX_DIGITS
+from harness.encoding import encode
+from harness.host.client import Host
+from harness.model import shape_of
+from harness.positions import Positions, Program, receive_positions
+from harness.protocol import Terms
+from harness.randomness import generator
+from harness.sequences import Sequences
+from harness.submissions import Submission
+from harness.task import Split, UniformDigits, draw
+from harness.track import ModelDefinition
+
+BATCH = 32
+MAX_SIZE = 1e3
+CAUSAL_TOLERANCE = 1e-6
+
+
+def check_positions(submission: Submission) -> Iterator[Finding]:
+    """P00 and P20 at every one of `MAX_DIGITS`; P00's export itself raises `SubmissionError`."""
+    for max_digits in MAX_DIGITS:
+        problems = draw(UniformDigits(max_digits), Split.TRAIN, count=BATCH, track_seed=20)
+        sequences = encode(submission, {"any": problems}, max_digits=max_digits, shuffle_seed=0).sets["any"]
+        positions = _export(submission, sequences, max_digits)
+        layout = torch.from_numpy(sequences.layout.astype(np.int64))
+        for training in (True, False):
+            terms = _terms(positions, layout, training=training)
+            yield from check_finite(submission, terms, training=training, max_digits=max_digits)
+        yield from check_causal(submission, positions, layout, sequences.prompt_length)
+
+
+def check_finite(submission: Submission, terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:
+    """P00: every number of every term is finite and at most 1e3 in size; angles may be as large as they like."""
+    mode = "training" if training else "evaluation"
+    for name in Terms.__slots__:
+        term: Tensor | None = getattr(terms, name)
+        if term is None:
+            continue
+        where = f"Terms.{name} at max_digits {max_digits}, in {mode}"
+        if not bool(term.isfinite().all()):
+            yield _gate(submission, "P00", f"{where}, holds NaN or infinity; look for a division by zero or log(0)")
+        elif "angles" not in name and float(term.abs().max()) > MAX_SIZE:
+            size = float(term.abs().max())
+            yield _gate(submission, "P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it")
+
+
+def check_causal(
+    submission: Submission, positions: Positions, layout: Tensor, prompt_length: int
+) -> Iterator[Finding]:
+    """P20: terms of a layout cut anywhere behind `=` equal the cut of the terms, to 1e-6."""
+    whole = _terms(positions, layout, training=False)
+    for length in _cut_lengths(prompt_length, layout.shape[1]):
+        cut = _terms(positions, layout[:, :length], training=False)
+        for name in Terms.__slots__:
+            long, short = getattr(whole, name), getattr(cut, name)
+            if long is None and short is None:
+                continue
+            if long is None or short is None:
+                yield _gate(submission, "P20", f"Terms.{name} is there at one length and not at another; return it always")
+                return
+            long = long[:, :, :length, :length] if name == "bias" else long[:, :length]
+            worst = float((long - short).abs().max())
+            if worst > CAUSAL_TOLERANCE:
+                seen = f"Terms.{name} changes by {worst:.3g} when the layout is cut to {length} of {layout.shape[1]} positions"
+                yield _gate(submission, "P20", f"{seen}; an answer position may not know what follows, so do not count from the end")
+                return
+
+
+def _export(submission: Submission, sequences: Sequences, max_digits: int) -> Positions:
+    length = sequences.length
+    programs = [Program(True, BATCH, length), Program(False, BATCH, length)]
+    programs += [Program(False, BATCH, cut) for cut in _cut_lengths(sequences.prompt_length, length)]
+    shape = shape_of(ModelDefinition(), max_digits=max_digits, max_length=length)
+    with Host(submission, "positions", max_digits=max_digits) as host:
+        return receive_positions(host, submission.name, shape, programs, seed=0, device=torch.device("cpu"))
+
+
+def _cut_lengths(prompt_length: int, length: int) -> list[int]:
+    """Behind `=`, in the middle of the answer, and before its last position."""
+    return sorted({prompt_length, (prompt_length + length) // 2, length - 1} - {length})
+
+
+def _terms(positions: Positions, layout: Tensor, *, training: bool) -> Terms:
+    with torch.no_grad():
+        return positions.terms(layout, training=training, generator=generator(0, "audit"))
+
+
+def _gate(submission: Submission, rule: str, message: str) -> Finding:
+    return Finding(submission=submission.name, rule=rule, level="gate", message=message)

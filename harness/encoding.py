@@ -1,0 +1,97 @@
+"""Tokenises the problems of a trial: prompts in one host, answers in another, so that neither sees both."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import SubmissionError
+from harness.host.client import Host, Role, Vocabulary
+from harness.ragged import Ragged
+from harness.sequences import Sequences, assemble
+from harness.submissions import Submission
+from harness.task import Problems
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    vocabulary: Vocabulary
+    sets: dict[str, Sequences]
+
+
+def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: int, shuffle_seed: int) -> Encoded:
+    """Tokenises every set of problems.
+
+    All sets share the widths of the longest prompt and answer, so that a position means the same in training and in
+    test; only a `lengths/…` suite that needs more room than training gets a width of its own.
+
+    Args:
+        sets: problems by name.
+        max_digits: as the contract gives it to the tokenizer.
+        shuffle_seed: of the order in which texts are sent, which tells a host nothing about who is trained on.
+
+    Raises:
+        SubmissionError: the tokenizer broke its contract.
+    """
+    prompts = {name: problems.prompts() for name, problems in sets.items()}
+    answers = {name: problems.answers() for name, problems in sets.items()}
+    rng = np.random.default_rng(shuffle_seed)
+    encoded: dict[Role, dict[str, Ragged]] = {}
+    with ExitStack() as stack:
+        hosts: dict[Role, Host] = {
+            role: stack.enter_context(Host(submission, role, max_digits=max_digits)) for role in ("prompts", "answers")
+        }
+        vocabulary = hosts["prompts"].describe()
+        if hosts["answers"].describe() != vocabulary:
+            message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
+            raise SubmissionError(submission.name, "T20", message)
+        for role, texts in (("prompts", prompts), ("answers", answers)):
+            encoded[role] = _encode_unique(hosts[role], texts, vocabulary, rng)
+    trained = [name for name in sets if not name.startswith("lengths/")]
+    prompt_length = max(int(encoded["prompts"][name].lengths.max()) for name in trained)
+    answer_length = max(int(encoded["answers"][name].lengths.max()) for name in trained) + 1
+    return Encoded(
+        vocabulary,
+        {
+            name: assemble(
+                encoded["prompts"][name],
+                encoded["answers"][name],
+                vocabulary,
+                prompt_length=max(prompt_length, int(encoded["prompts"][name].lengths.max())),
+                answer_length=max(answer_length, int(encoded["answers"][name].lengths.max()) + 1),
+            )
+            for name in sets
+        },
+    )
+
+
+def decode(submission: Submission, generated: Sequence[Ragged], *, max_digits: int, shuffle_seed: int) -> list[list[str]]:
+    """Texts of generated ids, in the order given; the host sees each different answer once, shuffled."""
+    together = Ragged.concatenate(generated)
+    unique, inverse = np.unique(together.token_ids, axis=0, return_inverse=True)
+    order = np.random.default_rng(shuffle_seed).permutation(len(unique))
+    lengths = (unique >= 0).sum(axis=1).astype(np.int32)
+    with Host(submission, "decode", max_digits=max_digits) as host:
+        shuffled = host.decode(Ragged(unique, lengths).take(order))
+    texts = np.empty(len(unique), dtype=object)
+    texts[order] = shuffled
+    decoded = texts[inverse.reshape(-1)].tolist()
+    ends = np.cumsum([len(part) for part in generated])
+    return [decoded[end - len(part) : end] for end, part in zip(ends, generated, strict=True)]
+
+
+def _encode_unique(
+    host: Host, texts: Mapping[str, list[str]], vocabulary: Vocabulary, rng: np.random.Generator
+) -> dict[str, Ragged]:
+    """Sends each different text once, in random order, and gives every set its rows back."""
+    unique, inverse = np.unique(np.concatenate([np.array(part) for part in texts.values()]), return_inverse=True)
+    order = rng.permutation(len(unique))
+    rows = np.empty(len(unique), np.int64)
+    rows[order] = np.arange(len(unique))
+    encoded = host.encode(unique[order].tolist(), vocabulary)
+    ends = np.cumsum([len(part) for part in texts.values()])
+    return {
+        name: encoded.take(rows[inverse[end - len(part) : end]])
+        for end, (name, part) in zip(ends, texts.items(), strict=True)
+    }

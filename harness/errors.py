@@ -1,0 +1,69 @@
+"""The errors that are ours to raise and the command line's to print, and the exit codes they end in."""
+
+from enum import IntEnum
+from pathlib import Path
+
+
+class ExitCode(IntEnum):
+    """What `harness` tells the shell."""
+
+    DONE = 0
+    NEGATIVE = 1  # a verdict: invalid, `--check` differs, not reproduced
+    USAGE = 2  # a wrong flag, an unknown name, nothing selected
+    INCOMPLETE = 3  # a trial failed; the rest is saved
+    ENVIRONMENT = 4  # no such device, no room on the disk
+    BUG = 70  # ours: please report it
+    INTERRUPTED = 130  # Ctrl-C; what finished is saved
+
+
+class HarnessError(Exception):
+    """An error with a message for the person at the terminal: what was wrong, what was got, what is allowed, what to do."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UsageError(HarnessError):
+    """A name, a path or a flag that cannot be meant."""
+
+
+class TrackError(HarnessError):
+    """A track file that cannot be used, or a problem set that cannot be drawn from it."""
+
+
+class SubmissionError(HarnessError):
+    """A submission broke the rule `rule`; `submission` is the folder's name."""
+
+    exit_code = ExitCode.NEGATIVE
+
+    def __init__(self, submission: str, rule: str, message: str) -> None:
+        super().__init__(f"submissions/{submission}: {rule}: {message}")
+        self.submission = submission
+        self.rule = rule
+        self.message = message
+
+
+class HostError(SubmissionError):
+    """A submission's process died, hung, flooded its output or broke the wire format."""
+
+
+class RecordError(HarnessError):
+    """A record that cannot be believed: truncated, of another format, or edited by hand."""
+
+    exit_code = ExitCode.NEGATIVE
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
+
+
+class MachineError(HarnessError):
+    """This machine cannot do what was asked: no such device, a full disk, a folder that may not be written."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class EngineError(HarnessError):
+    """A worker process ended without an answer: our bug, or the machine's end of memory."""
+
+    exit_code = ExitCode.BUG

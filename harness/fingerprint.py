@@ -1,0 +1,59 @@
+"""The fingerprint of the harness: a digest of the code that can move a number, and of nothing else.
+
+Comments, docstrings and layout do not count, so that explaining a line does not make every record stale, and neither
+does the Python version: the digest is taken over the syntax tree, whose empty fields (new ones among them) are skipped.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+HARNESS = Path(__file__).parent
+
+FROZEN = (
+    "protocol.py",
+    "task.py",
+    "host/serve.py",
+    "host/export.py",
+    "graph.py",
+    "sequences.py",
+    "randomness.py",
+    "model.py",
+    "positions.py",
+    "training.py",
+    "decoding.py",
+    "trial.py",
+)
+"""Modules that a score depends on. The tracks are frozen apart from them, by `Track.fingerprint`."""
+
+
+@cache
+def harness_fingerprint() -> str:
+    """Hex digest of the frozen modules."""
+    digest = hashlib.sha256()
+    for name in FROZEN:
+        digest.update(f"{name}\n".encode())
+        digest.update(_canonical(ast.parse((HARNESS / name).read_text(encoding="utf-8"))).encode())
+    return digest.hexdigest()[:16]
+
+
+def _canonical(node: object) -> str:
+    """The tree as text: node types and non-empty fields, docstrings left out."""
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            fields["body"] = [statement for statement in node.body if not _is_text(statement)]
+        return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields.items())})"
+    if isinstance(node, list):
+        return f"[{','.join(_canonical(item) for item in node)}]"
+    return repr(node)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """A docstring, of a module, class, function or field."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

@@ -1,0 +1,198 @@
+"""A positional embedding as data: JSON from its host becomes an `fx.GraphModule` of allow-listed ATen operators.
+
+One program is the module in one mode at one static shape. `x + 1` on a (64, 9) layout and a parameter `table`:
+
+    {"training": true, "batch": 64, "length": 9, "terms": ["embedding"],
+     "nodes": [["p_table", "input", "table", "", [], {}],            placeholder of the state named "table"
+               ["layout", "input", null, "", [], {}],                placeholder of the layout
+               ["add", "call", "aten.add.Tensor", "submission.py, line 9, `x + 1`", [{"node": "layout"}, 1], {}],
+               ["embedding", "call", "aten.embedding.default", "…", [{"node": "p_table"}, {"node": "add"}], {}]],
+     "outputs": [{"node": "embedding"}]}
+
+An argument is null, a bool, a number, a string, a list of arguments, or one of {"node": name}, {"dtype": "float32"} and
+{"device": "layout"}, which stands for wherever the trainer computes. Nothing of a program is evaluated or unpickled:
+names are looked up in a list, and each operator's schema checks what it is given.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+MAX_NODES = 2000
+MAX_ELEMENTS = 1 << 26
+"""Numbers in any one tensor of a program, 256 MiB of float32."""
+
+DTYPES = {
+    name: getattr(torch, name) for name in ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
+}
+
+OPERATORS = frozenset(
+    # elementwise
+    "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp clamp_max "
+    "clamp_min copysign cos cosh div divide elu eq erf exp exp2 expm1 floor floor_divide fmod frac ge gelu gt hypot isfinite "
+    "isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid logaddexp logical_and logical_not logical_or "
+    "logical_xor logit lt masked_fill maximum minimum mul multiply ne neg pow reciprocal relu remainder round rsqrt rsub "
+    "sigmoid sign silu sin sinc sinh softplus sqrt square sub subtract tan tanh threshold trunc where xlogy "
+    "__and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift "
+    # reductions, scans, orders
+    "all amax amin any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum logcumsumexp logsumexp max mean "
+    "min norm prod sort std sum topk var linalg_vector_norm searchsorted bucketize "
+    # products and layers
+    "addmm baddbmm bmm dot einsum embedding layer_norm linear log_softmax matmul mm mv outer softmax "
+    "_softmax _log_softmax native_layer_norm "
+    # creation
+    "arange eye full full_like linspace logspace new_full new_ones new_zeros ones ones_like scalar_tensor tril_indices "
+    "triu_indices zeros zeros_like "
+    # shape and selection
+    "_to_copy _unsafe_view alias broadcast_tensors broadcast_to cat chunk clone concat constant_pad_nd contiguous copy "
+    "detach diag diag_embed diagonal diff expand expand_as flatten flip gather hstack index index_add index_copy "
+    "index_put index_select lift_fresh_copy meshgrid movedim narrow pad permute repeat repeat_interleave reshape roll "
+    "scatter scatter_add select select_scatter slice slice_scatter split split_with_sizes squeeze stack swapaxes t "
+    "take_along_dim tile to transpose tril triu type_as unbind unflatten unfold unsqueeze view view_as vstack".split()
+)
+"""Operators, by the name before the overload. All are pure: an overload that writes is refused whatever its name."""
+
+
+class GraphError(ValueError):
+    """A program that may not be rebuilt; the message names the submission's line where one is known."""
+
+
+def _rand_like(
+    like: Tensor, *, generator: torch.Generator | None, dtype: torch.dtype | None = None, device: Any = None
+) -> Tensor:
+    return torch.rand(like.shape, generator=generator, dtype=dtype or like.dtype, device=device or like.device)
+
+
+def _randn_like(
+    like: Tensor, *, generator: torch.Generator | None, dtype: torch.dtype | None = None, device: Any = None
+) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=dtype or like.dtype, device=device or like.device)
+
+
+RANDOM: dict[str, Callable[..., Any]] = {
+    "aten.rand.default": torch.ops.aten.rand.generator,
+    "aten.randn.default": torch.ops.aten.randn.generator,
+    "aten.randint.default": torch.ops.aten.randint.generator,
+    "aten.randint.low": torch.ops.aten.randint.low_generator,
+    "aten.randperm.default": torch.ops.aten.randperm.generator,
+    "aten.bernoulli.default": torch.ops.aten.bernoulli.default,
+    "aten.rand_like.default": _rand_like,
+    "aten.randn_like.default": _randn_like,
+}
+"""Operators that draw, and what draws in their place from the trainer's generator: the same numbers, seed for seed."""
+
+
+def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.GraphModule:
+    """The program as a module called as `module(layout, generator, *state)` that returns its terms as a tuple.
+
+    Args:
+        program: a host's JSON, not to be trusted.
+        state_names: names of the state tensors, in the order in which they will be given.
+        device: where tensors are created.
+
+    Raises:
+        GraphError: the program is malformed, or holds an operator that is not on the list.
+    """
+    try:
+        nodes, outputs = program["nodes"], program["outputs"]
+        if len(nodes) > MAX_NODES:
+            raise GraphError(f"forward is {len(nodes)} operations; at most {MAX_NODES} are allowed")
+        graph = fx.Graph()
+        layout, generator = graph.placeholder("layout"), graph.placeholder("generator")
+        state = {name: graph.placeholder(f"state_{index}") for index, name in enumerate(state_names)}
+        known: dict[str, fx.Node] = {}
+        for name, kind, target, line, args, kwargs in nodes:
+            if kind == "input":
+                known[name] = layout if target is None else state[target]
+                continue
+            values = [_decode(argument, known, device) for argument in args]
+            named = {key: _decode(argument, known, device) for key, argument in kwargs.items() if key not in DROPPED}
+            if target in RANDOM:
+                if not program["training"]:
+                    raise GraphError(f"{line}: {target} draws in evaluation too; draw only `if self.training`")
+                named["generator"] = generator
+            function = _operator(target, line)
+            if not named.keys() <= _keywords(function):
+                raise GraphError(f"{line}: {target} takes no {', '.join(map(repr, named.keys() - _keywords(function)))}")
+            known[name] = graph.call_function(function, tuple(values), named)
+        graph.output(tuple(_decode(output, known, device) for output in outputs))
+    except GraphError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise GraphError(f"a malformed program ({type(error).__name__}: {error})") from error
+    return fx.GraphModule(torch.nn.Module(), graph)
+
+
+DROPPED = ("pin_memory", "layout", "memory_format")
+"""Arguments about how memory lies, which change no value."""
+
+
+def output_shapes(module: fx.GraphModule, layout_shape: tuple[int, int], state: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype]]:
+    """Shapes and dtypes of the terms, found without computing one number, on torch's `meta` device.
+
+    Raises:
+        GraphError: an operator refuses its arguments, or a tensor on the way would exceed `MAX_ELEMENTS`.
+    """
+    layout = torch.zeros(layout_shape, dtype=torch.int64, device="meta")
+    try:
+        outputs = _Sizes(module).run(layout, None, *(tensor.detach().to("meta") for tensor in state))
+    except GraphError:
+        raise
+    except Exception as error:
+        raise GraphError(f"an operator refuses its arguments: {str(error).splitlines()[0]:.300}") from error
+    return [(output.shape, output.dtype) for output in outputs]
+
+
+class _Sizes(fx.Interpreter):
+    """Runs a graph on `meta` tensors, where a huge tensor costs nothing, and refuses it."""
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if "device" in kwargs:
+            kwargs = {**kwargs, "device": torch.device("meta")}
+        result = super().call_function(target, args, kwargs)
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if not isinstance(tensor, Tensor):
+                raise GraphError(f"{target} gives a {type(tensor).__name__}, not a tensor")
+            if tensor.numel() > MAX_ELEMENTS:
+                raise GraphError(f"{target} makes {tensor.numel()} numbers; at most {MAX_ELEMENTS} are allowed")
+        return result
+
+
+def _operator(name: str, line: str) -> Callable[..., Any]:
+    if name == "getitem":
+        return operator.getitem
+    if name in RANDOM:
+        return RANDOM[name]
+    library, _, rest = name.partition(".")
+    packet, _, overload = rest.partition(".")
+    if library != "aten" or packet not in OPERATORS:
+        raise GraphError(f"{line}: the operator {name} is not allowed; use arithmetic, indexing and the reductions of torch")
+    found = getattr(getattr(torch.ops.aten, packet), overload, None)
+    if not isinstance(found, torch._ops.OpOverload) or found._schema.is_mutable:
+        raise GraphError(f"{line}: the operator {name} writes or does not exist; use one that returns its result")
+    return found
+
+
+def _keywords(function: Callable[..., Any]) -> set[str]:
+    """Names that may stand before a `=`: they end up in generated code, so they are the schema's or none."""
+    if isinstance(function, torch._ops.OpOverload):
+        return {argument.name for argument in function._schema.arguments}
+    return set() if function is operator.getitem else {"generator", "dtype", "device"}
+
+
+def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device) -> Any:
+    if isinstance(argument, dict):
+        ((kind, value),) = argument.items()
+        if kind == "node":
+            return known[value]
+        if kind == "dtype":
+            return DTYPES[value]
+        if kind == "device":
+            return device
+        raise GraphError(f"an argument of kind {kind!r:.20}")
+    if isinstance(argument, list):
+        return [_decode(item, known, device) for item in argument]
+    return argument

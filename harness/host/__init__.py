@@ -1,0 +1,1 @@
+"""Where a submission's Python runs: a child process for each role, and the pipe that its answers come through."""

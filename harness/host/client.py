@@ -1,0 +1,267 @@
+"""The parent's side of a host: starts it, asks it, keeps the deadline and the caps, and ends it.
+
+A host is one process for one role of one submission. Nothing that it answers is believed: sizes, types, ranges and
+lengths are checked here, whatever the child claims to have checked.
+"""
+
+import os
+import selectors
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import HostError, SubmissionError
+from harness.host.frames import LENGTHS, Frame, FrameError, frame_size, pack, unpack
+from harness.host.zygote import kill_group, zygote_for
+from harness.ragged import Ragged
+from harness.submissions import Submission
+
+Role = Literal["prompts", "answers", "decode", "positions"]
+
+DEADLINE_S = 60.0
+"""Seconds for one answer, import and construction included in the first; honest ones take about one."""
+MAX_OUTPUT_BYTES = 64 * 1024
+TEXTS_PER_FRAME = 8192
+MAX_VOCAB_SIZE = 2048
+MAX_DECODED_CHARACTERS = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vocabulary:
+    """What a tokenizer says of itself before it has seen a text; `texts[i]` is what id i decodes to alone."""
+
+    vocab_size: int
+    pad_id: int
+    eos_id: int
+    texts: tuple[str, ...]
+
+
+class Host:
+    """One child process; a context manager, so that it ends whatever happens.
+
+    Args:
+        submission: whose code runs.
+        role: what it is asked; the process of one role never sees what another is given.
+        max_digits: as the contract gives it to the tokenizer.
+        hash_seed: PYTHONHASHSEED of the process; audits compare two.
+        deadline_s: seconds for one answer.
+    """
+
+    def __init__(
+        self,
+        submission: Submission,
+        role: Role,
+        *,
+        max_digits: int = 1,
+        hash_seed: int = 0,
+        deadline_s: float | None = None,
+    ) -> None:
+        self._submission = submission
+        self._role = role
+        self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
+        self._output = bytearray()
+        manifest = submission.manifest
+        settings = {
+            "folder": str(submission.folder.resolve()),
+            "role": role,
+            "entry_point": manifest.positions if role == "positions" else manifest.tokenizer,
+            "max_digits": max_digits,
+        }
+        self._zygote = zygote_for(hash_seed)
+        request_read, self._requests = os.pipe()
+        self._replies, reply_write = os.pipe()
+        self._output_pipe, output_write = os.pipe()
+        theirs = (request_read, reply_write, output_write)
+        try:
+            self._process_id: int | None = self._zygote.start(settings, theirs)
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        for descriptor in (self._requests, self._replies, self._output_pipe):
+            os.set_blocking(descriptor, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kills the process with everything it started, and waits for it."""
+        if self._process_id is not None:
+            kill_group(self._process_id)
+            self._zygote.exit_code(self._process_id)
+            self._process_id = None
+            for descriptor in (self._requests, self._replies, self._output_pipe):
+                os.close(descriptor)
+
+    @property
+    def output(self) -> str:
+        """What the process printed so far, control characters removed."""
+        return "".join(c for c in self._output.decode("utf-8", "replace") if c.isprintable() or c == "\n")
+
+    def ask(self, message: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None) -> Frame:
+        """The host's answer.
+
+        Raises:
+            SubmissionError: the code broke the contract, and the child could say where.
+            HostError: the process died, hung, flooded its output or broke the wire format.
+        """
+        try:
+            reply = unpack(self._exchange(pack(Frame(message, arrays or {}))))
+        except FrameError as error:
+            raise self._failed(f"sent {error}") from error
+        error = reply.message.get("error")
+        if error is not None:
+            if not isinstance(error, dict):
+                raise self._failed("sent an error that is none")
+            text, rule = str(error.get("message"))[:1000], str(error.get("rule"))
+            printable = "".join(c if c.isprintable() else " " for c in text)
+            raise SubmissionError(self._submission.name, rule if rule in RULES else "T00", printable)
+        return reply
+
+    def describe(self) -> Vocabulary:
+        """The tokenizer's vocabulary; asked before any text is sent, so that it can depend on none."""
+        message = self.ask({"do": "describe"}).message
+        size, pad_id, eos_id = (message.get(name) for name in ("vocab_size", "pad_id", "eos_id"))
+        if type(size) is not int or type(pad_id) is not int or type(eos_id) is not int:
+            raise self._failed("sent a vocabulary that is not ints")
+        if not 2 <= size <= MAX_VOCAB_SIZE:
+            raise self._broke("T00", f"vocab_size is {size}; 2 to {MAX_VOCAB_SIZE} ids are allowed")
+        for name, value in (("pad_id", pad_id), ("eos_id", eos_id)):
+            if not 0 <= value < size:
+                raise self._broke("T00", f"{name} is {value}; ids must be in [0, {size}). Count your special tokens")
+        if pad_id == eos_id:
+            raise self._broke("T00", f"pad_id and eos_id are both {pad_id}; an answer's end must differ from its padding")
+        texts = self._texts(message.get("texts"), size)
+        return Vocabulary(vocab_size=size, pad_id=pad_id, eos_id=eos_id, texts=tuple(texts))
+
+    def encode(self, texts: Sequence[str], vocabulary: Vocabulary) -> Ragged:
+        """Token ids of each text, checked against the vocabulary and the length that rule T00 allows."""
+        parts: list[Ragged] = []
+        for batch in _batches(texts):
+            encoded = self._received(self.ask({"do": "encode", "texts": batch}).arrays, batch)
+            self._check_ids(batch, encoded, vocabulary)
+            parts.append(encoded)
+        return Ragged.concatenate(parts)
+
+    def decode(self, sequences: Ragged) -> list[str]:
+        """Text of each sequence of ids."""
+        decoded: list[str] = []
+        for batch in _batches(np.arange(len(sequences))):
+            part = sequences.take(np.array(batch))
+            message = self.ask({"do": "decode"}, {"ids": part.flat(), "lengths": part.lengths}).message
+            decoded += self._texts(message.get("texts"), len(batch))
+        return decoded
+
+    def _check_ids(self, texts: list[str], encoded: Ragged, vocabulary: Vocabulary) -> None:
+        ids, size = encoded.token_ids, vocabulary.vocab_size
+        present = np.arange(ids.shape[1]) < encoded.lengths[:, None]
+        for row, column in np.argwhere(present & ((ids < 0) | (ids >= size)))[:1]:
+            got = f"vocab_size is {size} but encode({texts[row]!r}) gave id {ids[row, column]}"
+            raise self._broke("T00", f"{got}; ids must be in [0, vocab_size). Count your special tokens")
+        for name, special in (("pad_id", vocabulary.pad_id), ("eos_id", vocabulary.eos_id)):
+            for row, _ in np.argwhere(ids == special)[:1]:
+                got = f"encode({texts[row]!r}) holds {name} {special}"
+                raise self._broke("T00", f"{got}; the harness adds it, leave it out")
+
+    def _exchange(self, request: bytes) -> bytes:
+        """Sends `request` and returns the bytes of one frame, reading what is printed meanwhile."""
+        deadline = time.monotonic() + self._deadline_s
+        unsent, reply, expected = memoryview(request), bytearray(), LENGTHS.size
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_WRITE)
+            selector.register(self._replies, selectors.EVENT_READ)
+            selector.register(self._output_pipe, selectors.EVENT_READ)
+            while len(reply) < expected:
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise self._failed(f"gave no answer within {self._deadline_s:g} seconds; look for an endless loop")
+                for key, _ in ready:
+                    if key.fd == self._requests:
+                        try:
+                            unsent = unsent[os.write(self._requests, unsent[:65536]) :]
+                        except BrokenPipeError:
+                            unsent = unsent[:0]  # the end of the reply pipe says it better
+                        if not unsent:
+                            selector.unregister(self._requests)
+                    elif key.fd == self._output_pipe:
+                        if not self._read_output():
+                            selector.unregister(self._output_pipe)
+                    else:
+                        chunk = os.read(self._replies, min(expected - len(reply), 1 << 20))
+                        if not chunk:
+                            raise self._failed(self._death())
+                        reply += chunk
+                        if len(reply) == LENGTHS.size:
+                            expected = frame_size(bytes(reply))
+        return bytes(reply)
+
+    def _read_output(self) -> bool:
+        """Keeps what was printed; returns False at its end."""
+        chunk = os.read(self._output_pipe, 65536)
+        self._output += chunk
+        if len(self._output) > MAX_OUTPUT_BYTES:
+            raise self._failed(f"printed more than {MAX_OUTPUT_BYTES // 1024} KiB; remove the print calls")
+        return bool(chunk)
+
+    def _death(self) -> str:
+        """Says how the process ended, once its pipe was at its end."""
+        code = None if self._process_id is None else self._zygote.exit_code(self._process_id)
+        if code is None:
+            return "closed its pipe without an answer"
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended by itself with exit code {code}"
+        while self._output_ready() and self._read_output():
+            pass
+        last = self.output.strip().splitlines()[-1:]
+        printed = f" (it printed: {last[0][:200]})" if last else ""
+        return f"{ended} before it answered; a submission may not end its process{printed}"
+
+    def _output_ready(self) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._output_pipe, selectors.EVENT_READ)
+            return bool(selector.select(0.0))
+
+    def _received(self, arrays: dict[str, NDArray[Any]], texts: list[str]) -> Ragged:
+        """The sequences in an answer; lengths are checked before memory is taken for them."""
+        ids, lengths = arrays.get("ids"), arrays.get("lengths")
+        if ids is None or lengths is None or ids.dtype != np.int32 or lengths.dtype != np.int32 or ids.ndim != 1:
+            raise self._failed("sent an encoding without ids and lengths")
+        if lengths.shape != (len(texts),) or (lengths < 0).any() or int(lengths.sum(dtype=np.int64)) != len(ids):
+            raise self._failed(f"sent lengths that do not fit {len(texts)} texts and {len(ids)} ids")
+        allowed = 4 * np.array([len(text) for text in texts]) + 8
+        for index in np.flatnonzero((lengths < 1) | (lengths > allowed))[:1]:
+            got = f"encode({texts[index]!r}) gave {lengths[index]} ids"
+            raise self._broke("T00", f"{got}; 1 to {allowed[index]} (4 a character and 8) are allowed")
+        return Ragged.from_flat(ids, lengths)
+
+    def _texts(self, texts: object, count: int) -> list[str]:
+        if not isinstance(texts, list) or len(texts) != count:
+            raise self._failed(f"did not send the {count} texts it was asked for")
+        if not all(isinstance(text, str) and len(text) <= MAX_DECODED_CHARACTERS for text in texts):
+            raise self._failed("sent a text that is none, or too long")
+        return texts
+
+    def _failed(self, what: str) -> HostError:
+        return HostError(self._submission.name, "P00" if self._role == "positions" else "T00", f"the {self._role} host {what}")
+
+    def _broke(self, rule: str, message: str) -> SubmissionError:
+        return SubmissionError(self._submission.name, rule, message)
+
+
+RULES = frozenset({"T00", "T10", "T20", "T30", "P00", "P20"})
+"""The rules that a host may name in an error."""
+
+
+def _batches(items: Sequence[Any]) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, TEXTS_PER_FRAME)):
+        yield batch

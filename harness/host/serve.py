@@ -1,0 +1,181 @@
+"""The child's side: builds the one class its role needs and answers requests until the pipe closes.
+
+This code is ours but the process is not to be trusted: once a submission was imported here it can change anything in
+it. So the checks below only make errors readable; whoever receives an answer checks it again.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.host.frames import LENGTHS, Frame, frame_size, pack, unpack
+
+
+class Refused(Exception):
+    """An answer that breaks the contract: the rule and what was wrong."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """Answers requests on the two pipe ends that `settings` names, for the role and the folder it names."""
+    die_with_parent()
+    folder = settings["folder"]
+    requests = os.fdopen(settings["requests"], "rb")
+    replies = os.fdopen(settings["replies"], "wb")
+    sys.path.insert(0, folder)
+    sys.pycache_prefix = "/nonexistent"  # byte code that lies in a submission's folder is never loaded
+    answer: Callable[[Frame], Frame] | None = None
+    while header := requests.read(LENGTHS.size):
+        request = unpack(header + requests.read(frame_size(header) - LENGTHS.size))
+        try:
+            if answer is None:
+                answer = _positions(settings) if settings["role"] == "positions" else _tokens(settings)
+            reply = answer(request)
+        except Refused as error:
+            reply = Frame({"error": {"rule": error.rule, "message": str(error)}})
+        except (Exception, SystemExit) as error:
+            rule = "P00" if settings["role"] == "positions" else "T00"
+            reply = Frame({"error": {"rule": rule, "message": describe(error, folder)}})
+        replies.write(pack(reply))
+        replies.flush()
+
+
+def describe(error: BaseException, folder: str) -> str:
+    """`submission.py, line 12, in encode: KeyError: 'x'`: the last line of the submission that was running."""
+    message = "".join(traceback.format_exception_only(error)).strip().splitlines()[0][:400]
+    if isinstance(error, SystemExit):
+        message = f"the code called exit ({error.code!r}); remove the call"
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.startswith(folder):
+            place = f"{os.path.relpath(frame.filename, folder)}, line {frame.lineno}, in {frame.name}: "
+    return place + message
+
+
+def load_class(entry_point: str, folder: str, rule: str) -> type:
+    """The class that `module:Class` names inside `folder`."""
+    module_name, _, class_name = entry_point.partition(":")
+    if not (Path(folder) / Path(*module_name.split("."))).with_suffix(".py").is_file():
+        raise Refused(rule, f"the manifest names {entry_point}, but there is no {module_name.replace('.', '/')}.py")
+    found = getattr(importlib.import_module(module_name), class_name, None)
+    if not isinstance(found, type):
+        raise Refused(rule, f"{module_name}.py defines no class {class_name}; write it, or name another in the manifest")
+    return found
+
+
+def die_with_parent() -> None:
+    """On Linux, SIGKILL when the parent ends in whatever way; elsewhere the closed pipe ends a host that still reads."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def warm_up() -> None:
+    """Imports what submissions import and exports a module of our own, so that a forked host need not wait for either."""
+    import torch
+
+    from harness.host.export import export_positions
+    from harness.protocol import ModelShape, PositionalEmbedding, Terms
+
+    class WarmUp(PositionalEmbedding):
+        def forward(self, layout: torch.Tensor) -> Terms:
+            return Terms()
+
+    torch.set_num_threads(1)
+    shape = ModelShape(d_model=4, num_heads=1, head_dim=4, num_layers=1, max_digits=1, max_length=2)
+    request = {"shape": dataclasses.asdict(shape), "seed": 0, "programs": [[True, 2, 2]]}
+    export_positions(WarmUp, request, "/nonexistent")
+
+
+def _tokens(settings: dict[str, Any]) -> Callable[[Frame], Frame]:
+    tokenizer_class = load_class(settings["entry_point"], settings["folder"], "T00")
+    with _named_call(settings, f"{tokenizer_class.__name__}(max_digits={settings['max_digits']})"):
+        tokenizer = tokenizer_class(settings["max_digits"])
+
+    def answer(request: Frame) -> Frame:
+        if request.message["do"] == "describe":
+            return _describe_vocabulary(tokenizer, settings)
+        if request.message["do"] == "encode":
+            return _encode(tokenizer, request.message["texts"], settings)
+        return _decode(tokenizer, request, settings)
+
+    return answer
+
+
+def _describe_vocabulary(tokenizer: Any, settings: dict[str, Any]) -> Frame:
+    numbers: dict[str, int] = {}
+    for name in ("vocab_size", "pad_id", "eos_id"):
+        value = getattr(tokenizer, name, None)
+        if type(value) is not int:
+            raise Refused("T00", f"{name} is {value!r:.60}; the contract asks for an int")
+        numbers[name] = value
+    texts = [_decoded(tokenizer, [token_id], settings) for token_id in range(min(numbers["vocab_size"], 2048))]
+    return Frame({**numbers, "texts": texts})
+
+
+def _encode(tokenizer: Any, texts: list[str], settings: dict[str, Any]) -> Frame:
+    encoded: list[list[int]] = []
+    for text in texts:
+        with _named_call(settings, f"encode({text!r})"):
+            token_ids = tokenizer.encode(text)
+        if not isinstance(token_ids, list):
+            raise Refused("T00", f"encode({text!r}) returned {type(token_ids).__name__}; the contract asks for list[int]")
+        for token_id in token_ids:
+            if type(token_id) is not int or not -(2**31) <= token_id < 2**31:
+                kind = type(token_id).__name__
+                raise Refused("T00", f"encode({text!r}) holds {token_id!r:.40}, a {kind}; ids are ints in [0, vocab_size)")
+        encoded.append(token_ids)
+    lengths = np.array([len(token_ids) for token_ids in encoded], np.int32)
+    flat = np.array([token_id for token_ids in encoded for token_id in token_ids], np.int32)
+    return Frame({}, {"ids": flat, "lengths": lengths})
+
+
+def _decode(tokenizer: Any, request: Frame, settings: dict[str, Any]) -> Frame:
+    token_ids, lengths = request.arrays["ids"].tolist(), request.arrays["lengths"].tolist()
+    texts: list[str] = []
+    start = 0
+    for length in lengths:
+        one = token_ids[start : start + length]
+        texts.append(_decoded(tokenizer, one, settings))
+        start += length
+    return Frame({"texts": texts})
+
+
+def _decoded(tokenizer: Any, token_ids: list[int], settings: dict[str, Any]) -> str:
+    with _named_call(settings, f"decode({token_ids})"):
+        text = tokenizer.decode(token_ids)
+    if not isinstance(text, str) or len(text) > 4096:
+        raise Refused("T30", f"decode({token_ids}) returned {text!r:.60}; the contract asks for a str of an answer's length")
+    return text
+
+
+@contextlib.contextmanager
+def _named_call(settings: dict[str, Any], call: str) -> Iterator[None]:
+    """Says in the error which call the submission raised in."""
+    try:
+        yield
+    except Refused:
+        raise
+    except (Exception, SystemExit) as error:
+        raise Refused("T00", f"{call:.200} raised: {describe(error, settings['folder'])}") from error
+
+
+def _positions(settings: dict[str, Any]) -> Callable[[Frame], Frame]:
+    # torch.export takes a second to import: only the host that exports pays for it.
+    from harness.host.export import export_positions
+
+    module_class = load_class(settings["entry_point"], settings["folder"], "P00")
+    return lambda request: export_positions(module_class, request.message, settings["folder"])

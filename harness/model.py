@@ -1,0 +1,277 @@
+"""The frozen model: a causal transformer that learns to add, exact to `torch.nn.TransformerEncoder`.
+
+Shapes: B batch, L positions, D d_model, H heads, K head_dim, F feed-forward width, V vocabulary.
+
+Post-norm, ReLU, biases everywhere, one more LayerNorm behind the last layer, dropout at torch's four places of a layer.
+Written out rather than built from torch's modules for three reasons: the terms of a positional embedding act inside
+attention; head width 8 is far below what fused attention kernels are made for, so plain batched products are faster on
+a CPU; and only answer positions need the last layer's queries, its feed-forward and logits.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.protocol import ModelShape, Terms
+from harness.randomness import generator
+from harness.track import ModelDefinition
+
+EMBEDDING_BOUND = 0.1
+"""Token embedding and output head start uniform in (-0.1, 0.1), as in the notebook."""
+
+
+SOFTMAX_WIDTH = 16
+"""Attention over fewer keys is widened to this many: torch's CPU softmax is scalar below one AVX-512 vector, and on 9
+keys 7 times slower than on 16 of which 7 are masked (LOG.md)."""
+
+
+class KeyValue(NamedTuple):
+    """Keys and values of one layer, (B, H, L, K) each, rotated as attention uses them."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(slots=True)
+class Dropout:
+    """Inverted dropout from a generator of its own: (p, generator), or p = 0 and nothing happens.
+
+    Masks are cut from 64-bit random words, 16 bits an element, which on a CPU costs a ninth of `bernoulli_`; p is
+    thereby rounded to a multiple of 2**-16 (0.1 becomes 0.100006), and the scale to the p that is really drawn.
+    """
+
+    p: float
+    generator: torch.Generator | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        threshold = round(self.p * 65536)
+        if threshold == 0:
+            return x
+        num_words = (x.numel() + 3) // 4
+        words = torch.empty(num_words, dtype=torch.int64, device=x.device)
+        words.random_(-(2**63), None, generator=self.generator)
+        sixteen_bits = words.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = (sixteen_bits >= threshold - 32768).to(x.dtype)
+        return x * kept.mul_(65536 / (65536 - threshold))
+
+
+class FrozenModel(nn.Module):
+    """See the module's docstring; `forward` trains and scores, `prefill` and `extend` decode with a cache."""
+
+    def __init__(self, definition: ModelDefinition, vocab_size: int, seed: int) -> None:
+        """Weights as torch's own `nn.Transformer` starts them, drawn on the CPU, so that they are the same everywhere.
+
+        | tensor | start |
+        |---|---|
+        | token embedding (V, D), output weight (V, D) | uniform(-0.1, 0.1) |
+        | every matrix of a layer, the packed (3D, D) one for q, k, v included | Xavier uniform |
+        | feed-forward biases | uniform(-b, b), b = 1 / sqrt(width of their input) |
+        | attention biases, output bias | 0 |
+        | LayerNorm weight, bias | 1, 0 |
+
+        The layers draw from a generator of their own: their weights do not depend on the vocabulary.
+        """
+        super().__init__()
+        self.definition = definition
+        self.token_embedding = nn.Parameter(torch.empty(vocab_size, definition.d_model))
+        self.output_weight = nn.Parameter(torch.empty(vocab_size, definition.d_model))
+        self.output_bias = nn.Parameter(torch.zeros(vocab_size))
+        self.layers = nn.ModuleList(Layer(definition) for _ in range(definition.num_layers))
+        self.norm = LayerNorm(definition.d_model)
+        with torch.no_grad():
+            for name in ("token_embedding", "output_weight"):
+                bound, rng = EMBEDDING_BOUND, generator(seed, name)
+                getattr(self, name).uniform_(-bound, bound, generator=rng)
+            rng = generator(seed, "layers")
+            for layer in self.layers:
+                assert isinstance(layer, Layer)
+                layer.initialise(rng)
+
+    def forward(self, token_ids: Tensor, terms: Terms, *, first: int, dropout: Dropout, embedding_dropout: Dropout) -> Tensor:
+        """Logits at the positions from `first` on: (B, L - first, V).
+
+        Args:
+            token_ids: (B, L) int64.
+            terms: for those L positions.
+            first: the first position that predicts an answer token.
+        """
+        x = embedding_dropout(self._embed(token_ids, terms, slice(None)))
+        bias = _mask_future(terms.bias, token_ids.shape[1], x)
+        for index, layer in enumerate(self.layers):
+            queries_from = first if index == len(self.layers) - 1 else 0
+            x, _ = layer(x, terms.angles, bias, queries_from=queries_from, dropout=dropout)
+        return self._logits(x)
+
+    def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[KeyValue]]:
+        """Logits (B, V) behind the prompt, and the cache of its keys and values with room for `max_length` positions.
+
+        Args:
+            token_ids: (B, P) int64, the prompts.
+            terms: for the whole sequence, of which the first P positions are used.
+        """
+        length = token_ids.shape[1]
+        x = self._embed(token_ids, terms, slice(0, length))
+        bias = _mask_future(None if terms.bias is None else terms.bias[..., :length, :length], length, x)
+        angles = None if terms.angles is None else terms.angles[:, :length]
+        cache: list[KeyValue] = []
+        for layer in self.layers:
+            x, (keys, values) = layer(x, angles, bias, queries_from=0, dropout=NO_DROPOUT)
+            room = (*keys.shape[:2], max_length, keys.shape[3])
+            cache.append(KeyValue(keys.new_zeros(room), values.new_zeros(room)))
+            cache[-1].keys[:, :, :length] = keys
+            cache[-1].values[:, :, :length] = values
+        return self._logits(x[:, -1]), cache
+
+    def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[KeyValue]) -> Tensor:
+        """Logits (B, V) behind one more token; writes its keys and values into the cache.
+
+        Args:
+            token_ids: (B,) int64, at `position`.
+            terms: for the whole sequence.
+        """
+        here = slice(position, position + 1)
+        x = self._embed(token_ids[:, None], terms, here)
+        angles = None if terms.angles is None else terms.angles[:, here]
+        bias = x.new_zeros(1, 1, 1, position + 1) if terms.bias is None else terms.bias[..., here, : position + 1]
+        bias = _widen(bias)
+        for layer, stored in zip(self.layers, cache, strict=True):
+            assert isinstance(layer, Layer)
+            x = layer.extend(x, angles, bias, position, stored)
+        return self._logits(x[:, 0])
+
+    def _embed(self, token_ids: Tensor, terms: Terms, positions: slice) -> Tensor:
+        x = F.embedding(token_ids, self.token_embedding) * math.sqrt(self.definition.d_model)
+        if terms.embedding_angles is not None:
+            x = rotate(x, terms.embedding_angles[:, positions])
+        if terms.embedding is not None:
+            x = x + terms.embedding[:, positions]
+        return x
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return F.linear(self.norm(x), self.output_weight, self.output_bias)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation over the last dimension, eps 1e-5."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias)
+
+
+class Layer(nn.Module):
+    """One post-norm encoder layer: x = norm(x + attention(x)); x = norm(x + feedforward(x))."""
+
+    def __init__(self, definition: ModelDefinition) -> None:
+        super().__init__()
+        width, inner = definition.d_model, definition.feedforward
+        self.num_heads, self.head_dim = definition.num_heads, definition.head_dim
+        self.qkv_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.qkv_bias = nn.Parameter(torch.zeros(3 * width))
+        self.attention_weight = nn.Parameter(torch.empty(width, width))
+        self.attention_bias = nn.Parameter(torch.zeros(width))
+        self.inner_weight = nn.Parameter(torch.empty(inner, width))
+        self.inner_bias = nn.Parameter(torch.empty(inner))
+        self.outer_weight = nn.Parameter(torch.empty(width, inner))
+        self.outer_bias = nn.Parameter(torch.empty(width))
+        self.attention_norm = LayerNorm(width)
+        self.feedforward_norm = LayerNorm(width)
+
+    def initialise(self, rng: torch.Generator) -> None:
+        for weight in (self.qkv_weight, self.attention_weight, self.inner_weight, self.outer_weight):
+            nn.init.xavier_uniform_(weight, generator=rng)
+        for bias, weight in ((self.inner_bias, self.inner_weight), (self.outer_bias, self.outer_weight)):
+            bound = 1 / math.sqrt(weight.shape[1])
+            bias.uniform_(-bound, bound, generator=rng)
+
+    def forward(
+        self, x: Tensor, angles: Tensor | None, bias: Tensor, *, queries_from: int, dropout: Dropout
+    ) -> tuple[Tensor, KeyValue]:
+        """x (B, L, D) -> (B, L - queries_from, D), and the keys and values of all L positions.
+
+        `bias` is added to the scaled scores; (1|B, 1|H, L, L), -inf where attention may not look.
+        """
+        if queries_from == 0:
+            queries, keys, values = self._heads(F.linear(x, self.qkv_weight, self.qkv_bias), 3)
+        else:
+            width = x.shape[-1]
+            (queries,) = self._heads(F.linear(x[:, queries_from:], self.qkv_weight[:width], self.qkv_bias[:width]), 1)
+            keys, values = self._heads(F.linear(x, self.qkv_weight[width:], self.qkv_bias[width:]), 2)
+            x, bias = x[:, queries_from:], bias[..., queries_from:, :]
+        if angles is not None:
+            queries = rotate(queries, angles[:, None, queries_from:])
+            keys = rotate(keys, angles[:, None])
+        attended = self._attend(queries, keys, values, bias, dropout)
+        return self._feed_forward(x, attended, dropout), KeyValue(keys, values)
+
+    def extend(self, x: Tensor, angles: Tensor | None, bias: Tensor, position: int, stored: KeyValue) -> Tensor:
+        """x (B, 1, D) at `position` -> (B, 1, D); attends to what is stored, and stores its own keys and values."""
+        queries, keys, values = self._heads(F.linear(x, self.qkv_weight, self.qkv_bias), 3)
+        if angles is not None:
+            queries, keys = rotate(queries, angles[:, None]), rotate(keys, angles[:, None])
+        stored.keys[:, :, position : position + 1] = keys
+        stored.values[:, :, position : position + 1] = values
+        known = slice(0, position + 1)
+        attended = self._attend(queries, stored.keys[:, :, known], stored.values[:, :, known], bias, NO_DROPOUT)
+        return self._feed_forward(x, attended, NO_DROPOUT)
+
+    def _heads(self, packed: Tensor, count: int) -> tuple[Tensor, ...]:
+        """(B, L, count * D) -> `count` tensors (B, H, L, K)."""
+        batch, length, _ = packed.shape
+        return packed.view(batch, length, count, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, dropout: Dropout) -> Tensor:
+        """(B, H, Lq, K), twice (B, H, Lk, K) and a bias that may be wider than Lk -> (B, Lq, D)."""
+        scores = (queries * (1 / math.sqrt(self.head_dim))) @ keys.transpose(-2, -1)
+        scores = F.pad(scores, (0, bias.shape[-1] - scores.shape[-1])) + bias
+        weights = scores.softmax(dim=-1)[..., : keys.shape[-2]]
+        return (dropout(weights) @ values).transpose(1, 2).flatten(2)
+
+    def _feed_forward(self, x: Tensor, attended: Tensor, dropout: Dropout) -> Tensor:
+        """The rest of the layer behind attention's heads, (B, L, D) each."""
+        x = self.attention_norm(x + dropout(F.linear(attended, self.attention_weight, self.attention_bias)))
+        inner = dropout(F.linear(x, self.inner_weight, self.inner_bias).relu())
+        return self.feedforward_norm(x + dropout(F.linear(inner, self.outer_weight, self.outer_bias)))
+
+
+NO_DROPOUT = Dropout(0.0, None)
+
+
+def shape_of(definition: ModelDefinition, *, max_digits: int, max_length: int) -> ModelShape:
+    """What a positional embedding is told of the model and the trial."""
+    return ModelShape(
+        d_model=definition.d_model,
+        num_heads=definition.num_heads,
+        head_dim=definition.head_dim,
+        num_layers=definition.num_layers,
+        max_digits=max_digits,
+        max_length=max_length,
+    )
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """x (…, L, W) with dimension i and i + W/2 turned by angles (…, L, W/2), as `protocol.Terms` says."""
+    first, second = x.chunk(2, dim=-1)
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+
+
+def _mask_future(bias: Tensor | None, length: int, like: Tensor) -> Tensor:
+    """The bias with -inf above the diagonal, (1|B, 1|H, L, max(L, 16)): filled, not added, so that no bias lifts it."""
+    if bias is None:
+        bias = like.new_zeros(1, 1, length, length)
+    future = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
+    return _widen(bias.masked_fill(future, float("-inf")))
+
+
+def _widen(bias: Tensor) -> Tensor:
+    """Columns of -inf up to `SOFTMAX_WIDTH`."""
+    return F.pad(bias, (0, max(0, SOFTMAX_WIDTH - bias.shape[-1])), value=float("-inf"))

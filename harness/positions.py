@@ -1,0 +1,127 @@
+"""A submission's positional embedding on the trainer's side: graphs and arrays, none of its Python."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from harness.errors import SubmissionError
+from harness.graph import GraphError, build, output_shapes
+from harness.host.client import Host
+from harness.host.frames import Frame
+from harness.protocol import ModelShape, Terms
+
+
+class Program(NamedTuple):
+    """The mode and the static shape that a graph is asked for."""
+
+    training: bool
+    batch: int
+    length: int
+
+
+class Positions(nn.Module):
+    """The exported module: its trainable state as parameters, the rest as buffers, a graph for each program."""
+
+    def __init__(
+        self, state: dict[str, Tensor], trainable: set[str], graphs: dict[Program, fx.GraphModule],
+        names: dict[Program, tuple[str, ...]], dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.dropout = dropout
+        self._graphs = graphs
+        self._names = names
+        self._attributes: list[str] = []
+        for index, (name, tensor) in enumerate(state.items()):
+            attribute = f"state_{index}"
+            self._attributes.append(attribute)
+            if name in trainable:
+                self.register_parameter(attribute, nn.Parameter(tensor))
+            else:
+                self.register_buffer(attribute, tensor)
+
+    def terms(self, layout: Tensor, *, training: bool, generator: torch.Generator) -> Terms:
+        """Terms for a (B, L) int64 layout of a shape that was exported; random ones draw from `generator`."""
+        program = Program(training, *layout.shape)
+        state = (getattr(self, attribute) for attribute in self._attributes)
+        outputs = self._graphs[program](layout, generator, *state)
+        return Terms(**dict(zip(self._names[program], outputs, strict=True)))
+
+    @property
+    def num_operations(self) -> int:
+        """Operators in the longest of the graphs."""
+        return max(sum(node.op == "call_function" for node in graph.graph.nodes) for graph in self._graphs.values())
+
+
+def receive_positions(
+    host: Host, submission: str, shape: ModelShape, programs: Sequence[Program], *, seed: int, device: torch.device
+) -> Positions:
+    """Asks the host to export, and rebuilds what it sends.
+
+    Args:
+        host: of the role `positions`.
+        seed: of torch's generator while the submission builds its parameters.
+
+    Raises:
+        SubmissionError: rule P00; the message names the submission's line where one is known.
+    """
+    reply = host.ask({"do": "export", "shape": asdict(shape), "seed": seed, "programs": [list(p) for p in programs]})
+    try:
+        return _rebuild(reply, shape, programs, device)
+    except GraphError as error:
+        printable = "".join(c if c.isprintable() else " " for c in str(error))[:1000]
+        raise SubmissionError(submission, "P00", printable) from error
+
+
+def _rebuild(reply: Frame, shape: ModelShape, programs: Sequence[Program], device: torch.device) -> Positions:
+    described, dropout, marked = (reply.message.get(key) for key in ("programs", "dropout", "trainable"))
+    if not isinstance(described, list) or len(described) != len(programs) or not isinstance(marked, dict):
+        raise GraphError("the programs sent are not those that were asked for")
+    if not isinstance(dropout, float) or not 0 <= dropout < 1:
+        raise GraphError(f"dropout is {dropout!r:.40}; a number in [0, 1) is allowed")
+    state = {name: torch.from_numpy(array.copy()).to(device) for name, array in reply.arrays.items()}
+    trainable = {name for name in state if marked.get(name) is True}
+    for name in trainable:
+        if state[name].dtype != torch.float32:
+            raise GraphError(f"the parameter `{name}` has dtype {state[name].dtype}; float32 is allowed")
+    graphs: dict[Program, fx.GraphModule] = {}
+    names: dict[Program, tuple[str, ...]] = {}
+    for program, sent in zip(programs, described, strict=True):
+        graphs[program] = build(sent, list(state), device)
+        names[program] = _checked_names(sent.get("terms"))
+        shapes = output_shapes(graphs[program], (program.batch, program.length), list(state.values()))
+        _check_shapes(names[program], shapes, program, shape)
+    return Positions(state, trainable, graphs, names, dropout)
+
+
+def _checked_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not set(map(str, names)) <= set(Terms.__slots__) or len(set(names)) < len(names):
+        raise GraphError(f"terms {names!r:.80}; allowed: {', '.join(Terms.__slots__)}")
+    return tuple(names)
+
+
+def _check_shapes(
+    names: tuple[str, ...], outputs: list[tuple[torch.Size, torch.dtype]], program: Program, shape: ModelShape
+) -> None:
+    """Every term has the contract's shape and dtype."""
+    if len(outputs) != len(names):
+        raise GraphError(f"{len(outputs)} tensors for {len(names)} terms")
+    batch, length = {1, program.batch}, {program.length}
+    allowed = {
+        "embedding": (batch, length, {shape.d_model}),
+        "embedding_angles": (batch, length, {shape.d_model // 2}),
+        "angles": (batch, length, {shape.head_dim // 2}),
+        "bias": (batch, {1, shape.num_heads}, length, length),
+    }
+    problems: list[str] = []
+    for name, (size, dtype) in zip(names, outputs, strict=True):
+        sizes = allowed[name]
+        if len(size) != len(sizes) or any(got not in wanted for got, wanted in zip(size, sizes, strict=True)):
+            wanted = ", ".join(" or ".join(map(str, sorted(wanted))) for wanted in sizes)
+            problems.append(f"Terms.{name} has shape {tuple(size)}; for a layout of {tuple(program[1:])} it must be ({wanted})")
+        if dtype != torch.float32:
+            problems.append(f"Terms.{name} has dtype {dtype}; end with .float(), the contract asks for torch.float32")
+    if problems:
+        raise GraphError("; ".join(problems))

@@ -1,0 +1,79 @@
+"""Where a record comes from: which submission, track and code, which device, versions and commit. Never loads torch."""
+
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SubmissionError
+from harness.fingerprint import harness_fingerprint
+from harness.records import Environment, Fingerprints, Record
+from harness.submissions import Submission
+from harness.track import Track
+
+
+def identity(submission: Submission, track: Track, digits: int, seed: int, device_name: str) -> dict[str, Any]:
+    """The fields of a record that are known before its trial runs."""
+    fingerprints = Fingerprints(
+        submission=submission.fingerprint, track=track.fingerprint, harness=harness_fingerprint()
+    )
+    return {
+        "submission": submission.name,
+        "track": track.name,
+        "digits": digits,
+        "seed": seed,
+        "division": submission.division,
+        "isolation": "none",  # a process boundary, no sandbox
+        "settings": submission.manifest.hyperparameters.set_values(),
+        "fingerprints": fingerprints,
+        "environment": _environment(device_name),
+    }
+
+
+def failed_record(
+    submission: Submission, track: Track, digits: int, seed: int, error: SubmissionError, device_name: str
+) -> Record:
+    """The record of a trial that could not be finished because of its submission."""
+    reason = f"{error.rule}: {error.message}"[:1000]
+    known = identity(submission, track, digits, seed, device_name)
+    return Record(**known, status="failed", reason=reason, fresh_seed=0).sealed()
+
+
+def _environment(device_name: str) -> Environment:
+    commit, dirty = _git_state()
+    return Environment(
+        device=device_name,
+        torch=metadata.version("torch"),
+        python=platform.python_version(),
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def cpu_name() -> str:
+    """`CPU: AMD EPYC`, or the architecture where the system does not tell the model."""
+    name = platform.machine()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"CPU: {name}"
+
+
+@cache
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit of the harness and whether its code was changed since; None where it is not in a git checkout."""
+    folder = Path(__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain", "--", "."))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

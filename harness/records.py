@@ -1,0 +1,204 @@
+"""Records: one JSON file a trial, written aside and renamed, believed only while its digest holds."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import MachineError, RecordError
+
+# History of the format, newest first:
+# 1: the first.
+FORMAT = 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Score(_Part):
+    """Exact matches of one suite, counted."""
+
+    correct: Count
+    total: Count
+
+
+class Suites(_Part):
+    fresh: Score
+    test: Score
+    edge: Score
+    carry: dict[str, Score] = {}
+    """By longest carry chain, "0" to the number of digits."""
+    lengths: dict[str, Score] = {}
+    """By digits of the longer operand; only in a track that measures length generalisation."""
+
+
+class CurvePoint(_Part):
+    step: Count
+    examples: Count
+    loss: float | None
+    """Mean cross-entropy (nats a token) of the steps since the last point; null at step 0 and where it was not finite."""
+    accuracy: Share
+    """Exact match on the first problems of `test`."""
+    digit_accuracy: Share
+    """Answer tokens predicted right, each after the right ones before it."""
+
+
+class Mistake(_Part):
+    prompt: str
+    answer: str
+    got: str
+
+
+class Throughput(_Part):
+    """Examples per second, and their ratio to the built-in reference measured in turn with them in the same process."""
+
+    train_examples_per_second: float
+    decode_examples_per_second: float
+    train_ratio: float
+    decode_ratio: float
+
+
+class Seconds(_Part):
+    encode: float
+    train: float
+    decode: float
+    total: float
+
+
+class Parameters(_Part):
+    model: Count
+    positions: Count
+
+
+class Fingerprints(_Part):
+    submission: str
+    track: str
+    harness: str
+
+
+class Environment(_Part):
+    device: str
+    torch: str
+    python: str
+    commit: str | None
+    dirty: bool | None
+
+
+class Record(_Part):
+    """What is known of one trial. `digest` covers all the rest, so that an edit by hand shows."""
+
+    format: Literal[1] = FORMAT
+    submission: str
+    track: str
+    digits: Annotated[int, Field(ge=1)]
+    seed: Count
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    """Why a trial failed; null when it did not."""
+    division: Literal["closed", "open"]
+    isolation: Literal["strong", "medium", "none"]
+    fingerprints: Fingerprints
+    fresh_seed: Count
+    environment: Environment
+    settings: dict[str, float] = {}
+    """Hyper-parameters that the submission sets itself; any puts it into the open division."""
+    parameters: Parameters | None = None
+    suites: Suites | None = None
+    digit_accuracy: Share | None = None
+    """At the end of the training, on the first problems of `test`."""
+    curve: list[CurvePoint] = []
+    examples_to_90: Count | None = None
+    """Training examples at the first curve point with an accuracy of 0.9 or more; null if there is none."""
+    mistakes: list[Mistake] = []
+    throughput: Throughput | None = None
+    seconds: Seconds | None = None
+    peak_memory_bytes: Count | None = None
+    digest: str = ""
+
+    def sealed(self) -> "Record":
+        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})
+
+    def as_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def record_path(results: Path, track: str, submission: str, digits: int, seed: int) -> Path:
+    return results / track / submission / f"d{digits}-s{seed}.json"
+
+
+def save(record: Record, results: Path) -> Path:
+    """Writes the sealed record; a reader sees the old file or the new one, never half of one.
+
+    A file that stood in its place and could not be believed is kept beside it as `….set-aside`.
+
+    Raises:
+        MachineError: the disk is full or the folder may not be written.
+    """
+    path = record_path(results, record.track, record.submission, record.digits, record.seed)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and isinstance(read(path), RecordError):
+            path.rename(path.with_suffix(".json.set-aside"))
+        write_atomically(path, record.sealed().as_json())
+    except OSError as error:
+        raise MachineError(f"{path} could not be written: {error.strerror}; the trial's result is lost, run it again") from error
+    return path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes beside `path` and renames, so that nobody reads half a file and a full disk costs nothing that was there."""
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> Record | RecordError:
+    """The record at `path`, or the reason why it cannot be believed (returned: a bad file must not hide the good ones)."""
+    try:
+        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            return RecordError(path, f"holds {type(values).__name__}, not a record; delete it and run the trial again")
+        if values.get("format") != FORMAT:
+            return RecordError(
+                path, f"is of format {values.get('format')!r}, this harness reads {FORMAT}; run the trial again"
+            )
+        record = Record.model_validate(values)
+    except OSError as error:
+        return RecordError(path, f"cannot be read: {error.strerror}")
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return RecordError(path, f"`{place}`: {first['msg']}; run the trial again")
+    except (ValueError, RecursionError):
+        return RecordError(path, "is truncated or not JSON; run the trial again")
+    if record.digest != _digest(values):
+        return RecordError(path, "was edited after it was written: its digest does not match; run the trial again")
+    if path != record_path(path.parents[2], record.track, record.submission, record.digits, record.seed):
+        return RecordError(path, "belongs to another trial than its path says; move it back or delete it")
+    return record
+
+
+def read_all(results: Path, track: str) -> Iterator[Record | RecordError]:
+    """Everything under `results/<track>`, in the order of the paths."""
+    for path in sorted((results / track).glob("*/*.json")):
+        yield read(path)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    rest = {key: value for key, value in values.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]

@@ -1,0 +1,65 @@
+"""Sequences of a trial: ids and kinds as the model sees them, prompts ending and answers beginning in one column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.host.client import Vocabulary
+from harness.protocol import Kind
+from harness.ragged import Ragged
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sequences:
+    """N problems, tokenised: `PAD … PAD prompt answer EOS PAD …`."""
+
+    token_ids: NDArray[np.int32]
+    """(N, prompt_length + answer_length): the last column is only ever a target."""
+    layout: NDArray[np.int8]
+    """(N, length) of `Kind`, for the columns that are inputs."""
+    prompt_length: int
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def answer_length(self) -> int:
+        """Columns of an answer, its EOS included."""
+        return self.token_ids.shape[1] - self.prompt_length
+
+    @property
+    def length(self) -> int:
+        """Columns that are inputs: all but the last."""
+        return self.token_ids.shape[1] - 1
+
+
+def assemble(
+    prompts: Ragged, answers: Ragged, vocabulary: Vocabulary, *, prompt_length: int, answer_length: int
+) -> Sequences:
+    """Sequences of the given widths; `answer_length` leaves room for EOS."""
+    answer_ids = answers.right_padded(answer_length, vocabulary.pad_id)
+    answer_ids[np.arange(len(answers)), answers.lengths] = vocabulary.eos_id
+    prompt_ids = prompts.left_padded(prompt_length, vocabulary.pad_id)
+    layout = np.full((len(prompts), prompt_length + answer_length - 1), Kind.ANSWER, np.int8)
+    layout[:, :prompt_length] = kinds(vocabulary)[prompt_ids]
+    return Sequences(
+        token_ids=np.concatenate([prompt_ids, answer_ids], axis=1),
+        layout=layout,
+        prompt_length=prompt_length,
+    )
+
+
+def kinds(vocabulary: Vocabulary) -> NDArray[np.int8]:
+    """(vocab_size,): the `Kind` of each id in a prompt, from what it decodes to alone."""
+    return np.array([_kind(token_id, text, vocabulary.pad_id) for token_id, text in enumerate(vocabulary.texts)], np.int8)
+
+
+def _kind(token_id: int, text: str, pad_id: int) -> Kind:
+    if token_id == pad_id:
+        return Kind.PAD
+    if any(character in "0123456789" for character in text):
+        return Kind.NUMBER
+    if "+" in text:
+        return Kind.PLUS
+    return Kind.EQUALS if "=" in text else Kind.OTHER

@@ -1,0 +1,169 @@
+"""The folders in `submissions/`: found, read and digested, never imported."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.documents import DocumentError, read_yaml
+from harness.errors import SubmissionError, UsageError
+from harness.track import TrainingDefinition
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+MAX_FOLDER_BYTES = 64 * 1024
+MAX_FILES = 64
+ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class Hyperparameters(BaseModel):
+    """What a submission may set itself; anything set puts it into the open division."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Fewer than the track's; the problems seen are never more than the track's."""
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    def set_values(self) -> dict[str, float]:
+        return self.model_dump(exclude_none=True)
+
+
+class Manifest(BaseModel):
+    """`submission.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    title: Annotated[str, Field(min_length=1, max_length=80)]
+    authors: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], Field(min_length=1, max_length=20)]
+    summary: Annotated[str, Field(min_length=1, max_length=400)]
+    tokenizer: Annotated[str, Field(pattern=ENTRY_POINT)] = "submission:Tokenizer"
+    positions: Annotated[str, Field(pattern=ENTRY_POINT)] = "submission:PositionalEmbedding"
+    reference: Annotated[str, Field(pattern=r"^https?://\S{1,300}$")] | None = None
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+    @model_validator(mode="after")
+    def _printable(self) -> Self:
+        for text in (self.title, self.summary, *self.authors):
+            if not text.isprintable():
+                raise ValueError(f"{text!r} holds a control character; keep title, authors and summary to one printable line")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """A folder that can be read; whether its code keeps the contract is for the audits to say."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+    fingerprint: str
+    """Hex digest of the names and contents of its files."""
+
+    @property
+    def division(self) -> str:
+        return "open" if self.manifest.hyperparameters.set_values() else "closed"
+
+    def training(self, frozen: TrainingDefinition) -> TrainingDefinition:
+        """The track's training with what the submission sets itself.
+
+        Raises:
+            SubmissionError: more epochs than the track gives everyone.
+        """
+        own = self.manifest.hyperparameters.model_dump(exclude_none=True, exclude={"dropout"})
+        if own.get("epochs", 0) > frozen.epochs:
+            message = f"hyperparameters.epochs is {own['epochs']}, the track allows {frozen.epochs}; all see as many problems at most"
+            raise SubmissionError(self.name, "T00", message)
+        return frozen.model_copy(update=own)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A folder that cannot be read as a submission; it is a row of the board all the same."""
+
+    name: str
+    error: SubmissionError
+    fingerprint: str
+
+
+def discover(root: Path) -> list[Submission | Broken]:
+    """Every folder of `root/submissions`, by name.
+
+    Raises:
+        UsageError: there is no `submissions/`, or nothing in it.
+    """
+    submissions = root / "submissions"
+    if not submissions.is_dir():
+        raise UsageError(f"no folder {submissions}; run where `submissions/` is, or give its parent with -C DIR")
+    folders = sorted(path for path in submissions.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    if not folders:
+        raise UsageError(f"{submissions} holds no folder; start one with `harness new NAME`")
+    return [read_folder(folder) for folder in folders]
+
+
+def select(found: list[Submission | Broken], names: list[str]) -> list[Submission | Broken]:
+    """Those of `found` that are named, in the order of `found`; all where `names` is empty.
+
+    Raises:
+        UsageError: a name that no folder has.
+    """
+    known = {entry.name for entry in found}
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"no submission {', '.join(map(repr, unknown))}; there are: {', '.join(sorted(known))}")
+    return [entry for entry in found if not names or entry.name in names]
+
+
+def read_folder(folder: Path) -> Submission | Broken:
+    """The folder as a submission, or what is wrong with it (rule T00)."""
+    problems: list[str] = []
+    files: dict[str, bytes] = {}
+    if not NAME.fullmatch(folder.name):
+        problems.append("the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; rename it")
+    if folder.is_symlink():
+        problems.append("is a symbolic link; put the folder itself into submissions/")
+    else:
+        files, problems_of_files = _read_files(folder)
+        problems += problems_of_files
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{len(name)}/{name}/{len(content)}/".encode() + content)
+    fingerprint = digest.hexdigest()[:16]
+    if not problems:
+        try:
+            manifest = read_yaml(folder / "submission.yaml", Manifest)
+            return Submission(name=folder.name, folder=folder, manifest=manifest, fingerprint=fingerprint)
+        except DocumentError as error:
+            problems.append(f"submission.yaml: {error}")
+    # A hostile name is quoted, so that it cannot draw on a terminal or a board.
+    name = folder.name if NAME.fullmatch(folder.name) else ascii(folder.name)[:60]
+    return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), fingerprint)
+
+
+def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The folder's text files by relative path, and what else it holds that it may not."""
+    files: dict[str, bytes] = {}
+    pending, size = [folder], 0
+    while pending:
+        for path in sorted(pending.pop().iterdir()):
+            name = path.relative_to(folder).as_posix()
+            if path.name == "__pycache__":
+                continue
+            if path.is_symlink() or not (path.is_dir() or path.is_file()):
+                return files, [f"{ascii(name)} is no regular file; only text files and folders are allowed"]
+            if path.is_dir():
+                pending.append(path)
+                continue
+            size += path.stat().st_size
+            if size > MAX_FOLDER_BYTES or len(files) >= MAX_FILES:
+                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB or {MAX_FILES} files; keep to the code that is needed"]
+            files[name] = path.read_bytes()
+            try:
+                files[name].decode("utf-8")
+            except UnicodeDecodeError:
+                return files, [f"{ascii(name)} is not UTF-8 text; only text files are allowed"]
+    return files, []

@@ -1,0 +1,129 @@
+"""Throughput: examples per second, and their ratio to a reference that is measured in turn in the same process.
+
+Absolute rates belong to one machine at one moment. The built-in reference, the frozen model with a sinusoidal table at
+the sequence lengths of a character tokenizer, is part of the harness, so the ratio means the same on every board.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from harness.decoding import EVALUATION_BATCH, greedy
+from harness.model import FrozenModel
+from harness.positions import Positions, Program
+from harness.records import Throughput
+from harness.track import Track
+from harness.training import Batches, Trainer
+
+ROUNDS = 5
+STEPS_A_ROUND = 1
+WARM_UP_ROUNDS = 1
+VOCAB_SIZE, PAD_ID, EOS_ID = 14, 12, 13
+"""Of the reference: ten digits, +, =, PAD and EOS."""
+
+
+def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Throughput:
+    """Training and decoding rates of a trained submission; its weights are not worth anything afterwards.
+
+    Args:
+        trainer: of the submission, at the end of its training.
+        prompts: at least one row to decode.
+    """
+    device = trainer.data.token_ids.device
+    reference = reference_trainer(track, digits, device)
+    own_prompts = _first_rows(prompts)
+    reference_prompts = _first_rows(reference.data)
+    train = _interleaved(
+        _steps(trainer), _steps(reference), STEPS_A_ROUND * track.training.batch_size, device
+    )
+    # No id ends an answer while the clock runs: rates must not depend on how soon a model says EOS.
+    decode = _interleaved(
+        lambda: greedy(trainer.model, trainer.positions, own_prompts, eos_id=-1),
+        lambda: greedy(reference.model, reference.positions, reference_prompts, eos_id=-1),
+        EVALUATION_BATCH,
+        device,
+    )
+    return Throughput(
+        train_examples_per_second=train[0],
+        decode_examples_per_second=decode[0],
+        train_ratio=train[1],
+        decode_ratio=decode[1],
+    )
+
+
+def reference_trainer(track: Track, digits: int, device: torch.device) -> Trainer:
+    """The built-in reference on random tokens: speed does not depend on their values."""
+    prompt_length, answer_length = 2 * digits + 2, digits + 2
+    length = prompt_length + answer_length - 1
+    rng = torch.Generator().manual_seed(0)
+    rows = max(track.training.batch_size, EVALUATION_BATCH)
+    token_ids = torch.randint(PAD_ID, (rows, length + 1), generator=rng).to(device)
+    data = Batches(token_ids, torch.zeros(rows, length, dtype=torch.int64, device=device), prompt_length)
+    settings = track.training.model_copy(update={"problems": track.training.batch_size})
+    return Trainer(
+        FrozenModel(track.model, VOCAB_SIZE, seed=0).to(device),
+        _sinusoidal(track.model.d_model, length, settings.batch_size, device),
+        data,
+        settings,
+        dropout=track.model.dropout,
+        pad_id=PAD_ID,
+        seed=0,
+    )
+
+
+def _sinusoidal(d_model: int, length: int, batch_size: int, device: torch.device) -> Positions:
+    """pe[p, 2k] = sin(p / 10000^(2k/d)), pe[p, 2k+1] = cos(same), as a graph of one operator that looks it up."""
+    rates = 10000.0 ** (-torch.arange(0, d_model, 2) / d_model)
+    angles = torch.arange(length)[:, None] * rates
+    table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[None].to(device)
+    programs = (Program(True, batch_size, length), Program(False, EVALUATION_BATCH, length))
+    return Positions(
+        {"table": table},
+        trainable=set(),
+        graphs={program: lambda _layout, _generator, table: (table,) for program in programs},
+        names={program: ("embedding",) for program in programs},
+        dropout=0.0,
+    )
+
+
+def _steps(trainer: Trainer) -> Callable[[], None]:
+    def run() -> None:
+        for index in range(STEPS_A_ROUND):
+            trainer.step(index % trainer.settings.num_steps)
+
+    return run
+
+
+def _interleaved(
+    ours: Callable[[], object], reference: Callable[[], object], examples: int, device: torch.device
+) -> tuple[float, float]:
+    """Examples per second of `ours`, and the ratio of ours to the reference, each the median over the rounds."""
+    rates: list[float] = []
+    ratios: list[float] = []
+    for round_index in range(WARM_UP_ROUNDS + ROUNDS):
+        own_s, reference_s = _seconds(ours, device), _seconds(reference, device)
+        if round_index >= WARM_UP_ROUNDS:
+            rates.append(examples / own_s)
+            ratios.append(reference_s / own_s)
+    return median(rates), median(ratios)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    _synchronise(device)
+    start = time.perf_counter()
+    work()
+    _synchronise(device)
+    return time.perf_counter() - start
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _first_rows(data: Batches) -> Batches:
+    """One evaluation batch; a shorter set is repeated."""
+    rows = torch.arange(EVALUATION_BATCH, device=data.token_ids.device) % len(data.token_ids)
+    return Batches(data.token_ids[rows], data.layout[rows], data.prompt_length)

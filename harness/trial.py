@@ -1,0 +1,214 @@
+"""One trial from start to end: encode, export, train, score, decode, measure, record."""
+
+import math
+import resource
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from harness import decoding, encoding, throughput
+from harness.host.client import Host
+from harness.model import FrozenModel, shape_of
+from harness.positions import Positions, Program, receive_positions
+from harness.provenance import cpu_name, identity
+from harness.ragged import Ragged
+from harness.randomness import derived_seed
+from harness.records import CurvePoint, Mistake, Parameters, Record, Score, Seconds, Suites
+from harness.submissions import Submission
+from harness.task import Problems, suites, training_problems
+from harness.track import Track
+from harness.training import Batches, Trainer
+
+MAX_MISTAKES = 10
+NINETY_PERCENT = 0.9
+
+
+class Progress(NamedTuple):
+    """What a person at the terminal sees of a running trial."""
+
+    phase: str
+    step: int
+    num_steps: int
+    examples_per_second: float
+    loss: float | None
+    accuracy: float | None
+
+
+def run_trial(
+    submission: Submission,
+    track: Track,
+    digits: int,
+    seed: int,
+    device: torch.device,
+    report: Callable[[Progress], None],
+    fresh_seed: int | None = None,
+) -> Record:
+    """Trains and scores one submission once.
+
+    Args:
+        fresh_seed: of the suite `fresh`; drawn now unless an old trial is to be reproduced.
+
+    Raises:
+        SubmissionError: the submission broke its contract.
+    """
+    start = time.perf_counter()
+    fresh_seed = secrets.randbelow(2**53) if fresh_seed is None else fresh_seed
+    settings = submission.training(track.training)
+    dropout = submission.manifest.hyperparameters.dropout
+    dropout = track.model.dropout if dropout is None else dropout
+    max_digits = track.max_digits(digits)
+    _reset_peak_memory(device)
+
+    report(Progress("encode", 0, settings.num_steps, 0.0, None, None))
+    problems = suites(track, digits, fresh_seed)
+    sets = {"train": training_problems(track, digits), **problems}
+    encoded = encoding.encode(submission, sets, max_digits=max_digits, shuffle_seed=secrets.randbits(63))
+    data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
+    pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
+    positions = _export(submission, track, data, max_digits=max_digits, seed=seed, device=device)
+    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device)
+    encode_s = time.perf_counter() - start
+
+    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
+    curve = _train(trainer, data["test"].rows(0, track.evaluation.curve), track, pad_id, eos_id, report)
+    train_s = time.perf_counter() - start - encode_s
+
+    report(Progress("score", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
+    answers = {name: _generate(model, positions, data[name], pad_id, eos_id) for name in problems}
+    texts = encoding.decode(
+        submission, list(answers.values()), max_digits=max_digits, shuffle_seed=secrets.randbits(63)
+    )
+    scored = {name: _score(problems[name], got) for name, got in zip(problems, texts, strict=True)}
+    decode_s = time.perf_counter() - start - encode_s - train_s
+
+    report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
+    rates = throughput.measure(trainer, data["test"], track, digits)
+    return Record(
+        **identity(submission, track, digits, seed, device_name(device)),
+        status="ok",
+        fresh_seed=fresh_seed,
+        parameters=Parameters(
+            model=sum(parameter.numel() for parameter in model.parameters()),
+            positions=sum(parameter.numel() for parameter in positions.parameters()),
+        ),
+        suites=_suites(scored),
+        digit_accuracy=curve[-1].digit_accuracy,
+        curve=curve,
+        examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
+        mistakes=_mistakes(problems["fresh"], texts[0]),
+        throughput=rates,
+        seconds=Seconds(encode=encode_s, train=train_s, decode=decode_s, total=time.perf_counter() - start),
+        peak_memory_bytes=_peak_memory_bytes(device),
+    ).sealed()
+
+
+def device_name(device: torch.device) -> str:
+    """`CPU: …`, or what the driver calls the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def _export(
+    submission: Submission, track: Track, data: dict[str, Batches], *, max_digits: int, seed: int, device: torch.device
+) -> Positions:
+    """The positional embedding, for the training batch and for the evaluation batch of every width."""
+    lengths = {name: batches.layout.shape[1] for name, batches in data.items()}
+    programs = [Program(True, track.training.batch_size, lengths["train"])]
+    programs += [Program(False, decoding.EVALUATION_BATCH, length) for length in sorted(set(lengths.values()))]
+    shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths.values()))
+    with Host(submission, "positions", max_digits=max_digits) as host:
+        return receive_positions(
+            host, submission.name, shape, programs, seed=derived_seed(seed, "positions"), device=device
+        )
+
+
+def _train(
+    trainer: Trainer, curve_data: Batches, track: Track, pad_id: int, eos_id: int, report: Callable[[Progress], None]
+) -> list[CurvePoint]:
+    """Trains to the end; the learning curve."""
+    curve: list[CurvePoint] = []
+    num_steps, batch_size = trainer.settings.num_steps, trainer.settings.batch_size
+    every = max(1, num_steps // track.evaluation.curve_points)
+    start = time.perf_counter()
+
+    def note(step: int, loss: float | None) -> None:
+        forced = decoding.teacher_forced(trainer.model, trainer.positions, curve_data, pad_id=pad_id, eos_id=eos_id)
+        loss = loss if loss is not None and math.isfinite(loss) else None
+        accuracy = float(forced.is_right.mean())
+        curve.append(
+            CurvePoint(
+                step=step,
+                examples=step * batch_size,
+                loss=loss,
+                accuracy=accuracy,
+                digit_accuracy=forced.digit_accuracy,
+            )
+        )
+        rate = step * batch_size / (time.perf_counter() - start)
+        report(Progress("train", step, num_steps, rate, loss, accuracy))
+
+    trainer.run(every, note)
+    return curve
+
+
+def _generate(model: FrozenModel, positions: Positions, data: Batches, pad_id: int, eos_id: int) -> Ragged:
+    """The model's greedy answers. Where the teacher-forced argmax is right all along they are the right ids; only the
+    others have to be decoded token by token."""
+    forced = decoding.teacher_forced(model, positions, data, pad_id=pad_id, eos_id=eos_id)
+    targets = data.token_ids[:, data.prompt_length :].cpu().numpy().astype(np.int32)
+    lengths = (targets == eos_id).argmax(axis=1).astype(np.int32)
+    answers = Ragged.from_flat(targets[np.arange(targets.shape[1]) < lengths[:, None]], lengths)
+    wrong = np.flatnonzero(~forced.is_right)
+    if len(wrong) == 0:
+        return answers
+    rows = torch.from_numpy(wrong).to(data.token_ids.device)
+    decoded = decoding.greedy(
+        model, positions, Batches(data.token_ids[rows], data.layout[rows], data.prompt_length), eos_id=eos_id
+    )
+    together = Ragged.concatenate([answers, decoded])
+    source = np.arange(len(answers))
+    source[wrong] = len(answers) + np.arange(len(wrong))
+    return together.take(source)
+
+
+def _score(problems: Problems, texts: list[str]) -> Score:
+    answers = problems.answers()
+    return Score(correct=sum(map(str.__eq__, texts, answers)), total=len(answers))
+
+
+def _suites(scored: dict[str, Score]) -> Suites:
+    """Scores by suite; `carry/2` and `lengths/12` go below their heading."""
+    nested: dict[str, dict[str, Score]] = {"carry": {}, "lengths": {}}
+    for name, score in scored.items():
+        suite, _, stratum = name.partition("/")
+        if stratum:
+            nested[suite][stratum] = score
+    return Suites(fresh=scored["fresh"], test=scored["test"], edge=scored["edge"], **nested)
+
+
+def _mistakes(problems: Problems, texts: list[str]) -> list[Mistake]:
+    rows = zip(problems.prompts(), problems.answers(), texts, strict=True)
+    wrong = [Mistake(prompt=prompt, answer=answer, got=got[:64]) for prompt, answer, got in rows if got != answer]
+    return wrong[:MAX_MISTAKES]
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")  # a worker runs many trials; each has a peak of its own
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    """Of the GPU's memory, or of this process since `_reset_peak_memory` (elsewhere than on Linux, since it began)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
