@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -59,7 +61,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed; write the value out", mark)
+            raise ComposerError(None, None, "aliases are not allowed; write the value out", mark)
         return super().compose_node(parent, index)
 
     def get_single_data(self) -> Any:
@@ -84,7 +86,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if str(key.value) in seen:
                 problem = f"the key {key.value!r} stands twice; keep one"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                raise ConstructorError(None, None, problem, key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 

@@ -1,13 +1,12 @@
 """Tokenises the problems of a trial: prompts in one host, answers in another, so that neither sees both."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.errors import SubmissionError
-from harness.host.client import Host, Role, Vocabulary
+from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.sequences import Sequences, assemble
 from harness.submissions import Submission
@@ -37,36 +36,35 @@ def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: 
     prompts = {name: problems.prompts() for name, problems in sets.items()}
     answers = {name: problems.answers() for name, problems in sets.items()}
     rng = np.random.default_rng(shuffle_seed)
-    encoded: dict[Role, dict[str, Ragged]] = {}
-    with ExitStack() as stack:
-        hosts: dict[Role, Host] = {
-            role: stack.enter_context(Host(submission, role, max_digits=max_digits)) for role in ("prompts", "answers")
-        }
-        vocabulary = hosts["prompts"].describe()
-        if hosts["answers"].describe() != vocabulary:
+    with (
+        Host(submission, "prompts", max_digits=max_digits) as prompts_host,
+        Host(submission, "answers", max_digits=max_digits) as answers_host,
+    ):
+        vocabulary = prompts_host.describe()
+        if answers_host.describe() != vocabulary:
             message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
             raise SubmissionError(submission.name, "T20", message)
-        for role, texts in (("prompts", prompts), ("answers", answers)):
-            encoded[role] = _encode_unique(hosts[role], texts, vocabulary, rng)
+        prompt_ids = _encode_unique(prompts_host, prompts, vocabulary, rng)
+        answer_ids = _encode_unique(answers_host, answers, vocabulary, rng)
     trained = [name for name in sets if not name.startswith("lengths/")]
-    prompt_length = max(int(encoded["prompts"][name].lengths.max()) for name in trained)
-    answer_length = max(int(encoded["answers"][name].lengths.max()) for name in trained) + 1
-    return Encoded(
-        vocabulary,
-        {
-            name: assemble(
-                encoded["prompts"][name],
-                encoded["answers"][name],
-                vocabulary,
-                prompt_length=max(prompt_length, int(encoded["prompts"][name].lengths.max())),
-                answer_length=max(answer_length, int(encoded["answers"][name].lengths.max()) + 1),
-            )
-            for name in sets
-        },
-    )
+    prompt_length = max(_longest(prompt_ids[name]) for name in trained)
+    answer_length = max(_longest(answer_ids[name]) for name in trained) + 1
+    sequences = {
+        name: assemble(
+            prompt_ids[name],
+            answer_ids[name],
+            vocabulary,
+            prompt_length=max(prompt_length, _longest(prompt_ids[name])),
+            answer_length=max(answer_length, _longest(answer_ids[name]) + 1),
+        )
+        for name in sets
+    }
+    return Encoded(vocabulary, sequences)
 
 
-def decode(submission: Submission, generated: Sequence[Ragged], *, max_digits: int, shuffle_seed: int) -> list[list[str]]:
+def decode(
+    submission: Submission, generated: Sequence[Ragged], *, max_digits: int, shuffle_seed: int
+) -> list[list[str]]:
     """Texts of generated ids, in the order given; the host sees each different answer once, shuffled."""
     together = Ragged.concatenate(generated)
     unique, inverse = np.unique(together.token_ids, axis=0, return_inverse=True)
@@ -95,3 +93,7 @@ def _encode_unique(
         name: encoded.take(rows[inverse[end - len(part) : end]])
         for end, (name, part) in zip(ends, texts.items(), strict=True)
     }
+
+
+def _longest(rows: Ragged) -> int:
+    return int(rows.lengths.max())

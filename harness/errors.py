@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
 
 
 class HarnessError(Exception):
-    """An error with a message for the person at the terminal: what was wrong, what was got, what is allowed, what to do."""
+    """A message for the person at the terminal: what was wrong, what was got, what is allowed, what to do."""
 
     exit_code = ExitCode.USAGE
 

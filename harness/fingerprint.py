@@ -8,6 +8,7 @@ import ast
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 HARNESS = Path(__file__).parent
 
@@ -18,11 +19,14 @@ FROZEN = (
     "host/export.py",
     "graph.py",
     "sequences.py",
+    "encoding.py",
+    "ragged.py",
     "randomness.py",
     "model.py",
     "positions.py",
     "training.py",
     "decoding.py",
+    "throughput.py",
     "trial.py",
 )
 """Modules that a score depends on. The tracks are frozen apart from them, by `Track.fingerprint`."""
@@ -38,7 +42,7 @@ def harness_fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def _canonical(node: object) -> str:
+def _canonical(node: Any) -> str:
     """The tree as text: node types and non-empty fields, docstrings left out."""
     if isinstance(node, ast.AST):
         fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
@@ -46,7 +50,8 @@ def _canonical(node: object) -> str:
             fields["body"] = [statement for statement in node.body if not _is_text(statement)]
         return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields.items())})"
     if isinstance(node, list):
-        return f"[{','.join(_canonical(item) for item in node)}]"
+        items: list[Any] = node
+        return f"[{','.join(_canonical(item) for item in items)}]"
     return repr(node)
 
 

@@ -15,7 +15,8 @@ names are looked up in a list, and each operator's schema checks what it is give
 """
 
 import operator
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,36 +25,62 @@ from torch import Tensor, fx
 MAX_NODES = 2000
 MAX_ELEMENTS = 1 << 26
 """Numbers in any one tensor of a program, 256 MiB of float32."""
+MAX_TOTAL_ELEMENTS = 1 << 29
+"""Numbers in all tensors of a program together, views counted; FIRE on 256 rows of 63 tokens makes about 2**27."""
+MAX_PARTS = 4096
+"""Tensors that one operator may return."""
+MAX_DEPTH = 8
+"""Lists within lists of one argument; honest ones are one deep."""
 
 DTYPES = {
     name: getattr(torch, name) for name in ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
 }
 
 OPERATORS = frozenset(
-    # elementwise
-    "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp clamp_max "
-    "clamp_min copysign cos cosh div divide elu eq erf exp exp2 expm1 floor floor_divide fmod frac ge gelu gt hypot isfinite "
-    "isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid logaddexp logical_and logical_not logical_or "
-    "logical_xor logit lt masked_fill maximum minimum mul multiply ne neg pow reciprocal relu remainder round rsqrt rsub "
-    "sigmoid sign silu sin sinc sinh softplus sqrt square sub subtract tan tanh threshold trunc where xlogy "
-    "__and__ __or__ __xor__ __lshift__ __rshift__ bitwise_left_shift bitwise_right_shift "
-    # reductions, scans, orders
-    "all amax amin any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum logcumsumexp logsumexp max mean "
-    "min norm prod sort std sum topk var linalg_vector_norm searchsorted bucketize "
-    # products and layers
-    "addmm baddbmm bmm dot einsum embedding layer_norm linear log_softmax matmul mm mv outer softmax "
-    "_softmax _log_softmax native_layer_norm "
-    # creation
-    "arange eye full full_like linspace logspace new_full new_ones new_zeros ones ones_like scalar_tensor tril_indices "
-    "triu_indices zeros zeros_like "
-    # shape and selection
-    "_to_copy _unsafe_view alias broadcast_tensors broadcast_to cat chunk clone concat constant_pad_nd contiguous copy "
-    "detach diag diag_embed diagonal diff expand expand_as flatten flip gather hstack index index_add index_copy "
-    "index_put index_select lift_fresh_copy meshgrid movedim narrow pad permute repeat repeat_interleave reshape roll "
-    "scatter scatter_add select select_scatter slice slice_scatter split split_with_sizes squeeze stack swapaxes t "
-    "take_along_dim tile to transpose tril triu type_as unbind unflatten unfold unsqueeze view view_as vstack".split()
+    name
+    for names in (
+        # elementwise
+        "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp "
+        "clamp_max clamp_min copysign cos cosh div divide elu eq erf exp exp2 expm1 fill floor floor_divide fmod frac "
+        "ge gelu gt hypot isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid logaddexp "
+        "logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mul multiply ne neg "
+        "pow reciprocal relu remainder round rsqrt rsub sigmoid sign silu sin sinc sinh softplus sqrt square sub "
+        "subtract tan tanh threshold trunc where xlogy zero __and__ __or__ __xor__ __lshift__ __rshift__ "
+        "bitwise_left_shift bitwise_right_shift",
+        # reductions, scans, orders
+        "all amax amin any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum logcumsumexp "
+        "logsumexp max mean min norm prod sort std sum topk var linalg_vector_norm searchsorted bucketize",
+        # products and layers
+        "addmm baddbmm bmm dot einsum embedding layer_norm linear log_softmax matmul mm mv outer softmax _softmax "
+        "_log_softmax native_layer_norm",
+        # creation
+        "arange eye full full_like linspace logspace new_full new_ones new_zeros ones ones_like scalar_tensor "
+        "tril_indices triu_indices zeros zeros_like",
+        # shape and selection
+        "_to_copy _unsafe_view alias broadcast_tensors broadcast_to cat chunk clone concat constant_pad_nd "
+        "contiguous copy detach diag diag_embed diagonal diff expand expand_as flatten flip gather hstack index "
+        "index_add index_copy index_put index_select lift_fresh_copy meshgrid movedim narrow pad permute repeat "
+        "repeat_interleave reshape roll scatter scatter_add select select_scatter slice slice_scatter split "
+        "split_with_sizes squeeze stack swapaxes t take_along_dim tile to transpose tril triu type_as unbind "
+        "unflatten unfold unsqueeze view view_as vstack",
+    )
+    for name in names.split()
 )
 """Operators, by the name before the overload. All are pure: an overload that writes is refused whatever its name."""
+
+
+INSTEAD = {
+    "item": "no Python number may come from a tensor: use torch.where and tensor arithmetic",
+    "sym_size": "no size may depend on values: use torch.where instead of selecting with a mask",
+    "nonzero": "no size may depend on values: use torch.where instead of selecting with a mask",
+    "dropout": "set the class's `dropout`, or multiply by a mask from torch.bernoulli",
+    **dict.fromkeys(
+        ("empty", "normal", "multinomial", "randint_like"),
+        "draw with torch.rand, torch.randn, torch.randint, torch.randperm or torch.bernoulli",
+    ),
+}
+"""The remedy for operators that people try, by the name before the overload."""
+ARITHMETIC = "use arithmetic, indexing and the reductions of torch"
 
 
 class GraphError(ValueError):
@@ -116,49 +143,105 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
                 named["generator"] = generator
             function = _operator(target, line)
             if not named.keys() <= _keywords(function):
-                raise GraphError(f"{line}: {target} takes no {', '.join(map(repr, named.keys() - _keywords(function)))}")
+                raise GraphError(
+                    f"{line}: {target} takes no {', '.join(map(repr, named.keys() - _keywords(function)))}"
+                )
+            _place(function, values, named, device)
             known[name] = graph.call_function(function, tuple(values), named)
+            known[name].meta["line"] = line
         graph.output(tuple(_decode(output, known, device) for output in outputs))
+        return fx.GraphModule(torch.nn.Module(), graph)
     except GraphError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise GraphError(f"a malformed program ({type(error).__name__}: {error})") from error
-    return fx.GraphModule(torch.nn.Module(), graph)
 
 
 DROPPED = ("pin_memory", "layout", "memory_format")
 """Arguments about how memory lies, which change no value."""
 
 
-def output_shapes(module: fx.GraphModule, layout_shape: tuple[int, int], state: Sequence[Tensor]) -> list[tuple[torch.Size, torch.dtype]]:
+def output_shapes(
+    module: fx.GraphModule, layout_shape: tuple[int, int], state: Sequence[Tensor]
+) -> list[tuple[torch.Size, torch.dtype]]:
     """Shapes and dtypes of the terms, found without computing one number, on torch's `meta` device.
 
     Raises:
         GraphError: an operator refuses its arguments, or a tensor on the way would exceed `MAX_ELEMENTS`.
     """
     layout = torch.zeros(layout_shape, dtype=torch.int64, device="meta")
+    sizes = _Sizes(module)
     try:
-        outputs = _Sizes(module).run(layout, None, *(tensor.detach().to("meta") for tensor in state))
+        outputs = sizes.run(layout, None, *(tensor.detach().to("meta") for tensor in state))
     except GraphError:
         raise
     except Exception as error:
-        raise GraphError(f"an operator refuses its arguments: {str(error).splitlines()[0]:.300}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise GraphError(f"{sizes.line}: an operator refuses its arguments: {reason:.300}") from error
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise GraphError(f"an output is a {type(output).__name__}, not a tensor")
     return [(output.shape, output.dtype) for output in outputs]
+
+
+def line_of(module: fx.GraphModule, error: Exception) -> str:
+    """The submission's line behind the operator of `module` that raised `error`."""
+    called = {(frame.line or "").partition(" = ")[0] for frame in traceback.extract_tb(error.__traceback__)}
+    return next((node.meta["line"] for node in module.graph.nodes if node.name in called), "forward")
 
 
 class _Sizes(fx.Interpreter):
     """Runs a graph on `meta` tensors, where a huge tensor costs nothing, and refuses it."""
 
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # which would end in our messages
+        self.line = "forward"
+        self.num_elements = 0
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.line = n.meta.get("line", self.line)
+        return super().run_node(n)
+
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if "device" in kwargs:
-            kwargs = {**kwargs, "device": torch.device("meta")}
+        args, kwargs = _on_meta(args), dict(zip(kwargs, _on_meta(kwargs.values()), strict=True))
+        if target in SPLITTING and any(max(shape, default=0) > MAX_PARTS for shape in _shapes(args, kwargs)):
+            raise GraphError(f"{self.line}: {target} may split no dimension longer than {MAX_PARTS}")
         result = super().call_function(target, args, kwargs)
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if not isinstance(tensor, Tensor):
-                raise GraphError(f"{target} gives a {type(tensor).__name__}, not a tensor")
-            if tensor.numel() > MAX_ELEMENTS:
-                raise GraphError(f"{target} makes {tensor.numel()} numbers; at most {MAX_ELEMENTS} are allowed")
+                raise GraphError(f"{self.line}: {target} gives a {type(tensor).__name__}, not a tensor")
+            self.num_elements += tensor.numel()
+            if tensor.numel() > MAX_ELEMENTS or self.num_elements > MAX_TOTAL_ELEMENTS:
+                made = f"{target} makes {tensor.numel()} numbers, forward {self.num_elements} up to here"
+                raise GraphError(f"{self.line}: {made}; at most {MAX_ELEMENTS} and {MAX_TOTAL_ELEMENTS} are allowed")
         return result
+
+
+SPLITTING = frozenset(
+    getattr(packet, overload)
+    for packet in (torch.ops.aten.unbind, torch.ops.aten.split, torch.ops.aten.chunk)
+    for overload in packet.overloads()
+)
+"""Operators that return as many tensors as a dimension is long, which takes memory even on `meta`."""
+
+
+def _on_meta(arguments: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(torch.device("meta") if isinstance(value, torch.device) else value for value in arguments)
+
+
+def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Size]:
+    return [value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+
+
+def _place(function: Callable[..., Any], values: list[Any], named: dict[str, Any], device: torch.device) -> None:
+    """Gives `device` to every operator that takes one, whatever the program says, or leaves out."""
+    if isinstance(function, torch._ops.OpOverload):
+        for index, argument in enumerate(function._schema.arguments):
+            if argument.name == "device" and index < len(values):
+                values[index] = device
+            elif argument.name == "device":
+                named["device"] = device
 
 
 def _operator(name: str, line: str) -> Callable[..., Any]:
@@ -169,7 +252,7 @@ def _operator(name: str, line: str) -> Callable[..., Any]:
     library, _, rest = name.partition(".")
     packet, _, overload = rest.partition(".")
     if library != "aten" or packet not in OPERATORS:
-        raise GraphError(f"{line}: the operator {name} is not allowed; use arithmetic, indexing and the reductions of torch")
+        raise GraphError(f"{line}: the operator {name} is not allowed; {INSTEAD.get(packet, ARITHMETIC)}")
     found = getattr(getattr(torch.ops.aten, packet), overload, None)
     if not isinstance(found, torch._ops.OpOverload) or found._schema.is_mutable:
         raise GraphError(f"{line}: the operator {name} writes or does not exist; use one that returns its result")
@@ -183,7 +266,7 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
     return set() if function is operator.getitem else {"generator", "dtype", "device"}
 
 
-def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device) -> Any:
+def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device, depth: int = 0) -> Any:
     if isinstance(argument, dict):
         ((kind, value),) = argument.items()
         if kind == "node":
@@ -194,5 +277,7 @@ def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device) -> A
             return device
         raise GraphError(f"an argument of kind {kind!r:.20}")
     if isinstance(argument, list):
-        return [_decode(item, known, device) for item in argument]
+        if depth == MAX_DEPTH:
+            raise GraphError(f"lists within lists, deeper than {MAX_DEPTH}")
+        return [_decode(item, known, device, depth + 1) for item in argument]
     return argument

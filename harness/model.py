@@ -48,7 +48,7 @@ class Dropout:
     generator: torch.Generator | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        threshold = round(self.p * 65536)
+        threshold = min(round(self.p * 65536), 65535)
         if threshold == 0:
             return x
         num_words = (x.numel() + 3) // 4
@@ -91,7 +91,9 @@ class FrozenModel(nn.Module):
                 assert isinstance(layer, Layer)
                 layer.initialise(rng)
 
-    def forward(self, token_ids: Tensor, terms: Terms, *, first: int, dropout: Dropout, embedding_dropout: Dropout) -> Tensor:
+    def forward(
+        self, token_ids: Tensor, terms: Terms, *, first: int, dropout: Dropout, embedding_dropout: Dropout
+    ) -> Tensor:
         """Logits at the positions from `first` on: (B, L - first, V).
 
         Args:

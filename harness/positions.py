@@ -1,6 +1,6 @@
 """A submission's positional embedding on the trainer's side: graphs and arrays, none of its Python."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -26,9 +26,20 @@ class Positions(nn.Module):
     """The exported module: its trainable state as parameters, the rest as buffers, a graph for each program."""
 
     def __init__(
-        self, state: dict[str, Tensor], trainable: set[str], graphs: dict[Program, fx.GraphModule],
-        names: dict[Program, tuple[str, ...]], dropout: float,
-    ) -> None:  # fmt: skip
+        self,
+        state: dict[str, Tensor],
+        trainable: set[str],
+        graphs: Mapping[Program, Callable[..., tuple[Tensor, ...]]],
+        names: Mapping[Program, tuple[str, ...]],
+        dropout: float,
+    ) -> None:
+        """
+        Args:
+            state: tensors by name, in the order in which the graphs take them.
+            trainable: names of those that are trained.
+            graphs: called as `graph(layout, generator, *state)`.
+            names: of the terms that each graph returns.
+        """
         super().__init__()
         self.dropout = dropout
         self._graphs = graphs
@@ -48,11 +59,6 @@ class Positions(nn.Module):
         state = (getattr(self, attribute) for attribute in self._attributes)
         outputs = self._graphs[program](layout, generator, *state)
         return Terms(**dict(zip(self._names[program], outputs, strict=True)))
-
-    @property
-    def num_operations(self) -> int:
-        """Operators in the longest of the graphs."""
-        return max(sum(node.op == "call_function" for node in graph.graph.nodes) for graph in self._graphs.values())
 
 
 def receive_positions(
@@ -120,7 +126,9 @@ def _check_shapes(
         sizes = allowed[name]
         if len(size) != len(sizes) or any(got not in wanted for got, wanted in zip(size, sizes, strict=True)):
             wanted = ", ".join(" or ".join(map(str, sorted(wanted))) for wanted in sizes)
-            problems.append(f"Terms.{name} has shape {tuple(size)}; for a layout of {tuple(program[1:])} it must be ({wanted})")
+            problems.append(
+                f"Terms.{name} has shape {tuple(size)}; for a layout of {tuple(program[1:])} it must be ({wanted})"
+            )
         if dtype != torch.float32:
             problems.append(f"Terms.{name} has dtype {dtype}; end with .float(), the contract asks for torch.float32")
     if problems:

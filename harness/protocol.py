@@ -76,13 +76,17 @@ class Tokenizer(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a prompt (`"12+34="`) or an answer (`"46"`): ints in [0, vocab_size), no EOS, no PAD."""
+        """Token ids of a prompt (`"12+34="`) or an answer (`"46"`): ints in [0, vocab_size), no EOS, no PAD.
+
+        A text with `=` is a prompt, one without is an answer.
+        """
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Text of the ids of an answer up to its EOS: `"46"`. A model may generate any ids: never raise on them.
+        """Text of the ids of an answer up to its EOS: `"46"`.
 
-        A single id of a prompt is decoded too, to learn its `Kind`: a digit, `+` or `=` must show in the text.
+        A model may generate any ids, and every id of the vocabulary is decoded alone, PAD and EOS too, to learn its
+        `Kind`: never raise, and let a digit, `+` or `=` of a prompt's token show in its text.
         """
         ...
 
@@ -115,7 +119,8 @@ class PositionalEmbedding(nn.Module):
     It crosses to the trainer as a graph, recorded by `torch.export` once in training and once in evaluation mode, so
     `forward` is tensor arithmetic: branch on `self.training` and on shapes, never on the values of the layout; draw
     random numbers with `torch.randint` and `torch.rand*` (a number from Python's `random` would be frozen into the
-    graph); change no buffer. Create tensors on `layout.device`.
+    graph); change no buffer. Create tensors on `layout.device`. Parameters and buffers together hold at most 2**20
+    numbers.
     """
 
     dropout: float = 0.0
@@ -126,5 +131,8 @@ class PositionalEmbedding(nn.Module):
         super().__init__()
 
     def forward(self, layout: Tensor) -> Terms:
-        """Terms for `layout`, (B, L) int64 of `Kind`, L <= `ModelShape.max_length`."""
+        """Terms for `layout`, (B, L) int64 of `Kind`, L <= `ModelShape.max_length`.
+
+        Prompts are padded on the left, so column 0 is PAD wherever an operand is shorter than the longest.
+        """
         raise NotImplementedError("a positional embedding needs a `forward(self, layout) -> Terms`")

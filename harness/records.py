@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -45,7 +45,7 @@ class CurvePoint(_Part):
     step: Count
     examples: Count
     loss: float | None
-    """Mean cross-entropy (nats a token) of the steps since the last point; null at step 0 and where it was not finite."""
+    """Mean cross-entropy (nats a token) since the last point; null at step 0 and where it was not finite."""
     accuracy: Share
     """Exact match on the first problems of `test`."""
     digit_accuracy: Share
@@ -150,12 +150,14 @@ def save(record: Record, results: Path) -> Path:
             path.rename(path.with_suffix(".json.set-aside"))
         write_atomically(path, record.sealed().as_json())
     except OSError as error:
-        raise MachineError(f"{path} could not be written: {error.strerror}; the trial's result is lost, run it again") from error
+        raise MachineError(
+            f"{path} could not be written: {error.strerror}; the trial's result is lost, run it again"
+        ) from error
     return path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes beside `path` and renames, so that nobody reads half a file and a full disk costs nothing that was there."""
+    """Writes beside `path` and renames: nobody reads half a file, and a full disk costs nothing that was there."""
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -168,10 +170,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def read(path: Path) -> Record | RecordError:
-    """The record at `path`, or the reason why it cannot be believed (returned: a bad file must not hide the good ones)."""
+    """The record at `path`, or why it cannot be believed (returned: a bad file must not hide the good ones)."""
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
+        if not _is_mapping(values):
             return RecordError(path, f"holds {type(values).__name__}, not a record; delete it and run the trial again")
         if values.get("format") != FORMAT:
             return RecordError(
@@ -197,6 +199,10 @@ def read_all(results: Path, track: str) -> Iterator[Record | RecordError]:
     """Everything under `results/<track>`, in the order of the paths."""
     for path in sorted((results / track).glob("*/*.json")):
         yield read(path)
+
+
+def _is_mapping(values: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(values, dict)
 
 
 def _digest(values: dict[str, Any]) -> str:

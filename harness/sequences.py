@@ -52,7 +52,9 @@ def assemble(
 
 def kinds(vocabulary: Vocabulary) -> NDArray[np.int8]:
     """(vocab_size,): the `Kind` of each id in a prompt, from what it decodes to alone."""
-    return np.array([_kind(token_id, text, vocabulary.pad_id) for token_id, text in enumerate(vocabulary.texts)], np.int8)
+    return np.array(
+        [_kind(token_id, text, vocabulary.pad_id) for token_id, text in enumerate(vocabulary.texts)], np.int8
+    )
 
 
 def _kind(token_id: int, text: str, pad_id: int) -> Kind:

@@ -51,7 +51,9 @@ class Manifest(BaseModel):
     def _printable(self) -> Self:
         for text in (self.title, self.summary, *self.authors):
             if not text.isprintable():
-                raise ValueError(f"{text!r} holds a control character; keep title, authors and summary to one printable line")
+                raise ValueError(
+                    f"{text!r} holds a control character; keep title, authors and summary to one printable line"
+                )
         return self
 
 
@@ -77,8 +79,8 @@ class Submission:
         """
         own = self.manifest.hyperparameters.model_dump(exclude_none=True, exclude={"dropout"})
         if own.get("epochs", 0) > frozen.epochs:
-            message = f"hyperparameters.epochs is {own['epochs']}, the track allows {frozen.epochs}; all see as many problems at most"
-            raise SubmissionError(self.name, "T00", message)
+            got = f"hyperparameters.epochs is {own['epochs']}, the track has {frozen.epochs}"
+            raise SubmissionError(self.name, "T00", f"{got}; nobody sees more problems than the track gives everyone")
         return frozen.model_copy(update=own)
 
 
@@ -123,7 +125,9 @@ def read_folder(folder: Path) -> Submission | Broken:
     problems: list[str] = []
     files: dict[str, bytes] = {}
     if not NAME.fullmatch(folder.name):
-        problems.append("the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; rename it")
+        problems.append(
+            "the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; rename it"
+        )
     if folder.is_symlink():
         problems.append("is a symbolic link; put the folder itself into submissions/")
     else:
@@ -154,16 +158,16 @@ def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
             if path.name == "__pycache__":
                 continue
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                return files, [f"{ascii(name)} is no regular file; only text files and folders are allowed"]
+                return files, [f"{name!a} is no regular file; only text files and folders are allowed"]
             if path.is_dir():
                 pending.append(path)
                 continue
             size += path.stat().st_size
             if size > MAX_FOLDER_BYTES or len(files) >= MAX_FILES:
-                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB or {MAX_FILES} files; keep to the code that is needed"]
+                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB or {MAX_FILES} files; keep to the code"]
             files[name] = path.read_bytes()
             try:
                 files[name].decode("utf-8")
             except UnicodeDecodeError:
-                return files, [f"{ascii(name)} is not UTF-8 text; only text files are allowed"]
+                return files, [f"{name!a} is not UTF-8 text; only text files are allowed"]
     return files, []

@@ -1,7 +1,7 @@
 """The task: which problems exist, who trains on them, and what their sums are.
 
 A problem is `a+b=` and its answer the decimal sum: `57+68=` -> `125`. Operands are kept as digits, least significant
-first (`57` with 3 columns is 7 5 0), so that nothing here knows a largest integer, and sums are carried column by column.
+first (`57` with 3 columns is 7 5 0), and summed column by column, so that nothing here knows a largest integer.
 
 Problems come from a counter-based generator (SplitMix64; Steele, Lea & Flood 2014, "Fast splittable pseudorandom
 number generators", fig. 14): the words of problem `index` are a function of the key and the index alone, so any slice
@@ -207,7 +207,7 @@ def draw(law: Law, split: Split, *, count: int, track_seed: int, seed: int | Non
     pending = np.arange(count)
     a, b = law.operands(np.zeros((count, law.num_words), np.uint64))
     for attempt in range(MAX_ATTEMPTS):
-        drawn = Problems(*law.operands(_words(key ^ _mix(np.uint64(attempt)), indices[pending], law.num_words)))
+        drawn = Problems(*law.operands(_words(_attempt_key(key, attempt), indices[pending], law.num_words)))
         good = law.accepts(drawn) & _in_split(drawn, split, track_seed)
         a[pending[good]], b[pending[good]] = drawn.a[good], drawn.b[good]
         pending = pending[~good]
@@ -232,7 +232,7 @@ def training_problems(track: Track, digits: int) -> Problems:
 
 
 def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
-    """The scored problems of a trial by suite: `fresh`, `test`, `edge`, `carry/0` …, and `lengths/1` … if it has them."""
+    """The scored problems of a trial: `fresh`, `test`, `edge`, and `carry/0` …, `lengths/1` … if it has them."""
     law = UniformDigits(digits) if track.longest is None else UniformLengths(digits)
     sizes, seed = track.evaluation, track.seed
     found = {
@@ -250,7 +250,7 @@ def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
 
 
 def _in_split(problems: Problems, split: Split, track_seed: int) -> NDArray[np.bool_]:
-    """(N,): whether the unordered pair belongs to `split`; the sum of the operands' hashes cannot tell (a, b) from (b, a)."""
+    """(N,): whether the unordered pair belongs to `split`; a sum of hashes cannot tell (a, b) from (b, a)."""
     key = _key(track_seed, "split")
     pair_hash = _mix(_mix(_values(problems.a) ^ key) + _mix(_values(problems.b) ^ key))
     bucket = pair_hash % np.uint64(10)
@@ -268,9 +268,10 @@ def _is_corner(digits: Digits) -> NDArray[np.bool_]:
 def _of_length(words: Words, lengths: NDArray[np.int64]) -> Digits:
     """Uniform digits, zero from column `lengths` on; the leading one is uniform in 1-9 unless it is the only one."""
     column = np.arange(words.shape[1])[None, :]
-    leads = (column == lengths[:, None] - 1) & (lengths[:, None] > 1)
+    length = lengths.reshape(-1, 1)
+    leads = (column == length - 1) & (length > 1)
     digits = np.where(leads, words % np.uint64(9) + np.uint64(1), words % np.uint64(10))
-    return np.where(column < lengths[:, None], digits, 0).astype(np.uint8)
+    return np.where(column < length, digits, 0).astype(np.uint8)
 
 
 def _texts(digits: Digits) -> list[str]:
@@ -291,6 +292,10 @@ def _values(digits: Digits) -> Words:
 def _key(seed: int, name: str) -> np.uint64:
     """The generator's key for one named use of a seed; two uses never share one."""
     return np.frombuffer(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "<u8")[0]
+
+
+def _attempt_key(key: np.uint64, attempt: int) -> np.uint64:
+    return key ^ _mix(np.array([attempt], np.uint64))[0]
 
 
 def _words(key: np.uint64, indices: Words, num_words: int) -> Words:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from torch import Tensor
 
 from harness.decoding import EVALUATION_BATCH, greedy
 from harness.model import FrozenModel
@@ -35,9 +36,7 @@ def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Th
     reference = reference_trainer(track, digits, device)
     own_prompts = _first_rows(prompts)
     reference_prompts = _first_rows(reference.data)
-    train = _interleaved(
-        _steps(trainer), _steps(reference), STEPS_A_ROUND * track.training.batch_size, device
-    )
+    train = _interleaved(_steps(trainer), _steps(reference), STEPS_A_ROUND * track.training.batch_size, device)
     # No id ends an answer while the clock runs: rates must not depend on how soon a model says EOS.
     decode = _interleaved(
         lambda: greedy(trainer.model, trainer.positions, own_prompts, eos_id=-1),
@@ -82,10 +81,14 @@ def _sinusoidal(d_model: int, length: int, batch_size: int, device: torch.device
     return Positions(
         {"table": table},
         trainable=set(),
-        graphs={program: lambda _layout, _generator, table: (table,) for program in programs},
-        names={program: ("embedding",) for program in programs},
+        graphs=dict.fromkeys(programs, _look_up),
+        names=dict.fromkeys(programs, ("embedding",)),
         dropout=0.0,
     )
+
+
+def _look_up(_layout: Tensor, _generator: torch.Generator, table: Tensor) -> tuple[Tensor]:
+    return (table,)
 
 
 def _steps(trainer: Trainer) -> Callable[[], None]:

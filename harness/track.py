@@ -1,4 +1,4 @@
-"""A track: the frozen definition of a benchmark. Everything that affects a number and is not code stands in its file."""
+"""A track: the frozen definition of a benchmark. All that affects a number and is not code stands in its file."""
 
 import hashlib
 import json
@@ -106,9 +106,13 @@ class Track(_Part):
     @model_validator(mode="after")
     def _lengths_are_measured(self) -> Self:
         if self.longest is not None and self.longest < max(self.digits):
-            raise ValueError(f"longest {self.longest} is below digits {max(self.digits)}; test at least what is trained")
+            raise ValueError(
+                f"longest {self.longest} is below digits {max(self.digits)}; test at least what is trained"
+            )
         if (self.longest is None) != (self.evaluation.lengths == 0):
-            raise ValueError("`longest` and `evaluation.lengths` go together: set both for length generalisation, or none")
+            raise ValueError(
+                "`longest` and `evaluation.lengths` go together: set both for length generalisation, or none"
+            )
         for name in ("digits", "seeds"):
             if len(set(values := getattr(self, name))) < len(values):
                 raise ValueError(f"{name} {values} names one twice; a trial is stored once")

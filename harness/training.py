@@ -80,7 +80,7 @@ class Trainer:
         self.losses[index] = loss.detach()
 
     def run(self, every: int, report: Callable[[int, float | None], None]) -> None:
-        """All steps; calls `report(steps done, mean loss since the last call)` before the first, then `every` so many."""
+        """All steps; calls `report(steps done, mean loss since last)` before the first and after `every` so many."""
         report(0, None)
         done = 0
         for index in range(self.settings.num_steps):

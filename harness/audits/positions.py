@@ -47,14 +47,11 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
         where = f"Terms.{name} at max_digits {max_digits}, in {mode}"
         if not bool(term.isfinite().all()):
             yield _gate(submission, "P00", f"{where}, holds NaN or infinity; look for a division by zero or log(0)")
-        elif "angles" not in name and float(term.abs().max()) > MAX_SIZE:
-            size = float(term.abs().max())
+        elif "angles" not in name and (size := float(term.detach().abs().max())) > MAX_SIZE:
             yield _gate(submission, "P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it")
 
 
-def check_causal(
-    submission: Submission, positions: Positions, layout: Tensor, prompt_length: int
-) -> Iterator[Finding]:
+def check_causal(submission: Submission, positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
     """P20: terms of a layout cut anywhere behind `=` equal the cut of the terms, to 1e-6."""
     whole = _terms(positions, layout, training=False)
     for length in _cut_lengths(prompt_length, layout.shape[1]):
@@ -64,13 +61,20 @@ def check_causal(
             if long is None and short is None:
                 continue
             if long is None or short is None:
-                yield _gate(submission, "P20", f"Terms.{name} is there at one length and not at another; return it always")
+                yield _gate(
+                    submission, "P20", f"Terms.{name} is there at one length and not at another; return it always"
+                )
                 return
             long = long[:, :, :length, :length] if name == "bias" else long[:, :length]
-            worst = float((long - short).abs().max())
+            worst = float((long - short).detach().abs().max())
             if worst > CAUSAL_TOLERANCE:
-                seen = f"Terms.{name} changes by {worst:.3g} when the layout is cut to {length} of {layout.shape[1]} positions"
-                yield _gate(submission, "P20", f"{seen}; an answer position may not know what follows, so do not count from the end")
+                where = f"when the layout is cut to {length} of {layout.shape[1]} positions"
+                seen = f"Terms.{name} changes by {worst:.3g} {where}"
+                yield _gate(
+                    submission,
+                    "P20",
+                    f"{seen}; an answer position may not know what follows, so do not count from the end",
+                )
                 return
 
 

@@ -43,9 +43,7 @@ def check_one_vocabulary(submission: Submission, vocabularies: list[Vocabulary])
     yield _gate(submission, "T00", message)
 
 
-def check_round_trip(
-    submission: Submission, host: Host, vocabulary: Vocabulary, max_digits: int
-) -> Iterator[Finding]:
+def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
     """T10: decode(encode(s)) == s for 0 to 9999 and for random sums of every length up to max_digits + 1."""
     answers = [str(number) for number in range(10_000)] + _random_sums(max_digits)
     decoded = host.decode(host.encode(answers, vocabulary))

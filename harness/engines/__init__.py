@@ -1,0 +1,1 @@
+"""Where jobs run: workers on this machine."""

@@ -1,4 +1,4 @@
-"""The first lines of a zygote: `python -I bootstrap.py '{"path": […], "socket": 7}'`.
+"""The first lines of a zygote: `python -I bootstrap.py '{"path": […], "socket": 7, "exports": true}'`.
 
 Run as a script, so that nothing of the harness is imported before the import path is what the parent says.
 """
@@ -14,4 +14,4 @@ if __name__ == "__main__":
 
     from harness.host.zygote import run
 
-    run(settings["socket"])
+    run(settings["socket"], exports=settings["exports"])

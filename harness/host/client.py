@@ -64,6 +64,7 @@ class Host:
     ) -> None:
         self._submission = submission
         self._role = role
+        self._max_digits = max_digits
         self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._output = bytearray()
         manifest = submission.manifest
@@ -140,7 +141,9 @@ class Host:
             if not 0 <= value < size:
                 raise self._broke("T00", f"{name} is {value}; ids must be in [0, {size}). Count your special tokens")
         if pad_id == eos_id:
-            raise self._broke("T00", f"pad_id and eos_id are both {pad_id}; an answer's end must differ from its padding")
+            raise self._broke(
+                "T00", f"pad_id and eos_id are both {pad_id}; an answer's end must differ from its padding"
+            )
         texts = self._texts(message.get("texts"), size)
         return Vocabulary(vocab_size=size, pad_id=pad_id, eos_id=eos_id, texts=tuple(texts))
 
@@ -156,7 +159,7 @@ class Host:
     def decode(self, sequences: Ragged) -> list[str]:
         """Text of each sequence of ids."""
         decoded: list[str] = []
-        for batch in _batches(np.arange(len(sequences))):
+        for batch in _batches(range(len(sequences))):
             part = sequences.take(np.array(batch))
             message = self.ask({"do": "decode"}, {"ids": part.flat(), "lengths": part.lengths}).message
             decoded += self._texts(message.get("texts"), len(batch))
@@ -237,10 +240,11 @@ class Host:
             raise self._failed("sent an encoding without ids and lengths")
         if lengths.shape != (len(texts),) or (lengths < 0).any() or int(lengths.sum(dtype=np.int64)) != len(ids):
             raise self._failed(f"sent lengths that do not fit {len(texts)} texts and {len(ids)} ids")
-        allowed = 4 * np.array([len(text) for text in texts]) + 8
+        longest_prompt = 2 * self._max_digits + 2
+        allowed = 4 * max(longest_prompt, *(len(text) for text in texts)) + 8
         for index in np.flatnonzero((lengths < 1) | (lengths > allowed))[:1]:
             got = f"encode({texts[index]!r}) gave {lengths[index]} ids"
-            raise self._broke("T00", f"{got}; 1 to {allowed[index]} (4 a character and 8) are allowed")
+            raise self._broke("T00", f"{got}; 1 to {allowed} (4 a character of the longest prompt, and 8) are allowed")
         return Ragged.from_flat(ids, lengths)
 
     def _texts(self, texts: object, count: int) -> list[str]:
@@ -251,7 +255,9 @@ class Host:
         return texts
 
     def _failed(self, what: str) -> HostError:
-        return HostError(self._submission.name, "P00" if self._role == "positions" else "T00", f"the {self._role} host {what}")
+        return HostError(
+            self._submission.name, "P00" if self._role == "positions" else "T00", f"the {self._role} host {what}"
+        )
 
     def _broke(self, rule: str, message: str) -> SubmissionError:
         return SubmissionError(self._submission.name, rule, message)

@@ -7,7 +7,7 @@ differs was drawn outside torch, and would be frozen into the graph.
 import os
 import random
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -44,7 +44,10 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
     except Exception as error:
         raise Refused("P00", f"{module_class.__name__}(shape) raised: {describe(error, folder)}") from error
     if not isinstance(module, PositionalEmbedding):
-        raise Refused("P00", f"{module_class.__name__} is no subclass of harness.protocol.PositionalEmbedding; derive it from that")
+        raise Refused(
+            "P00",
+            f"{module_class.__name__} is no subclass of harness.protocol.PositionalEmbedding; derive it from that",
+        )
     dropout = module.dropout
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
         raise Refused("P00", f"{module_class.__name__}.dropout is {dropout!r:.60}; a number in [0, 1) is allowed")
@@ -55,9 +58,9 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
         exported, names = _export(module.train(training), batch, length, folder)
         described, tensors = _as_json(exported, index, folder)
         programs.append({"training": training, "batch": batch, "length": length, "terms": names, **described})
-        for name, tensor in tensors.items():
-            state[name] = tensor.detach().clone()
-            trainable[name] = tensor.requires_grad
+        for state_name, tensor in tensors.items():
+            state[state_name] = tensor.detach().clone()
+            trainable[state_name] = tensor.requires_grad
     if (size := sum(tensor.numel() for tensor in state.values())) > MAX_STATE_ELEMENTS:
         raise Refused("P00", f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed")
     message = {"dropout": float(dropout), "programs": programs, "trainable": trainable}
@@ -85,9 +88,7 @@ class _Recorder(nn.Module):
         return tuple(getattr(terms, name) for name in self.names)
 
 
-def _export(
-    module: PositionalEmbedding, batch: int, length: int, folder: str
-) -> tuple[ExportedProgram, list[str]]:
+def _export(module: PositionalEmbedding, batch: int, length: int, folder: str) -> tuple[ExportedProgram, list[str]]:
     """The program, and the names of the terms that it returns in order."""
     names: list[str] = []
     recorder = _Recorder(module, names)
@@ -104,8 +105,10 @@ def _export(
     except Exception as error:
         raise Refused("P00", _why_not_exported(error, folder)) from error
     if exported.graph_signature.buffers_to_mutate:
-        names = ", ".join(exported.graph_signature.buffers_to_mutate.values())
-        raise Refused("P00", f"forward changes {names}: positions keep no state between calls; compute it from the layout")
+        changed = ", ".join(exported.graph_signature.buffers_to_mutate.values())
+        raise Refused(
+            "P00", f"forward changes {changed}: positions keep no state between calls; compute it from the layout"
+        )
     return exported, names
 
 
@@ -140,7 +143,7 @@ def _as_json(exported: ExportedProgram, index: int, folder: str) -> tuple[dict[s
             name = target.removeprefix("module.")
             value = exported.state_dict[target] if target in exported.state_dict else exported.constants[target]
         inputs[spec.arg.name] = name
-        tensors[name] = value
+        tensors[name] = cast(Tensor, value)
     nodes: list[list[Any]] = []
     outputs: list[Any] = []
     for node in exported.graph.nodes:
@@ -171,7 +174,10 @@ def _encode(argument: Any, node: Node, folder: str) -> Any:
         return None
     if argument is None or isinstance(argument, (bool, int, float, str)):
         return argument
-    raise Refused("P00", f"{_line(node, folder)}: {type(argument).__name__} {argument!s:.60} is no number; sizes must not depend on values")
+    raise Refused(
+        "P00",
+        f"{_line(node, folder)}: {argument!s:.60} is no number; sizes must not depend on values",
+    )
 
 
 def _line(node: Node, folder: str) -> str:

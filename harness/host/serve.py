@@ -72,32 +72,38 @@ def load_class(entry_point: str, folder: str, rule: str) -> type:
         raise Refused(rule, f"the manifest names {entry_point}, but there is no {module_name.replace('.', '/')}.py")
     found = getattr(importlib.import_module(module_name), class_name, None)
     if not isinstance(found, type):
-        raise Refused(rule, f"{module_name}.py defines no class {class_name}; write it, or name another in the manifest")
+        raise Refused(
+            rule, f"{module_name}.py defines no class {class_name}; write it, or name another in the manifest"
+        )
     return found
 
 
 def die_with_parent() -> None:
-    """On Linux, SIGKILL when the parent ends in whatever way; elsewhere the closed pipe ends a host that still reads."""
+    """On Linux, SIGKILL when the parent ends, in whatever way; elsewhere the closed pipe ends a host that reads."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def warm_up() -> None:
-    """Imports what submissions import and exports a module of our own, so that a forked host need not wait for either."""
+def warm_up(*, exports: bool) -> None:
+    """Imports what submissions import, so that a forked host need not wait for it; `exports`: and exports a module."""
     import torch
 
-    from harness.host.export import export_positions
     from harness.protocol import ModelShape, PositionalEmbedding, Terms
+
+    torch.set_num_threads(1)
+    if not exports:
+        return
+    from harness.host.export import export_positions
 
     class WarmUp(PositionalEmbedding):
         def forward(self, layout: torch.Tensor) -> Terms:
             return Terms()
 
-    torch.set_num_threads(1)
     shape = ModelShape(d_model=4, num_heads=1, head_dim=4, num_layers=1, max_digits=1, max_length=2)
-    request = {"shape": dataclasses.asdict(shape), "seed": 0, "programs": [[True, 2, 2]]}
-    export_positions(WarmUp, request, "/nonexistent")
+    export_positions(
+        WarmUp, {"shape": dataclasses.asdict(shape), "seed": 0, "programs": [[True, 2, 2]]}, "/nonexistent"
+    )
 
 
 def _tokens(settings: dict[str, Any]) -> Callable[[Frame], Frame]:
@@ -132,11 +138,15 @@ def _encode(tokenizer: Any, texts: list[str], settings: dict[str, Any]) -> Frame
         with _named_call(settings, f"encode({text!r})"):
             token_ids = tokenizer.encode(text)
         if not isinstance(token_ids, list):
-            raise Refused("T00", f"encode({text!r}) returned {type(token_ids).__name__}; the contract asks for list[int]")
+            raise Refused(
+                "T00", f"encode({text!r}) returned {type(token_ids).__name__}; the contract asks for list[int]"
+            )
         for token_id in token_ids:
             if type(token_id) is not int or not -(2**31) <= token_id < 2**31:
                 kind = type(token_id).__name__
-                raise Refused("T00", f"encode({text!r}) holds {token_id!r:.40}, a {kind}; ids are ints in [0, vocab_size)")
+                raise Refused(
+                    "T00", f"encode({text!r}) holds {token_id!r:.40}, a {kind}; ids are ints in [0, vocab_size)"
+                )
         encoded.append(token_ids)
     lengths = np.array([len(token_ids) for token_ids in encoded], np.int32)
     flat = np.array([token_id for token_ids in encoded for token_id in token_ids], np.int32)
@@ -158,7 +168,9 @@ def _decoded(tokenizer: Any, token_ids: list[int], settings: dict[str, Any]) -> 
     with _named_call(settings, f"decode({token_ids})"):
         text = tokenizer.decode(token_ids)
     if not isinstance(text, str) or len(text) > 4096:
-        raise Refused("T30", f"decode({token_ids}) returned {text!r:.60}; the contract asks for a str of an answer's length")
+        raise Refused(
+            "T30", f"decode({token_ids}) returned {text!r:.60}; the contract asks for a str of an answer's length"
+        )
     return text
 
 

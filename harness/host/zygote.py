@@ -9,6 +9,7 @@ its replies, its output).
 """
 
 import atexit
+import contextlib
 import json
 import os
 import signal
@@ -28,11 +29,16 @@ REAP_S = 1.0
 
 
 class Zygote:
-    """The parent's handle on a zygote process."""
+    """The parent's handle on a zygote process.
 
-    def __init__(self, hash_seed: int) -> None:
+    Args:
+        hash_seed: PYTHONHASHSEED of its hosts.
+        exports: whether it also warms torch.export up, for hosts of the role `positions`.
+    """
+
+    def __init__(self, hash_seed: int, *, exports: bool) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings = {"path": [path for path in sys.path if path], "socket": theirs.fileno()}
+        settings = {"path": [path for path in sys.path if path], "socket": theirs.fileno(), "exports": exports}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(Path(__file__).with_name("bootstrap.py")), json.dumps(settings)],
@@ -51,7 +57,7 @@ class Zygote:
         return self._answer()
 
     def exit_code(self, process_id: int) -> int | None:
-        """The exit code of a host that ended (negative: the signal that killed it), None if it did not within a second."""
+        """The exit code of a host that ended (negative: the signal that killed it), None if it has not."""
         self._exchange(lambda: self._socket.send(json.dumps({"wait": process_id}).encode()))
         return self._answer()
 
@@ -64,7 +70,9 @@ class Zygote:
         try:
             send()
         except OSError as error:
-            raise EngineError("the process that starts hosts has ended; run again, and report it if it recurs") from error
+            raise EngineError(
+                "the process that starts hosts has ended; run again, and report it if it recurs"
+            ) from error
 
     def _answer(self) -> Any:
         answer = self._socket.recv(MAX_MESSAGE_BYTES)
@@ -76,17 +84,17 @@ class Zygote:
 @cache
 def zygote_for(hash_seed: int) -> Zygote:
     """The one zygote of this process for a hash seed; it ends with this process."""
-    zygote = Zygote(hash_seed)
+    zygote = Zygote(hash_seed, exports=hash_seed == 0)  # another hash seed is only ever asked to encode
     atexit.register(zygote.close)
     return zygote
 
 
-def run(descriptor: int) -> None:
+def run(descriptor: int, *, exports: bool) -> None:
     """The zygote's own loop, until its parent closes the socket or ends."""
     from harness.host.serve import die_with_parent, serve, warm_up
 
     die_with_parent()
-    warm_up()
+    warm_up(exports=exports)
     with socket.socket(fileno=descriptor) as parent:
         while True:
             message, descriptors, _, _ = socket.recv_fds(parent, MAX_MESSAGE_BYTES, 3)
@@ -133,10 +141,8 @@ def _reap(process_id: int) -> int | None:
 
 def kill_group(process_id: int) -> None:
     """Kills a host with everything it started in its group."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS says so with the second
         os.killpg(process_id, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has ended by itself; macOS says so with PermissionError
 
 
 def _environment(hash_seed: int) -> dict[str, str]:

@@ -1,0 +1,209 @@
+"""Draws the plots of a track as SVG, for a light and for a dark page."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from harness.board.labels import annotate, spread
+from harness.board.plots import AccuracyPlot, Plot, Series, ThroughputPlot, digest
+from harness.board.text import percent, plain
+
+WIDTH = 9.0
+"""Inches; GitHub's page is about as wide."""
+LINE_OF_TEXT = 0.19
+LIMITS = -0.03, 1.04
+SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Theme:
+    """Colours on a transparent ground; the series' are Okabe and Ito's (2008), told apart by colour-blind readers."""
+
+    name: str
+    text: str
+    muted: str
+    grid: str
+    series: tuple[str, ...]
+
+
+LIGHT = Theme(
+    name="light",
+    text="#1f2328",
+    muted="#6e7781",
+    grid="#d1d9e0",
+    series=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07D00", "#3A3A3A"),
+)
+DARK = Theme(
+    name="dark",
+    text="#f0f6fc",
+    muted="#9198a1",
+    grid="#3d444d",
+    series=("#56B4E9", "#E69F00", "#2BC59A", "#CC79A7", "#F0E442", "#F0F6FC"),
+)
+THEMES = (LIGHT, DARK)
+MARKERS = "osD^vP"
+
+
+def draw(plot: Plot, theme: Theme) -> str:
+    """The plot as SVG text that carries its digest."""
+    settings: dict[Any, Any] = {
+        "font.family": "sans-serif",
+        # The first is matplotlib's own, so that a label is measured alike everywhere; the others are for the reader's
+        # machine, whose letters stand in since the file holds text, not outlines.
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+        "font.size": 9,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "harness",
+        "text.parse_math": False,  # a name with two dollar signs is no formula
+        "text.color": theme.text,
+        "axes.labelcolor": theme.text,
+        "axes.edgecolor": theme.grid,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+    }
+    file = io.StringIO()
+    with mpl.rc_context(settings):
+        figure = _scatter(plot, theme) if isinstance(plot, ThroughputPlot) else _accuracy(plot, theme)
+        metadata = {"Date": None, "Creator": None, "Description": digest(plot, theme.name)}
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _accuracy(plot: AccuracyPlot, theme: Theme) -> Figure:
+    return _bars(plot, theme) if len(plot.digits) == 1 else _lines(plot, theme)
+
+
+def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
+    """One horizontal bar a submission with its interval: a line over a single number of digits would be a dot."""
+    series = sorted(plot.series, key=lambda one: -one.estimates[0].value)
+    figure, axes = _figure(1.0 + 1.35 * LINE_OF_TEXT * len(series))
+    for place, one in enumerate(series):
+        estimate = one.estimates[0]
+        face = "none" if one.is_open else theme.series[0]
+        axes.barh(place, estimate.value, height=0.62, facecolor=face, edgecolor=theme.series[0], alpha=0.85)
+        axes.plot([estimate.low, estimate.high], [place, place], color=theme.text, linewidth=1.4, solid_capstyle="butt")
+        axes.text(
+            estimate.high + 0.012, place, f"{percent(estimate.value)} %", va="center", fontsize=8, color=theme.text
+        )
+    axes.set_yticks(range(len(series)), [_label(one) for one in series], color=theme.text)
+    axes.set_ylim(len(series) - 0.4, -0.6)
+    axes.set_xlim(0, 1.1)
+    axes.set_xticks(SHARES)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+    axes.grid(axis="x")
+    axes.tick_params(length=0)
+    axes.set_xlabel(f"exact match at {plot.digits[0]} digits, with its 95 % interval")
+    return figure
+
+
+def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
+    """One line a submission, named at its right end; the first in colour, the others grey, or none could be told."""
+    height = max(4.2, 1.2 + LINE_OF_TEXT * len(plot.series))
+    figure, axes = _figure(height)
+    if plot.trained_to:
+        axes.axvspan(plot.digits[0], plot.trained_to, color=theme.muted, alpha=0.13, linewidth=0)
+        axes.text(
+            plot.trained_to, LIMITS[0], "trained to here ", ha="right", va="bottom", fontsize=8, color=theme.muted
+        )
+    styles = [_style(theme, one.place) for one in plot.series]
+    for one, (colour, marker) in reversed(list(zip(plot.series, styles, strict=True))):
+        values = [estimate.value for estimate in one.estimates]
+        axes.plot(
+            plot.digits,
+            values,
+            color=colour,
+            marker=marker,
+            markersize=4.5 if marker else 0,
+            markerfacecolor="none" if one.is_open else colour,
+            linewidth=1.8 if marker else 0.9,
+            linestyle="--" if one.is_open else "-",
+        )
+        if marker and len(plot.digits) <= 8:
+            axes.vlines(
+                plot.digits, [e.low for e in one.estimates], [e.high for e in one.estimates], color=colour, lw=1
+            )
+    _name_line_ends(axes, plot, [colour for colour, _ in styles], LINE_OF_TEXT / (0.8 * height))
+    _share_axis(axes)
+    # Up to the last point only: the names stand on clear ground.
+    axes.hlines(SHARES, *axes.spines["bottom"].get_bounds(), color=theme.grid, linewidth=0.6, zorder=0)
+    axes.set_xlabel("digits of the longer operand" if plot.trained_to else "digits per operand")
+    axes.set_xticks(plot.digits)
+    return figure
+
+
+def _name_line_ends(axes: Axes, plot: AccuracyPlot, colours: Sequence[str], line: float) -> None:
+    """`line`: the height of a line of text as a share of the axes' height."""
+    axes.set_ylim(*LIMITS)
+    first, last = plot.digits[0], plot.digits[-1]
+    span = last - first
+    axes.set_xlim(first - 0.03 * span, last + 0.42 * span)
+    axes.spines["bottom"].set_bounds(first - 0.03 * span, last + 0.02 * span)
+    order = sorted(range(len(plot.series)), key=lambda i: (plot.series[i].estimates[-1].value, -i))
+    wanted = [plot.series[i].estimates[-1].value for i in order]
+    gap = min(line, 1 / max(1, len(order) - 1)) * (LIMITS[1] - LIMITS[0])
+    for i, y in zip(order, spread(wanted, gap, *LIMITS), strict=True):
+        end = plot.series[i].estimates[-1].value
+        axes.plot([last + 0.01 * span, last + 0.05 * span], [end, y], color=colours[i], linewidth=0.6)
+        axes.text(last + 0.06 * span, y, _label(plot.series[i]), va="center", fontsize=8, color=colours[i])
+
+
+def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
+    num_points = max(len(points) for points in plot.panels.values())
+    height = max(4.0, 1.6 + 0.8 * LINE_OF_TEXT * num_points)
+    figure = Figure(figsize=(WIDTH, height * len(plot.panels)), layout="constrained")
+    panels = figure.subplots(len(plot.panels), squeeze=False)[:, 0]
+    for axes, (device, points) in zip(panels, plot.panels.items(), strict=True):
+        ratios = [ratio for ratio, _ in points]
+        if max(ratios) > 4 * min(ratios):
+            axes.set_xscale("log")
+        axes.margins(x=0.12)
+        axes.axvline(1, color=theme.muted, linewidth=0.8, linestyle=":")
+        for ratio, one in points:
+            colour, marker = _style(theme, one.place)
+            estimate = one.estimates[0]
+            face = "none" if one.is_open else colour
+            axes.vlines(ratio, estimate.low, estimate.high, color=colour, linewidth=1)
+            axes.plot(ratio, estimate.value, marker or "o", markersize=5, color=colour, markerfacecolor=face)
+        _share_axis(axes)
+        axes.grid(axis="y")
+        axes.set_ylim(-0.08, 1.12)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}×"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(f"training examples a second, as a ratio to the reference ({plain(device, 60)})")
+    for axes, points in zip(figure.axes, plot.panels.values(), strict=True):
+        spots = [(ratio, one.estimates[0].value) for ratio, one in points]
+        colours = [_style(theme, one.place)[0] for _, one in points]
+        annotate(axes, spots, [_label(one) for _, one in points], colours)
+    return figure
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _share_axis(axes: Axes) -> None:
+    axes.set_yticks(SHARES)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+    axes.set_ylabel("exact match")
+    axes.tick_params(length=0)
+
+
+def _style(theme: Theme, place: int) -> tuple[str, str]:
+    """Colour and marker of the submission at `place` from the top; beyond the palette grey and none."""
+    return (theme.series[place], MARKERS[place]) if place < len(theme.series) else (theme.muted, "")
+
+
+def _label(one: Series) -> str:
+    return f"{one.label} (open)" if one.is_open else one.label

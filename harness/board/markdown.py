@@ -1,0 +1,267 @@
+"""Writes `leaderboard.md`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from tabulate import tabulate
+
+from harness.board.plots import Plot
+from harness.board.text import markdown, percent
+from harness.scoring import Reach, Result, Row, State
+from harness.statistics import Estimate
+from harness.submissions import NAME
+from harness.track import Track, built_in_names
+
+MAX_NAME = 60
+MAX_TITLE = 80
+MAX_REASON = 300
+MAX_ANSWER = 60
+MISTAKES_SHOWN = 3
+NOTHING = "–"
+
+HEAD = """\
+# Leaderboard
+
+Which tokenizer and which positional embedding let a small, frozen transformer learn to add? Model, data and training
+are the same for everyone; a submission brings only how a problem becomes tokens and how their positions are told. A
+problem counts when the whole sum is right, on *fresh* problems that were drawn when the trial started. This page is
+written by `harness leaderboard` from the records in `results/`.
+"""
+
+EMPTY = "Nothing has been run yet: `harness all` validates, runs and ranks what is in `submissions/`.\n"
+
+TAIL = """\
+## How to read this
+
+* **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
+  a single trial, a bootstrap over seeds and problems for several. **mean** is over the numbers of digits, and ranks.
+* **Rank**: `=` marks a rank that is shared, because the row is not separated (p < 0.05) from the best row of that rank:
+  by a paired t-test over seeds, or with fewer than 5 seeds by a test on the counts alone. Such a rank is provisional,
+  marked †: another seed may change it.
+* **Train ×**, **decode ×**: examples a second, as a ratio to the built-in reference, measured in turn with it in the
+  same process; medians over the trials. Every device has its own columns, since the ratios do not carry over.
+* **Reach**: the largest length such that this and every smaller length have at least 90 % exact match.
+* **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
+* **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
+  **Digit accuracy**: answer digits predicted right, each after the right ones before it. **Longest carry**: exact match
+  on problems whose carry runs through every column. **Edge**: on zeros, powers of ten and nines.
+* **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
+  changed since. *failed*: a trial or the folder did. *unverified*: a record cannot be believed. *not run*: no record.
+
+## Reproduce a row
+
+`harness run NAME --track TRACK --rerun all`, then `harness leaderboard`. Fresh problems are drawn anew for every trial,
+so the numbers agree within their intervals, not to the last digit. `harness leaderboard --check` tells whether this
+page is what the records say.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A track with its rows and plots, or the reason why they cannot be shown."""
+
+    name: str
+    notice: str | None = None
+    track: Track | None = None
+    rows: list[Row] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+
+
+def page(sections: Sequence[Section]) -> str:
+    parts = [HEAD, *(_section(section) for section in sections), TAIL]
+    if not sections:
+        parts.insert(1, EMPTY)
+    return "\n".join(parts)
+
+
+def plot_path(track: str, plot: Plot, theme: str) -> str:
+    """Relative to the root, as the page refers to it."""
+    return f"results/{track}/{plot.name}-{theme}.svg"
+
+
+def _section(section: Section) -> str:
+    parts = [f"## {markdown(section.name, MAX_NAME)}"]
+    if section.notice:
+        parts.append(markdown(section.notice, MAX_REASON))
+    if section.track:
+        parts += _about(section.track, section.rows)
+        parts += _ranking(section.track, section.rows)
+        parts += _unranked(section.rows)
+        parts += [_picture(section.track, plot) for plot in section.plots]
+        parts += _details(section.track, section.rows)
+        parts += _mistakes(section.rows)
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(track: Track, rows: Sequence[Row]) -> list[str]:
+    machines = {(trial.environment.device, trial.environment.torch) for row in rows for trial in row.trials}
+    measured = "; ".join(f"{markdown(device, 80)} (torch {markdown(torch, 30)})" for device, torch in sorted(machines))
+    name = track.name if track.name in built_in_names() else f"results/{track.name}/track.yaml"
+    facts = [
+        f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {_listed(track.digits)}; "
+        f"seeds {_listed(track.seeds)})",
+        f"* Measured on: {measured or NOTHING}",
+        f"* Command: `harness all --track {name}`",
+    ]
+    return [markdown(track.summary, 400), "\n".join(facts)]
+
+
+def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
+    """The closed division's table, then the open one's."""
+    closed = [row for row in rows if row.division == "closed"]
+    opened = [row for row in rows if row.division != "closed"]
+    parts = [_table([_ranking_cells(row, track, rows) for row in closed], track.ranked)] if closed else []
+    if opened:
+        parts += ["### Open division", _table([_ranking_cells(row, track, rows) for row in opened], track.ranked)]
+    if any(row.rank and row.rank.is_provisional for row in rows):
+        parts.append(f"† provisional: {len(track.seeds)} of at least 5 seeds.")
+    return parts
+
+
+def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str | None]:
+    cells: dict[str, str | None] = {"rank": _rank(row), "submission": _submission(row)}
+    if len(track.digits) > 1:
+        cells["mean"] = _interval(row.fresh) if row.fresh else None
+    for digits in track.digits:
+        result = row.results.get(digits)
+        cells[f"{digits} digits"] = _interval(result.fresh) if result else None
+    if track.longest:
+        cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
+    devices = sorted({device for other in rows for device in other.speeds})
+    for device in devices:
+        where = f" ({markdown(device, 30)})" if len(devices) > 1 else ""
+        speed = row.speeds.get(device)
+        cells[f"train ×{where}"] = f"{speed.train_ratio:.2f}" if speed else None
+        cells[f"decode ×{where}"] = f"{speed.decode_ratio:.2f}" if speed else None
+    cells["state"] = row.standing.state.value
+    return cells
+
+
+def _details(track: Track, rows: Sequence[Row]) -> list[str]:
+    shown = [row for row in rows if row.trials]
+    if not shown:
+        return []
+    return _folded("Details", _table([_details_cells(row, track) for row in shown], False))
+
+
+def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
+    several = f", {' / '.join(map(str, track.digits))} digits" if len(track.digits) > 1 else ""
+    parameters = next((trial.parameters for trial in row.trials if trial.parameters), None)
+    return {
+        "submission": _name(row),
+        "test": _mean(row, track, lambda result: result.test),
+        "edge": _mean(row, track, lambda result: result.edge),
+        "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
+        f"longest carry{several}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
+        f"examples to 90 %{several}": _by_digits(row, track, lambda result: _thousands(result.examples_to_90)),
+        "parameters": f"{parameters.model:,}" if parameters else None,
+        "of positions": f"{parameters.positions:,}" if parameters else None,
+        "division": row.division,
+        "sandbox": ", ".join(sorted({trial.isolation for trial in row.trials})),
+    }
+
+
+def _unranked(rows: Sequence[Row]) -> list[str]:
+    """The rows that are not fresh, with their reasons; those never run in one line."""
+    lines = [
+        f"* {_name(row)}: **{row.standing.state}**, {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
+        for row in rows
+        if row.standing.state not in {State.FRESH, State.NOT_RUN}
+    ]
+    if never_run := [_name(row) for row in rows if row.standing.state is State.NOT_RUN]:
+        lines.append(f"* **not run**: {', '.join(never_run)}")
+    return ["Not ranked:", "\n".join(lines)] if lines else []
+
+
+def _mistakes(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        # Seeds share the `test` problems, and their mistakes too.
+        mistakes = list(dict.fromkeys(mistake for trial in row.trials for mistake in trial.mistakes))[:MISTAKES_SHOWN]
+        if mistakes:
+            line = {
+                "submission": _name(row),
+                "problem": "<br>".join(markdown(mistake.prompt, MAX_ANSWER) for mistake in mistakes),
+                "sum": "<br>".join(markdown(mistake.answer, MAX_ANSWER) for mistake in mistakes),
+                "answered": "<br>".join(markdown(mistake.got, MAX_ANSWER) or "(nothing)" for mistake in mistakes),
+            }
+            lines.append(line)
+    return _folded("Mistakes", _table(lines, False)) if lines else []
+
+
+def _picture(track: Track, plot: Plot) -> str:
+    light, dark = (plot_path(track.name, plot, theme) for theme in ("light", "dark"))
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img alt="{markdown(plot.description, MAX_REASON)}" src="{light}"></picture>'
+    )
+
+
+def _folded(title: str, content: str) -> list[str]:
+    return [f"<details><summary>{title}</summary>", content, "</details>"]
+
+
+def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
+    """A Markdown table; a column in which nobody has anything is left out, and `rank` where there are no ranks."""
+    frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
+    if not is_ranked:
+        frame = frame.drop(columns="rank", errors="ignore")
+    left = {"submission", "state", "division", "sandbox"}
+    return tabulate(
+        frame.fillna(NOTHING).to_numpy().tolist(),
+        headers=list(frame.columns),
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if column in left else "right" for column in frame.columns],
+    )
+
+
+def _rank(row: Row) -> str | None:
+    if not row.rank:
+        return None
+    return f"{row.rank.place}{'=' if row.rank.is_shared else ''}{'†' if row.rank.is_provisional else ''}"
+
+
+def _submission(row: Row) -> str:
+    title = getattr(getattr(row.submission, "manifest", None), "title", None)
+    return f"{_name(row)}<br>{markdown(title, MAX_TITLE)}" if title else _name(row)
+
+
+def _name(row: Row) -> str:
+    """Linked to its folder; a name that breaks the rules could write the link's address, and gets none."""
+    if row.submission and NAME.fullmatch(row.name):
+        return f"[{row.name}](submissions/{row.name})"
+    return markdown(row.name, MAX_NAME)
+
+
+def _mean(row: Row, track: Track, value: Callable[[Result], float | None]) -> str | None:
+    """Over the track's numbers of digits; none while one is missing."""
+    values = [value(row.results[digits]) for digits in track.digits if digits in row.results]
+    known = [one for one in values if one is not None]
+    return _percent(sum(known) / len(known)) if len(known) == len(track.digits) else None
+
+
+def _by_digits(row: Row, track: Track, text: Callable[[Result], str | None]) -> str | None:
+    texts = [text(row.results[digits]) if digits in row.results else None for digits in track.digits]
+    return " / ".join(one or NOTHING for one in texts) if any(texts) else None
+
+
+def _reach(reach: Reach | None) -> str | None:
+    return f"{reach.value} <sub>{reach.low}–{reach.high}</sub>" if reach else None
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{_percent(estimate.value)} <sub>{_percent(estimate.low)}–{_percent(estimate.high)}</sub>"
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else markdown(percent(share), 10)
+
+
+def _thousands(examples: float | None) -> str | None:
+    return f"{examples / 1000:.1f}k" if examples is not None else None
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

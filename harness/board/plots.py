@@ -1,0 +1,109 @@
+"""What the plots of a track show; drawing it is apart, since an unchanged plot is not drawn again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from harness.board.text import percent, plain
+from harness.scoring import Row
+from harness.statistics import Estimate
+from harness.track import Track
+
+FORMAT = 1
+"""Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
+MAX_LABEL = 28
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """One submission; `estimates` stand in the order of the plot's axis."""
+
+    place: int
+    """By score, from 0; it gives the same colour in every plot."""
+    label: str
+    is_open: bool
+    estimates: list[Estimate]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccuracyPlot:
+    """Exact match against the number of digits, best submission first."""
+
+    name = "accuracy"
+
+    digits: list[int]
+    series: list[Series]
+    trained_to: int | None
+    """In the length track: the largest number of digits met in training."""
+
+    @property
+    def description(self) -> str:
+        where = f"{self.digits[0]} digits" if len(self.digits) == 1 else f"{self.digits[0]} to {self.digits[-1]} digits"
+        best = ", ".join(f"{one.label} {percent(one.estimates[-1].value)} %" for one in self.series[:3])
+        return f"Exact match at {where} of {len(self.series)} submissions; at {self.digits[-1]} digits: {best}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThroughputPlot:
+    """Mean exact match against the speed of training, one panel a device."""
+
+    name = "throughput"
+
+    panels: dict[str, list[tuple[float, Series]]]
+
+    @property
+    def description(self) -> str:
+        points = [point for panel in self.panels.values() for point in panel]
+        speed, fastest = max(points, key=lambda point: point[0])
+        return (
+            f"Mean exact match against training speed of {len(points)} submissions; the fastest is {fastest.label} at "
+            f"{speed:.2f} times the reference with {percent(fastest.estimates[0].value)} %"
+        )
+
+
+Plot = AccuracyPlot | ThroughputPlot
+
+
+def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:
+    """The plots that the complete rows give; none without such a row."""
+    complete = [row for row in rows if row.is_complete and row.fresh]
+    plots: list[Plot] = []
+    if complete:
+        plots.append(_accuracy_plot(track, complete))
+    panels: dict[str, list[tuple[float, Series]]] = {}
+    for place, row in enumerate(complete):
+        for device, speed in row.speeds.items():
+            if row.fresh and speed.train_ratio > 0:
+                panels.setdefault(device, []).append((round(speed.train_ratio, 4), _series(place, row, [row.fresh])))
+    if panels:
+        plots.append(ThroughputPlot(panels=dict(sorted(panels.items()))))
+    return plots
+
+
+def digest(plot: Plot, theme: str) -> str:
+    """Changes with what is shown, not with the matplotlib that draws it."""
+    values = json.dumps([FORMAT, plot.name, theme, asdict(plot)], sort_keys=True)
+    return f"plotted-data:{hashlib.sha256(values.encode()).hexdigest()[:16]}"
+
+
+def _accuracy_plot(track: Track, complete: Sequence[Row]) -> AccuracyPlot:
+    if track.longest is None:
+        digits = sorted(track.digits)
+        series = [
+            _series(place, row, [row.results[number].fresh for number in digits]) for place, row in enumerate(complete)
+        ]
+        return AccuracyPlot(digits=digits, series=series, trained_to=None)
+    trained = max(track.digits)
+    digits = list(range(1, track.longest + 1))
+    series = [
+        _series(place, row, [row.results[trained].lengths[length] for length in digits])
+        for place, row in enumerate(complete)
+        if len(row.results[trained].lengths) == len(digits)
+    ]
+    return AccuracyPlot(digits=digits, series=series, trained_to=trained)
+
+
+def _series(place: int, row: Row, estimates: Sequence[Estimate]) -> Series:
+    rounded = [Estimate(*(round(value, 6) for value in one)) for one in estimates]
+    return Series(place=place, label=plain(row.name, MAX_LABEL), is_open=row.division == "open", estimates=rounded)

@@ -1,0 +1,102 @@
+"""From the folders and the records to the files of the board; what has not changed is not touched."""
+
+from pathlib import Path
+
+from harness.board.drawing import THEMES, draw
+from harness.board.markdown import Section, page, plot_path
+from harness.board.plots import digest, plots_of
+from harness.errors import HarnessError, MachineError
+from harness.fingerprint import harness_fingerprint
+from harness.records import read_all, write_atomically
+from harness.scoring import rows_of
+from harness.submissions import Broken, Submission, discover
+from harness.track import Track, built_in_names, load_track
+
+FIRST = ("standard", "quick", "notebook", "length")
+LAST = ("smoke",)
+
+
+def render(root: Path, *, check: bool = False) -> list[Path]:
+    """Writes `leaderboard.md` and the plots; the files that differed come back. With `check` nothing is written.
+
+    Raises:
+        UsageError: there is no submission.
+        MachineError: a file could not be written.
+    """
+    sections = sections_of(root)
+    differing = []
+    for section in sections:
+        for plot in section.plots:
+            for theme in THEMES:
+                path = root / plot_path(section.name, plot, theme.name)
+                if digest(plot, theme.name) not in _content(path):
+                    differing.append(path)
+                    if not check:
+                        _write(path, draw(plot, theme))
+    board = page(sections)
+    if _content(root / "leaderboard.md") != board:
+        differing.append(root / "leaderboard.md")
+        if not check:
+            _write(root / "leaderboard.md", board)
+    return differing
+
+
+def sections_of(root: Path) -> list[Section]:
+    """A section for every track that has records, in the order of the page.
+
+    Raises:
+        UsageError: there is no submission.
+    """
+    submissions = discover(root)
+    return [_section(root / "results", name, submissions) for name in _track_names(root / "results")]
+
+
+def _track_names(results: Path) -> list[str]:
+    """Folders that hold records, in the order of their sections."""
+    names = {path.parents[1].name for path in results.glob("[!.]*/*/*.json")}
+    custom = sorted(names.difference(FIRST, LAST))
+    return [name for name in (*FIRST, *custom, *LAST) if name in names]
+
+
+def _section(results: Path, name: str, submissions: list[Submission | Broken]) -> Section:
+    found = list(read_all(results, name))
+    try:
+        track = _track(results, name)
+    except HarnessError as error:
+        # The page must be the same wherever the root lies.
+        reason = str(error).replace(str(results), "results")
+        return Section(name=name, notice=f"Its records ({len(found)}) cannot be shown: {reason}")
+    rows = rows_of(track, submissions, found, harness_fingerprint())
+    return Section(name=name, track=track, rows=rows, plots=plots_of(track, rows))
+
+
+def _track(results: Path, name: str) -> Track:
+    """The built-in track, or the definition that was saved beside the records.
+
+    Raises:
+        HarnessError: there is none, or it cannot be read.
+    """
+    if name in built_in_names():
+        return load_track(name)
+    saved = results / name / "track.yaml"
+    if not saved.is_file():
+        raise HarnessError(f"no track has this name, and no definition stands at results/{name}/track.yaml")
+    track = load_track(str(saved))
+    if track.name != name:
+        raise HarnessError(f"results/{name}/track.yaml defines a track of another name, {track.name}")
+    return track
+
+
+def _content(path: Path) -> str:
+    """The file's text, empty where there is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise MachineError(f"{path} could not be written: {error.strerror}") from error

@@ -1,0 +1,36 @@
+"""Text of the board; strangers' text above all, which may inform the page but never draw on it."""
+
+import re
+import unicodedata
+
+ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
+MARKUP = {ord(character): f"&#{ord(character)};" for character in '&<>"`|[]*_~\\@$'}
+"""As HTML entities, which Markdown never reads as markup; a backslash would mean something else inside a table."""
+LINK = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
+"""What GitHub turns into a link even without brackets."""
+
+
+def plain(text: str, limit: int) -> str:
+    """One printable line of at most `limit` characters: no escape sequences, controls or invisible marks."""
+    spaced = "".join(_visible(character) for character in ANSI.sub("", text))
+    line = " ".join(spaced.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def markdown(text: str, limit: int) -> str:
+    """`plain` text that shows as itself in Markdown, in a table's cell too, and in an HTML attribute."""
+    return LINK.sub(lambda found: f"&#{ord(found[0])};", plain(text, limit).translate(MARKUP))
+
+
+def percent(share: float) -> str:
+    """One decimal; what is not all or nothing is not rounded to look so."""
+    if 0.9995 <= share < 1:
+        return ">99.9"
+    return "<0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
+
+
+def _visible(character: str) -> str:
+    category = unicodedata.category(character)
+    if character.isspace() or category in {"Zl", "Zp"}:
+        return " "
+    return "" if category.startswith("C") else character

@@ -1,0 +1,408 @@
+"""The command `harness`: parses, calls, prints, and ends in an exit code."""
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from harness.errors import ExitCode, HarnessError, UsageError
+from harness.submissions import Broken, Submission, discover, select
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+    from harness.track import Track
+
+# Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
+
+
+class _Group(TyperGroup):
+    """Verbs return their exit code; Ctrl-C has one of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            code = super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("harness: interrupted; what had finished is saved, and the same command goes on from there")
+            code = ExitCode.INTERRUPTED
+        raise typer.Exit(int(code or ExitCode.DONE))
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Which tokenizer and which positional embedding let a small, frozen transformer learn to add?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+messages = Console(stderr=True)
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+class SchemaOf(StrEnum):
+    record = "record"
+    submission = "submission"
+    track = "track"
+
+
+class RerunChoice(StrEnum):
+    missing = "missing"
+    failed = "failed"
+    stale = "stale"
+    all = "all"
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Folders in submissions/; all if none.")]
+TrackOption = Annotated[
+    str, typer.Option("--track", "-t", help="A built-in track, or the path of a track's YAML file.")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
+Workers = Annotated[
+    int | None, typer.Option("-j", min=1, max=256, help="Trials at a time; one a core, or one on a GPU.")
+]
+
+
+def main() -> None:
+    """Runs the command line and exits with an `ExitCode`."""
+    try:
+        app()
+    except HarnessError as error:
+        _say(f"harness: {error}", "red")
+        sys.exit(error.exit_code)
+    except Exception:
+        messages.print_exception()
+        _say("harness: this is a bug in the harness; please report it with the lines above", "red")
+        sys.exit(ExitCode.BUG)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    directory: Annotated[
+        Path, typer.Option("-C", metavar="DIR", help="The folder with submissions/, results/ and leaderboard.md.")
+    ] = Path(),
+) -> None:
+    if not directory.is_dir():
+        raise UsageError(f"-C {directory}: there is no such folder")
+    context.obj = directory.resolve()
+
+
+@app.command("list")
+def list_(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """Lists the submissions without running any of their code."""
+    found = discover(context.obj)
+    if as_json:
+        print(json.dumps([_as_json(entry) for entry in found], indent=1))
+        return
+    from tabulate import tabulate
+
+    rows = [
+        [entry.name, entry.manifest.title, ", ".join(entry.manifest.authors), entry.division]
+        if isinstance(entry, Submission)
+        else [entry.name, f"broken: {entry.error.message}", "", ""]
+        for entry in found
+    ]
+    print(tabulate(rows, headers=["submission", "title", "authors", "division"], maxcolwidths=[None, 60, 30, None]))
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The new folder's name.")],
+    like: Annotated[str | None, typer.Option(help="A submission to start from; else a plain one that works.")] = None,
+) -> None:
+    """Starts a submission: a folder that validates and trains as it stands."""
+    from harness.folders import start_submission
+
+    folder = start_submission(context.obj, name, like)
+    print(f"wrote {folder.relative_to(context.obj)}/")
+    print(f"next: edit {folder.name}/submission.py, then `harness validate {name}` and `harness run {name}`")
+
+
+@app.command()
+def validate(
+    context: typer.Context,
+    names: Names = None,
+    changed: Annotated[
+        str | None, typer.Option(metavar="REF", help="Only folders that changed since this git ref.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="github prints annotations for a workflow.")] = Format.text,
+    workers: Workers = None,
+) -> ExitCode:
+    """Checks that submissions keep the contract; exit 1 if one does not."""
+    from harness.findings import changed_since, printed
+
+    found = select(discover(context.obj), names or [])
+    if changed is not None:
+        found = changed_since(context.obj, changed, found)
+        if not found:
+            _say(f"no submission changed since {changed}")
+            return ExitCode.DONE
+    verdicts = _audit(found, _num_workers(workers, Device.cpu))
+    print(printed(verdicts, output.value), end="")
+    refused = [name for name, findings in verdicts.items() if _gates(findings)]
+    _say(f"{len(verdicts) - len(refused)} of {len(verdicts)} submissions are valid")
+    return ExitCode.NEGATIVE if refused else ExitCode.DONE
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    names: Names = None,
+    track: TrackOption = "quick",
+    device: DeviceOption = Device.auto,
+    workers: Workers = None,
+    rerun: Annotated[
+        RerunChoice | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and stop.")] = False,
+) -> ExitCode:
+    """Trains and scores what has no record yet, or a stale one."""
+    return _train(context.obj, names or [], track, device, workers, rerun, dry_run=dry_run, audited=False)
+
+
+@app.command("all")
+def all_(
+    context: typer.Context,
+    track: TrackOption = "quick",
+    device: DeviceOption = Device.auto,
+    workers: Workers = None,
+) -> ExitCode:
+    """Validates, runs and renders; a second call runs nothing and changes nothing."""
+    code = _train(context.obj, [], track, device, workers, None, dry_run=False, audited=True)
+    _render(context.obj, check=False)
+    return code
+
+
+@app.command()
+def leaderboard(
+    context: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the board is not up to date.")
+    ] = False,
+) -> ExitCode:
+    """Renders leaderboard.md and its plots from the records."""
+    return _render(context.obj, check=check)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A folder in submissions/.")],
+    track: TrackOption = "quick",
+) -> None:
+    """Shows what is known of one submission on one track: scores, curve, mistakes."""
+    from harness.showing import shown
+
+    (entry,) = select(discover(context.obj), [name])
+    loaded, _ = _load_track(track)
+    print(shown(entry, loaded, context.obj / "results"), end="")
+
+
+@app.command()
+def doctor(context: typer.Context) -> ExitCode:
+    """Says what this machine can do, and what is missing."""
+    from harness.doctor import examine
+
+    report, is_well = examine(context.obj)
+    print(report, end="")
+    return ExitCode.DONE if is_well else ExitCode.ENVIRONMENT
+
+
+@app.command()
+def schema(of: Annotated[SchemaOf, typer.Argument(help="Which file's schema.")] = SchemaOf.record) -> None:
+    """Prints the JSON Schema of a record, a submission.yaml or a track."""
+    from harness.records import Record
+    from harness.submissions import Manifest
+    from harness.track import Track
+
+    model = {SchemaOf.record: Record, SchemaOf.submission: Manifest, SchemaOf.track: Track}[of]
+    print(json.dumps(model.model_json_schema(), indent=1))
+
+
+def _train(
+    root: Path,
+    names: list[str],
+    track_name: str,
+    device: Device,
+    workers: int | None,
+    rerun: RerunChoice | None,
+    *,
+    dry_run: bool,
+    audited: bool,
+) -> ExitCode:
+    """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`."""
+    from harness.fingerprint import harness_fingerprint
+    from harness.plan import Rerun, plan
+
+    track, track_file = _load_track(track_name)
+    found = select(discover(root), names)
+    readable = [entry for entry in found if isinstance(entry, Submission)]
+    broken = [entry for entry in found if isinstance(entry, Broken)]
+    which = Rerun(rerun.value) if rerun is not None else None
+    planned = plan(track, readable, root / "results", harness_fingerprint(), which)
+    for entry in broken:
+        _say(str(entry.error), "red")
+    if dry_run:
+        for trial in planned.to_run:
+            print(f"{trial.name}: {trial.why}")
+    _say(_summary(planned, track, dry_run))
+    if dry_run:
+        return ExitCode.DONE
+    num_workers = _num_workers(workers, device)
+    refused: dict[str, tuple[str, str]] = {}
+    if audited:
+        due = {trial.submission.name for trial in planned.to_run}
+        verdicts = _audit([entry for entry in readable if entry.name in due], num_workers)
+        refused = {
+            name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))
+        }
+    code = _run_plan(planned, track, track_file, root, device, num_workers, refused)
+    if code is ExitCode.DONE and (broken or planned.failed):
+        return ExitCode.INCOMPLETE
+    return code
+
+
+def _run_plan(
+    planned: "Plan",
+    track: "Track",
+    track_file: Path,
+    root: Path,
+    device: Device,
+    num_workers: int,
+    refused: dict[str, tuple[str, str]],
+) -> ExitCode:
+    if not planned.to_run:
+        return ExitCode.DONE
+    from harness.progress import Display
+    from harness.run import Crashed, Progressed, run_trials
+
+    code = ExitCode.DONE
+    with Display(messages, f"{track.name}", len(planned.to_run)) as display:
+        for event in run_trials(
+            planned.to_run,
+            track,
+            track_file,
+            root / "results",
+            device=device.value,
+            num_workers=num_workers,
+            refused=refused,
+        ):
+            if isinstance(event, Progressed):
+                display.update(event.trial, event.values)
+            elif isinstance(event, Crashed):
+                display.done(event.job, f"{event.job}: {event.message}", "red")
+                code = max(code, event.exit_code)
+            elif event.record.status == "failed":
+                display.done(event.trial, f"{event.trial}: failed: {event.record.reason}", "red")
+                code = max(code, ExitCode.INCOMPLETE)
+            elif event.record.suites and event.record.seconds:
+                score = event.record.suites.fresh
+                took = f"in {event.record.seconds.total:.0f} s"
+                display.done(event.trial, f"{event.trial}: exact match {score.correct / score.total:.3f} {took}")
+    return code
+
+
+def _audit(found: list[Submission | Broken], num_workers: int) -> dict[str, list[tuple[str, str, str]]]:
+    """Findings (rule, level, message) by submission, in the order of the names; none = valid."""
+    from harness.progress import Display
+    from harness.run import Crashed, audit_all
+
+    verdicts: dict[str, list[tuple[str, str, str]]] = {
+        entry.name: [(entry.error.rule, "gate", entry.error.message)] for entry in found if isinstance(entry, Broken)
+    }
+    readable = [entry for entry in found if isinstance(entry, Submission)]
+    if readable:
+        with Display(messages, "validate", len(readable)) as display:
+            for verdict in audit_all(readable, num_workers):
+                if isinstance(verdict, Crashed):
+                    raise HarnessError(f"{verdict.job}: {verdict.message}")
+                submission, findings = verdict
+                verdicts[submission.name] = findings
+                gates = _gates(findings)
+                display.done(
+                    submission.name,
+                    f"{submission.name}: {'valid' if not gates else gates[0][0] + ': ' + gates[0][2]}",
+                    "" if not gates else "red",
+                )
+    return dict(sorted(verdicts.items()))
+
+
+def _gates(findings: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    return [finding for finding in findings if finding[1] == "gate"]
+
+
+def _render(root: Path, *, check: bool) -> ExitCode:
+    from harness.board import render
+
+    differing = [path.relative_to(root) for path in render(root, check=check)]
+    if not differing:
+        _say("leaderboard.md is up to date")
+    for path in differing:
+        print(f"{'differs' if check else 'wrote'} {path}")
+    if check and differing:
+        _say("the board is not what the records say; run `harness leaderboard`", "red")
+        return ExitCode.NEGATIVE
+    return ExitCode.DONE
+
+
+def _load_track(name_or_path: str) -> tuple["Track", Path]:
+    """The track and its file."""
+    from harness.track import BUILT_IN, built_in_names, load_track
+
+    track = load_track(name_or_path)
+    built_in = name_or_path in built_in_names()
+    return track, BUILT_IN / f"{name_or_path}.yaml" if built_in else Path(name_or_path).resolve()
+
+
+def _num_workers(workers: int | None, device: Device) -> int:
+    """One worker a core on a CPU, where each computes with one thread; on a GPU one unless more are asked for."""
+    if workers is not None:
+        return workers
+    on_cpu = device is Device.cpu or (device is Device.auto and not Path("/dev/nvidiactl").exists())
+    return (os.cpu_count() or 1) if on_cpu else 1
+
+
+def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
+    num_to_run = len(planned.to_run)
+    if not num_to_run and not planned.failed:
+        return f"track {track.name}: nothing to run, {planned.num_fresh} trials are up to date"
+    failed = f", {len(planned.failed)} failed before (--rerun failed runs them again)" if planned.failed else ""
+    verb = "would" if dry_run else "to"
+    return f"track {track.name}: {num_to_run} trials {verb} run, {planned.num_fresh} up to date{failed}"
+
+
+def _as_json(entry: Submission | Broken) -> dict[str, object]:
+    if isinstance(entry, Broken):
+        return {"name": entry.name, "error": entry.error.message}
+    manifest = entry.manifest.model_dump(mode="json", exclude={"hyperparameters"})
+    return {
+        "name": entry.name,
+        "division": entry.division,
+        "fingerprint": entry.fingerprint,
+        **manifest,
+        "hyperparameters": entry.manifest.hyperparameters.set_values(),
+    }
+
+
+def _say(line: str, style: str = "") -> None:
+    messages.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,75 @@
+"""What this machine can do for the harness, checked by doing it."""
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from harness.fingerprint import harness_fingerprint
+from harness.folders import TEMPLATE
+from harness.host.client import Host
+from harness.provenance import cpu_name
+from harness.submissions import Broken, discover, read_folder
+
+PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "scipy", "typer", "rich", "tabulate", "pyyaml")
+
+
+def examine(root: Path) -> tuple[str, bool]:
+    """A line for each thing looked at, and whether all of them are well."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("python", lambda: f"{platform.python_version()} at {sys.executable}"),
+        ("packages", lambda: ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)),
+        ("processor", lambda: f"{cpu_name()}, {os.cpu_count()} cores: as many trials at a time, one thread each"),
+        ("gpu", _gpu),
+        ("hosts", _host),
+        (
+            "isolation",
+            lambda: "none: submissions run in processes of their own, without a sandbox; run only code you trust",
+        ),
+        ("harness", lambda: f"fingerprint {harness_fingerprint()}"),
+        ("submissions", lambda: _submissions(root)),
+        ("results", lambda: _writable(root)),
+    ]
+    lines: list[str] = []
+    is_well = True
+    for name, check in checks:
+        try:
+            lines.append(f"ok      {name:<12} {check()}\n")
+        except Exception as error:  # a doctor reports every illness
+            is_well = False
+            lines.append(f"PROBLEM {name:<12} {error}\n")
+    return "".join(lines), is_well
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none that torch can use; trials run on the CPU"
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+
+
+def _host() -> str:
+    """Runs the template's tokenizer as any other submission's."""
+    template = read_folder(TEMPLATE)
+    if isinstance(template, Broken):
+        raise template.error
+    with Host(template, "answers", max_digits=3) as host:
+        num_ids = len(host.encode(["46"], host.describe()).flat())
+    return f"a process of its own starts, imports a submission and encodes 46 as {num_ids} ids"
+
+
+def _submissions(root: Path) -> str:
+    found = discover(root)
+    broken = [entry.name for entry in found if isinstance(entry, Broken)]
+    return f"{len(found)} folders in {root / 'submissions'}" + (f", broken: {', '.join(broken)}" if broken else "")
+
+
+def _writable(root: Path) -> str:
+    with tempfile.TemporaryDirectory(dir=root, prefix=".doctor."):
+        tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
+        return f"{root} can be written" + ("" if tracked else "; it is no git checkout, so records name no commit")

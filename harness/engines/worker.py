@@ -1,0 +1,81 @@
+"""A worker: reads jobs as JSON lines on stdin, does them one after the other, writes events as JSON lines on stdout.
+
+Its own process, so that the command line never loads torch, several trials run side by side, and Ctrl-C can end a
+trial anywhere. On a CPU every worker computes with one thread: results then do not depend on how many run, and two
+workers of one thread finish more trials than one of two.
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from harness.audits import audit
+from harness.errors import HarnessError, MachineError, SubmissionError
+from harness.host.serve import die_with_parent
+from harness.provenance import failed_record
+from harness.submissions import Broken, Submission, read_folder
+from harness.track import Track
+from harness.trial import Progress, device_name, run_trial
+
+
+def main() -> None:
+    die_with_parent()
+    # Whatever prints from here on, prints to stderr: stdout belongs to the events.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            _do(job, events)
+        except HarnessError as error:
+            _send(events, event="error", message=str(error), exit_code=error.exit_code)
+        except Exception:
+            _send(events, event="bug", message=traceback.format_exc())
+        _send(events, event="done")
+
+
+def _do(job: dict[str, Any], events: TextIO) -> None:
+    submission = read_folder(Path(job["folder"]))
+    if isinstance(submission, Broken):
+        raise submission.error
+    if job["kind"] == "audit":
+        findings = audit(submission)
+        _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])
+        return
+    _send(events, event="record", record=_trial(job, submission, events))
+
+
+def _trial(job: dict[str, Any], submission: Submission, events: TextIO) -> dict[str, Any]:
+    device = _device(job["device"])
+    track, digits, seed = Track.model_validate(job["track"]), job["digits"], job["seed"]
+
+    def report(progress: Progress) -> None:
+        _send(events, event="progress", **progress._asdict())
+
+    try:
+        if job["refused"] is not None:
+            raise SubmissionError(submission.name, *job["refused"])
+        record = run_trial(submission, track, digits, seed, device, report)
+    except SubmissionError as error:
+        record = failed_record(submission, track, digits, seed, error, device_name(device))
+    return record.model_dump(mode="json")
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MachineError("--device cuda, but torch sees no CUDA device here; use --device cpu, or auto")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+
+
+def _send(events: TextIO, **event: Any) -> None:
+    events.write(json.dumps(event) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Which trials there are to run, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness.errors import RecordError
+from harness.records import read, record_path
+from harness.scoring import State, state_of
+from harness.submissions import Submission
+from harness.track import Track
+
+
+class Rerun(StrEnum):
+    """Which recorded trials are run again, beside those without a record."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    STALE = "stale"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    submission: Submission
+    digits: int
+    seed: int
+    why: str
+
+    @property
+    def name(self) -> str:
+        """`columns d9-s0`"""
+        return f"{self.submission.name} d{self.digits}-s{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    to_run: list[PlannedTrial]
+    num_fresh: int
+    """Trials whose records stand as they are."""
+    failed: list[PlannedTrial]
+    """Trials that failed under the code that is here, and are not run again unless asked for."""
+
+
+def plan(track: Track, submissions: Sequence[Submission], results: Path, harness: str, rerun: Rerun | None) -> Plan:
+    """Every trial of the track, sorted into what runs and what stands.
+
+    Args:
+        harness: the fingerprint of the harness.
+        rerun: None runs what is missing, stale or cannot be believed; `MISSING` only what has no record.
+    """
+    to_run: list[PlannedTrial] = []
+    failed: list[PlannedTrial] = []
+    num_fresh = 0
+    for submission in submissions:
+        for digits in track.digits:
+            for seed in track.seeds:
+                path = record_path(results, track.name, submission.name, digits, seed)
+                state, why = _state(path, submission, track, harness)
+                trial = PlannedTrial(submission, digits, seed, why)
+                if _is_due(state, rerun):
+                    to_run.append(trial)
+                elif state is State.FAILED:
+                    failed.append(trial)
+                else:
+                    num_fresh += state is State.FRESH
+    return Plan(to_run, num_fresh, failed)
+
+
+def _state(path: Path, submission: Submission, track: Track, harness: str) -> tuple[State, str]:
+    if not path.exists():
+        return State.NOT_RUN, "missing"
+    record = read(path)
+    if isinstance(record, RecordError):
+        return State.UNVERIFIED, f"the record {record.message.partition(';')[0]}"
+    standing = state_of(record, submission, track, harness)
+    return standing.state, standing.reason or "its record is fresh"
+
+
+def _is_due(state: State, rerun: Rerun | None) -> bool:
+    if state is State.NOT_RUN or rerun is Rerun.ALL:
+        return True
+    due = {
+        None: {State.STALE, State.UNVERIFIED},
+        Rerun.MISSING: set[State](),
+        Rerun.FAILED: {State.FAILED},
+        Rerun.STALE: {State.STALE, State.UNVERIFIED},
+    }
+    return state in due[rerun]

@@ -1,0 +1,80 @@
+"""What a person sees while trials run: bars on a terminal, plain lines elsewhere, both on stderr."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+PLAIN_LINE_EVERY_S = 10.0
+
+
+class Display:
+    """Shows jobs as they run; a context manager."""
+
+    def __init__(self, console: Console, what: str, num_jobs: int) -> None:
+        self._console = console
+        self._what, self._num_jobs, self._num_done = what, num_jobs, 0
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line: dict[str, float] = {}
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}", style="dim"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=False),
+                console=console,
+                transient=True,
+            )
+            self._total = self._progress.add_task(f"[bold]{what}", total=num_jobs, note="")
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def update(self, job: str, values: dict[str, Any]) -> None:
+        """A job's progress: phase, step, num_steps, examples_per_second, loss, accuracy."""
+        note = values["phase"]
+        if values["phase"] == "train" and values["loss"] is not None:
+            rate, accuracy = values["examples_per_second"], values["accuracy"]
+            note = f"{rate:,.0f} examples/s, loss {values['loss']:.3f}, exact match {accuracy:.3f}"
+        if self._progress:
+            if job not in self._tasks:
+                self._tasks[job] = self._progress.add_task(escape(job), total=values["num_steps"], note="")
+            self._progress.update(self._tasks[job], completed=values["step"], note=escape(note))
+        elif time.monotonic() - self._last_line.get(job, -PLAIN_LINE_EVERY_S) >= PLAIN_LINE_EVERY_S:
+            self._last_line[job] = time.monotonic()
+            self._print(f"{job}: step {values['step']} of {values['num_steps']}, {note}")
+
+    def done(self, job: str, line: str, style: str = "") -> None:
+        """A job's end, as a line that stays."""
+        self._num_done += 1
+        if self._progress:
+            if job in self._tasks:
+                self._progress.remove_task(self._tasks.pop(job))
+            self._progress.update(self._total, completed=self._num_done)
+        self._print(f"[{self._num_done}/{self._num_jobs}] {line}", style)
+
+    def _print(self, line: str, style: str = "") -> None:
+        self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,115 @@
+"""Runs a plan: audits and trials go to workers, records come back and are saved as they come."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.engines.local import Job, run
+from harness.errors import ExitCode, MachineError
+from harness.plan import PlannedTrial
+from harness.records import Record, save
+from harness.submissions import Submission
+from harness.track import BUILT_IN, Track
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """A running trial's phase, step, num_steps, examples_per_second, loss and accuracy."""
+
+    trial: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A trial whose record is saved."""
+
+    trial: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """A job that left no record, through no fault of its submission."""
+
+    job: str
+    message: str
+    exit_code: ExitCode
+
+
+def audit_all(
+    submissions: Sequence[Submission], num_workers: int
+) -> Iterator[tuple[Submission, list[tuple[str, str, str]]] | Crashed]:
+    """Each submission with its findings (rule, level, message), as they come."""
+    by_name = {submission.name: submission for submission in submissions}
+    jobs = [Job(name, {"kind": "audit", "folder": str(entry.folder)}) for name, entry in by_name.items()]
+    for event in run(jobs, num_workers):
+        if event.kind == "findings":
+            yield by_name[event.job.name], [(rule, level, text) for rule, level, text in event.values["findings"]]
+        else:
+            yield _crash(event.job.name, event.kind, event.values)
+
+
+def run_trials(
+    trials: Sequence[PlannedTrial],
+    track: Track,
+    track_file: Path | None,
+    results: Path,
+    *,
+    device: str,
+    num_workers: int,
+    refused: dict[str, tuple[str, str]],
+) -> Iterator[Progressed | Finished | Crashed]:
+    """Runs the trials and saves each record the moment it comes.
+
+    Args:
+        track_file: of a track that is not built in; kept beside its results, so that they can be read without it.
+        refused: by submission, the rule and message of an audit; such trials fail without running.
+
+    Raises:
+        MachineError: a record could not be written.
+    """
+    if track_file is not None and track_file.parent != BUILT_IN:
+        _keep_definition(track_file, results / track.name / "track.yaml")
+    definition = track.model_dump(mode="json")
+    jobs = [
+        Job(
+            trial.name,
+            {
+                "kind": "trial",
+                "folder": str(trial.submission.folder),
+                "track": definition,
+                "digits": trial.digits,
+                "seed": trial.seed,
+                "device": device,
+                "refused": refused.get(trial.submission.name),
+            },
+        )
+        for trial in trials
+    ]
+    for event in run(jobs, num_workers):
+        if event.kind == "progress":
+            yield Progressed(event.job.name, event.values)
+        elif event.kind == "record":
+            record = Record.model_validate(event.values["record"])
+            save(record, results)
+            yield Finished(event.job.name, record)
+        else:
+            yield _crash(event.job.name, event.kind, event.values)
+
+
+def _crash(job: str, kind: str, values: dict[str, Any]) -> Crashed:
+    exit_code = ExitCode.BUG if kind == "bug" else ExitCode(values["exit_code"])
+    return Crashed(job, values["message"], exit_code)
+
+
+def _keep_definition(track_file: Path, kept: Path) -> None:
+    text = track_file.read_text(encoding="utf-8")
+    if kept.exists() and kept.read_text(encoding="utf-8") == text:
+        return
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MachineError(f"{kept} could not be written: {error.strerror}; make the folder writable") from error

@@ -1,0 +1,302 @@
+"""From records to the board's rows: what is believed, what it adds up to, and who ranks above whom.
+
+A row is ranked only if every trial of the track is there, went well, and was made by the code that is here now.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.errors import RecordError
+from harness.records import Record, Score
+from harness.statistics import MIN_PAIRED_SEEDS, Counts, Estimate, estimate, separation
+from harness.submissions import Broken, Submission
+from harness.track import Track
+
+SIGNIFICANCE = 0.05
+REACHED = 0.9
+"""Exact match from which on a length counts as mastered."""
+MAX_REASONS = 3
+
+
+class State(StrEnum):
+    """How far a row can be relied on; only `FRESH` ones are ranked."""
+
+    FRESH = "fresh"
+    INCOMPLETE = "incomplete"  # what is there is fresh, but trials are missing
+    STALE = "stale"  # the submission, the track or the harness changed since
+    FAILED = "failed"  # a trial, or the folder itself
+    UNVERIFIED = "unverified"  # a record that cannot be believed
+    NOT_RUN = "not run"
+
+
+class Standing(NamedTuple):
+    state: State
+    reason: str | None = None
+
+
+class Rank(NamedTuple):
+    place: int
+    is_shared: bool
+    is_provisional: bool
+
+
+class Reach(NamedTuple):
+    """The largest length up to which every length is mastered, 0 for none; its interval follows from theirs."""
+
+    value: int
+    low: int
+    high: int
+
+
+class Speed(NamedTuple):
+    """Medians over the trials of the ratios to the built-in reference."""
+
+    train_ratio: float
+    decode_ratio: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What the trials at one number of digits add up to; shares are means over seeds."""
+
+    fresh: Estimate
+    test: float
+    edge: float
+    longest_carry: float | None
+    """Share of the problems whose carry runs through every column."""
+    digit_accuracy: float | None
+    examples_to_90: float | None
+    """Median over seeds; null unless more than half of them got there."""
+    lengths: dict[int, Estimate]
+    reach: Reach | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One submission on one track."""
+
+    name: str
+    submission: Submission | Broken | None
+    """None: the folder is gone and left records."""
+    division: str
+    standing: Standing
+    trials: tuple[Record, ...]
+    """The track's trials that ended well, by digits and seed; whatever the state, so that numbers stay visible."""
+    results: dict[int, Result]
+    fresh: Estimate | None
+    """The ranking number: the mean over seeds and the track's digits; null while a trial is missing."""
+    counts: Counts | None
+    """Behind `fresh`."""
+    speeds: dict[str, Speed]
+    """By device; ratios of different devices are not comparable."""
+    rank: Rank | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self.standing.state is State.FRESH
+
+
+def state_of(record: Record, submission: Submission, track: Track, harness_fingerprint: str) -> Standing:
+    """Whether the record still speaks for the code that is here now: unverified, stale, failed or fresh, and why."""
+    if contradiction := _contradiction(record):
+        return Standing(State.UNVERIFIED, contradiction)
+    then = record.fingerprints
+    pairs = {
+        "the submission": (then.submission, submission.fingerprint),
+        "the track": (then.track, track.fingerprint),
+        "the harness": (then.harness, harness_fingerprint),
+    }
+    if changed := [what for what, (was, now) in pairs.items() if was != now]:
+        return Standing(State.STALE, f"{' and '.join(changed)} changed since")
+    if record.status == "failed":
+        return Standing(State.FAILED, record.reason or "no reason was recorded")
+    return Standing(State.FRESH)
+
+
+def rows_of(
+    track: Track,
+    submissions: Sequence[Submission | Broken],
+    found: Iterable[Record | RecordError],
+    harness_fingerprint: str,
+) -> list[Row]:
+    """One row per folder, and one per folder that is gone but left records: the ranked ones first, then by score.
+
+    Each division is ranked apart. Records of digits or seeds that the track no longer names are passed over.
+    """
+    records: dict[str, list[Record]] = defaultdict(list)
+    errors: dict[str, list[RecordError]] = defaultdict(list)
+    for item in found:
+        if isinstance(item, RecordError):
+            errors[item.path.parent.name].append(item)
+        elif item.digits in track.digits and item.seed in track.seeds:
+            records[item.submission].append(item)
+    folders = {submission.name: submission for submission in submissions}
+    rows = []
+    for name in folders | records | errors:
+        standing = _standing(folders.get(name), records[name], errors[name], track, harness_fingerprint)
+        rows.append(_row(name, folders.get(name), records[name], standing, track))
+    if track.ranked:
+        places = _ranks(rows, is_provisional=len(track.seeds) < MIN_PAIRED_SEEDS)
+        rows = [replace(row, rank=places.get(row.name)) for row in rows]
+    return sorted(rows, key=_order)
+
+
+def _contradiction(record: Record) -> str | None:
+    """What no trial can have written; a digest only shows that a file is whole, not that it is true."""
+    if record.status == "failed":
+        return None
+    if record.suites is None:
+        return "the record says ok but holds no suites; run the trial again"
+    suites = record.suites
+    for score in (suites.fresh, suites.test, suites.edge, *suites.carry.values(), *suites.lengths.values()):
+        if not score.correct <= score.total > 0:
+            return f"the record counts {score.correct} right of {score.total}; run the trial again"
+    return None
+
+
+def _standing(
+    submission: Submission | Broken | None,
+    records: Sequence[Record],
+    errors: Sequence[RecordError],
+    track: Track,
+    harness_fingerprint: str,
+) -> Standing:
+    """The row's state: the gravest of its trials'."""
+    if submission is None:
+        return Standing(State.UNVERIFIED, "the folder is gone")
+    if isinstance(submission, Broken):
+        return Standing(State.FAILED, f"{submission.error.rule}: {submission.error.message}")
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return Standing(State.UNVERIFIED, f"{errors[0].path.name} {errors[0].message}{more}")
+    num_trials = len(track.digits) * len(track.seeds)
+    standings = [state_of(record, submission, track, harness_fingerprint) for record in records]
+    for state in (State.UNVERIFIED, State.FAILED, State.STALE):
+        if reasons := Counter(standing.reason for standing in standings if standing.state is state):
+            shown = reasons.most_common(MAX_REASONS)
+            return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))
+    if not records:
+        return Standing(State.NOT_RUN, f"0 of {num_trials} trials")
+    if len(records) < num_trials:
+        return Standing(State.INCOMPLETE, f"{len(records)} of {num_trials} trials")
+    return Standing(State.FRESH)
+
+
+def _row(
+    name: str, submission: Submission | Broken | None, records: Sequence[Record], standing: Standing, track: Track
+) -> Row:
+    good = [record for record in records if record.status == "ok" and not _contradiction(record)]
+    trials = tuple(sorted(good, key=lambda trial: (trial.digits, trial.seed)))
+    by_digits = {digits: [trial for trial in trials if trial.digits == digits] for digits in track.digits}
+    counts = _ranking_counts(trials, track)
+    if isinstance(submission, Submission):
+        division = submission.division
+    else:
+        division = records[0].division if records else "closed"
+    return Row(
+        name=name,
+        submission=submission,
+        division=division,
+        standing=standing,
+        trials=trials,
+        results={digits: _result(some, digits, track) for digits, some in by_digits.items() if some},
+        fresh=estimate(counts) if counts else None,
+        counts=counts,
+        speeds=_speeds(trials),
+    )
+
+
+def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:
+    """The counts on `fresh` by seed and digits, or None while one is missing."""
+    scores = {(trial.seed, trial.digits): trial.suites.fresh for trial in trials if trial.suites}
+    if len(scores) < len(track.seeds) * len(track.digits):
+        return None
+    table = [[scores[seed, digits] for digits in track.digits] for seed in track.seeds]
+    return Counts.of([[s.correct for s in line] for line in table], [[s.total for s in line] for line in table])
+
+
+def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
+    """Places by name, each division apart; rows that the group's best does not stand clear of share its place.
+
+    The comparison is always with the best of the group, never with the neighbour: else a chain of near neighbours
+    would hold first and last together.
+    """
+    ranks: dict[str, Rank] = {}
+    for division in ("closed", "open"):
+        ranked = sorted((row for row in rows if row.is_complete and row.division == division), key=_order)
+        groups: list[list[Row]] = []
+        for row in ranked:
+            best = groups[-1][0].counts if groups else None
+            if best and row.counts and separation(best, row.counts) >= SIGNIFICANCE:
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        place = 1
+        for group in groups:
+            ranks |= {row.name: Rank(place, len(group) > 1, is_provisional) for row in group}
+            place += len(group)
+    return ranks
+
+
+def _order(row: Row) -> tuple[bool, float, str]:
+    return (not row.is_complete, -row.fresh.value if row.fresh else 1, row.name)
+
+
+def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
+    """The trials at one number of digits, one a seed."""
+    suites = [trial.suites for trial in trials if trial.suites]
+    by_length = {
+        length: scores
+        for length in range(1, (track.longest or 0) + 1)
+        if (scores := [found.lengths[str(length)] for found in suites if str(length) in found.lengths])
+    }
+    chains = [found.carry[str(digits)] for found in suites if str(digits) in found.carry]
+    lengths = {length: _estimate(scores) for length, scores in by_length.items()}
+    accuracies = [trial.digit_accuracy for trial in trials if trial.digit_accuracy is not None]
+    examples = [np.inf if trial.examples_to_90 is None else trial.examples_to_90 for trial in trials]
+    median_examples = float(np.median(examples))
+    return Result(
+        fresh=_estimate([found.fresh for found in suites]),
+        test=_mean([found.test for found in suites]),
+        edge=_mean([found.edge for found in suites]),
+        longest_carry=_mean(chains) if chains else None,
+        digit_accuracy=float(np.mean(accuracies)) if accuracies else None,
+        examples_to_90=median_examples if np.isfinite(median_examples) else None,
+        lengths=lengths,
+        reach=_reach(lengths) if lengths else None,
+    )
+
+
+def _estimate(scores: Sequence[Score]) -> Estimate:
+    """Over seeds, at one number of digits."""
+    return estimate(Counts.of([[score.correct] for score in scores], [[score.total] for score in scores]))
+
+
+def _mean(scores: Sequence[Score]) -> float:
+    return float(np.mean([score.correct / score.total for score in scores]))
+
+
+def _reach(lengths: dict[int, Estimate]) -> Reach:
+    """A gap ends the reach: a model that fails at 7 digits does not add 8-digit numbers, it gets some of them right."""
+
+    def up_to(bound: str) -> int:
+        reached = 0
+        while reached + 1 in lengths and getattr(lengths[reached + 1], bound) >= REACHED:
+            reached += 1
+        return reached
+
+    return Reach(up_to("value"), up_to("low"), up_to("high"))
+
+
+def _speeds(trials: Sequence[Record]) -> dict[str, Speed]:
+    ratios: dict[str, list[Speed]] = defaultdict(list)
+    for trial in trials:
+        if trial.throughput:
+            speed = Speed(trial.throughput.train_ratio, trial.throughput.decode_ratio)
+            ratios[trial.environment.device].append(speed)
+    return {device: Speed(*np.median(speeds, axis=0).tolist()) for device, speeds in sorted(ratios.items())}

@@ -1,0 +1,83 @@
+"""One submission on one track, as text for a terminal."""
+
+from pathlib import Path
+
+from tabulate import tabulate
+
+from harness.errors import RecordError
+from harness.fingerprint import harness_fingerprint
+from harness.records import Record, Score, read, record_path
+from harness.scoring import state_of
+from harness.statistics import wilson
+from harness.submissions import Broken, Submission
+from harness.track import Track
+
+MISTAKES_SHOWN = 5
+
+
+def shown(entry: Submission | Broken, track: Track, results: Path) -> str:
+    """Every trial's scores, learning curve and mistakes."""
+    if isinstance(entry, Broken):
+        return f"{entry.error}\n"
+    manifest = entry.manifest
+    parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
+    for digits in track.digits:
+        for seed in track.seeds:
+            path = record_path(results, track.name, entry.name, digits, seed)
+            record = read(path) if path.exists() else None
+            parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track))
+    return "".join(parts)
+
+
+def _trial(record: Record | RecordError | None, submission: Submission, track: Track) -> str:
+    if record is None:
+        return f"  not run; `harness run {submission.name} --track {track.name}` does\n"
+    if isinstance(record, RecordError):
+        return f"  {record}\n"
+    standing = state_of(record, submission, track, harness_fingerprint())
+    lines = [f"  state       {standing.state}" + (f": {standing.reason}" if standing.reason else "")]
+    if record.suites:
+        carry = "  ".join(f"{chain}: {_share(score)}" for chain, score in record.suites.carry.items())
+        lengths = "  ".join(f"{length}: {_share(score)}" for length, score in record.suites.lengths.items())
+        lines += [f"  {name:<11} {_with_interval(getattr(record.suites, name))}" for name in ("fresh", "test", "edge")]
+        lines += [f"  carry       {carry}   (by longest chain)"] if carry else []
+        lines += [f"  lengths     {lengths}"] if lengths else []
+    if record.parameters:
+        counts = record.parameters
+        lines.append(f"  parameters  {counts.model:,} in the model, {counts.positions:,} in the positions")
+    if record.throughput:
+        speed = record.throughput
+        lines.append(
+            f"  throughput  {speed.train_examples_per_second:,.0f} examples/s trained and "
+            f"{speed.decode_examples_per_second:,.0f} decoded; "
+            f"{speed.train_ratio:.2f} and {speed.decode_ratio:.2f} of the reference"
+        )
+    lines.append(f"  device      {record.environment.device}, torch {record.environment.torch}")
+    text = "\n".join(lines) + "\n"
+    if record.curve:
+        rows = [(point.examples, point.loss, point.accuracy, point.digit_accuracy) for point in record.curve]
+        headers = ("examples", "loss", "exact match", "digit accuracy")
+        text += "\n" + _indented(tabulate(rows, headers, floatfmt=(",", ".3f", ".3f", ".3f"), intfmt=","))
+    if record.mistakes:
+        rows = [
+            (mistake.prompt, mistake.answer, _printable(mistake.got)) for mistake in record.mistakes[:MISTAKES_SHOWN]
+        ]
+        text += "\n" + _indented(tabulate(rows, ("mistake", "answer", "got"), disable_numparse=True))
+    return text
+
+
+def _share(score: Score) -> str:
+    return f"{score.correct / score.total:.3f}" if score.total else "-"
+
+
+def _with_interval(score: Score) -> str:
+    estimate = wilson(score.correct, score.total)
+    return f"{estimate.value:.3f}  [{estimate.low:.3f}, {estimate.high:.3f}]  {score.correct} of {score.total}"
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"  {line}\n" for line in text.splitlines())

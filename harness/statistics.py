@@ -1,0 +1,114 @@
+"""Intervals and tests for shares of exact matches: counts in, numbers out, the same numbers every time.
+
+Counts are arrays (S, D): S seeds by D numbers of digits. Every trial draws its own `fresh` problems, so the counts of
+two submissions are independent; seeds pair them, since a seed gives both the same initial weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr
+
+LEVEL = 0.95
+"""Of every interval."""
+NUM_DRAWS = 2000
+BOOTSTRAP_SEED = 0
+MIN_PAIRED_SEEDS = 5
+"""Seeds from which on their spread can be told; with fewer, only the spread of the counts is."""
+
+
+class Estimate(NamedTuple):
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Counts:
+    """Right answers and answers, (S, D) each."""
+
+    correct: NDArray[np.int64]
+    total: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, correct: Sequence[Sequence[int]], total: Sequence[Sequence[int]]) -> "Counts":
+        return cls(correct=np.asarray(correct, np.int64), total=np.asarray(total, np.int64))
+
+    @property
+    def num_seeds(self) -> int:
+        return len(self.correct)
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        return self.correct / self.total
+
+
+def estimate(counts: Counts) -> Estimate:
+    """The mean share, with Wilson's interval for a single trial and the bootstrap's for several."""
+    if counts.correct.size == 1:
+        return wilson(int(counts.correct.sum()), int(counts.total.sum()))
+    return bootstrap(counts)
+
+
+def wilson(correct: int, total: int) -> Estimate:
+    """Wilson's score interval (1927), (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n): sane at 0 and at 1 too."""
+    z, share = float(ndtri(0.5 + LEVEL / 2)), correct / total
+    centre = share + z**2 / (2 * total)
+    spread = z * np.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    low, high = (centre - spread) / (1 + z**2 / total), (centre + spread) / (1 + z**2 / total)
+    # At 0 and 1 the formula ends exactly there; its rounding errors must not cut the value off.
+    return Estimate(share, float(np.clip(low, 0, share)), float(np.clip(high, share, 1)))
+
+
+def bootstrap(counts: Counts) -> Estimate:
+    """Hierarchical bootstrap of the mean share: seeds are drawn with replacement, then binomial counts within each.
+
+    A seed keeps all its numbers of digits together, since they share the initial weights. Counts are drawn at
+    (correct + 1/2) / (total + 1): at a plain 0 or 1 every draw would be the same and the interval would vanish.
+    """
+    # numpy freezes the stream of RandomState, not that of its new generators (NEP 19): a board must not differ from
+    # the one in git because somebody has another numpy.
+    rng = np.random.RandomState(BOOTSTRAP_SEED)
+    seeds = rng.randint(counts.num_seeds, size=(NUM_DRAWS, counts.num_seeds))
+    total = counts.total[seeds]
+    drawn = rng.binomial(total, ((counts.correct + 0.5) / (counts.total + 1))[seeds])
+    means = (drawn / total).mean(axis=(1, 2))
+    low, high = np.quantile(means, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    value = float(counts.shares.mean())
+    return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+def separation(one: Counts, other: Counts) -> float:
+    """Two-sided p-value of "their mean shares are equal": how likely luck alone sets them this far apart.
+
+    With `MIN_PAIRED_SEEDS` seeds or more a paired t-test over the seeds; with fewer a test on the counts alone, which
+    knows nothing of how much another seed would change.
+    """
+    if one.num_seeds == other.num_seeds >= MIN_PAIRED_SEEDS:
+        return paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1))
+    return stratified_z_test(one, other)
+
+
+def paired_t_test(differences: NDArray[np.float64]) -> float:
+    """p of t = mean / (s / √n) with n - 1 degrees of freedom; without any spread, 1 at no difference and 0 at one."""
+    mean, num_pairs = float(differences.mean()), len(differences)
+    deviation = float(differences.std(ddof=1))
+    if deviation < 1e-12:  # equal but for the rounding of the shares
+        return 1.0 if abs(mean) < 1e-12 else 0.0
+    return float(2 * stdtr(num_pairs - 1, -abs(mean) / (deviation / num_pairs**0.5)))
+
+
+def stratified_z_test(one: Counts, other: Counts) -> float:
+    """p of z = Σ(p₁ - p₂) / √Σ p(1-p)(1/n₁ + 1/n₂), summed over digits; seeds pooled, p the share of both together."""
+    n1, n2 = one.total.sum(axis=0), other.total.sum(axis=0)
+    right1, right2 = one.correct.sum(axis=0), other.correct.sum(axis=0)
+    pooled = (right1 + right2) / (n1 + n2)
+    variance = float((pooled * (1 - pooled) * (1 / n1 + 1 / n2)).sum())
+    if variance == 0:  # both all right, or both all wrong, at every number of digits
+        return 1.0
+    return float(2 * ndtr(-abs(float((right1 / n1 - right2 / n2).sum())) / variance**0.5))

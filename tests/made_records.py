@@ -1,0 +1,100 @@
+"""Submissions, tracks and records for the tests of the paper side, made with the harness's own models."""
+
+from pathlib import Path
+
+from harness.records import (
+    Environment,
+    Fingerprints,
+    Mistake,
+    Parameters,
+    Record,
+    Score,
+    Suites,
+    Throughput,
+    save,
+)
+from harness.submissions import Submission, read_folder
+from harness.track import EvaluationDefinition, Track, TrainingDefinition
+
+HARNESS = "0123456789abcdef"
+
+
+def make_track(**changes: object) -> Track:
+    values: dict[str, object] = {
+        "name": "mine",
+        "summary": "A track of the tests.",
+        "seed": 7,
+        "digits": [3, 6],
+        "seeds": [0, 1],
+        "training": TrainingDefinition(problems=640, epochs=1),
+        "evaluation": EvaluationDefinition(fresh=1000, test=1000, carry=100),
+    }
+    return Track.model_validate(values | changes)
+
+
+def make_submission(root: Path, name: str, *, title: str = "A title", open_division: bool = False) -> Submission:
+    folder = root / "submissions" / name
+    folder.mkdir(parents=True)
+    lines = [f"title: {title!r}", "authors: [Ada]", "summary: One line."]
+    if open_division:
+        lines.append("hyperparameters: {learning_rate: 0.001}")
+    (folder / "submission.yaml").write_text("\n".join(lines) + "\n")
+    found = read_folder(folder)
+    if not isinstance(found, Submission):
+        raise found.error
+    return found
+
+
+def make_record(
+    submission: Submission, track: Track, digits: int, seed: int, right: float, **changes: object
+) -> Record:
+    """An `ok` record with `right` (a share) of every suite right; `changes` replace its keys."""
+
+    def score(total: int) -> Score:
+        return Score(correct=round(right * total), total=total)
+
+    values: dict[str, object] = {
+        "submission": submission.name,
+        "track": track.name,
+        "digits": digits,
+        "seed": seed,
+        "status": "ok",
+        "division": submission.division,
+        "isolation": "strong",
+        "fingerprints": Fingerprints(submission=submission.fingerprint, track=track.fingerprint, harness=HARNESS),
+        "fresh_seed": 1000 + seed,
+        "environment": Environment(device="Some CPU", torch="2.13.0", python="3.11.2", commit="abc", dirty=False),
+        "parameters": Parameters(model=668_942, positions=0),
+        "suites": Suites(
+            fresh=score(track.evaluation.fresh),
+            test=score(track.evaluation.test),
+            edge=score(100),
+            carry={str(chain): score(100) for chain in range(digits + 1)},
+        ),
+        "digit_accuracy": right,
+        "examples_to_90": 12_800 if right >= 0.9 else None,
+        "mistakes": [Mistake(prompt="57+68=", answer="125", got="115")],
+        "throughput": Throughput(
+            train_examples_per_second=400, decode_examples_per_second=200, train_ratio=1.25, decode_ratio=0.5
+        ),
+    }
+    return Record.model_validate(values | changes)
+
+
+def make_failure(submission: Submission, track: Track, digits: int, seed: int, reason: str) -> Record:
+    nothing = {"suites": None, "digit_accuracy": None, "examples_to_90": None, "mistakes": [], "throughput": None}
+    return make_record(submission, track, digits, seed, 0, status="failed", reason=reason, **nothing)
+
+
+def make_trials(submission: Submission, track: Track, right: float, **changes: object) -> list[Record]:
+    """Every trial of the track."""
+    return [
+        make_record(submission, track, digits, seed, right, **changes)
+        for digits in track.digits
+        for seed in track.seeds
+    ]
+
+
+def save_all(root: Path, records: list[Record]) -> None:
+    for record in records:
+        save(record, root / "results")

@@ -1,0 +1,68 @@
+"""The worked tokenizers against encodings written by hand, and against the notebook's."""
+
+from collections.abc import Callable
+from itertools import combinations_with_replacement
+
+import pytest
+
+from harness.protocol import Tokenizer
+
+TokenizerOf = Callable[..., Tokenizer]
+
+
+@pytest.mark.parametrize("name", ["characters_sinusoidal", "characters_alibi"])
+def test_characters_keep_the_order_of_the_text(name: str, tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of(name, max_digits=2)
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (14, 12, 13)
+    assert tokenizer.encode("57+68=") == [5, 7, 10, 6, 8, 11]
+    assert tokenizer.encode("125") == [1, 2, 5]
+
+
+@pytest.mark.parametrize("name", ["reversed_learned", "reversed_rope", "reversed_abacus"])
+def test_reversed_numbers_begin_with_their_units(name: str, tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of(name, max_digits=2)
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (14, 12, 13)
+    assert tokenizer.encode("57+68=") == [7, 5, 10, 8, 6, 11]
+    assert tokenizer.encode("125") == [5, 2, 1]
+    assert tokenizer.encode("10+3=") == [0, 1, 10, 3, 11]
+    assert tokenizer.decode([5, 2, 1]) == "125"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "token_ids"),
+    [
+        ("123456789+145=", [58, 52, 30, 20, 19, 18, 17, 16, 15, 10, 11]),
+        ("1265+54323=", [43, 37, 34, 27, 19, 14, 14, 14, 14, 10, 11]),
+    ],
+)
+def test_column_pairs_are_those_of_the_notebook(prompt: str, token_ids: list[int], tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of("column_pairs_rotated", max_digits=9)
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (69, 12, 13)
+    assert tokenizer.encode(prompt) == token_ids
+
+
+def test_pair_ids_count_up_from_14_and_forget_the_order_of_the_digits(tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of("column_pairs_rotated", max_digits=1)
+    for token_id, (low, high) in enumerate(combinations_with_replacement(range(10), 2), start=14):
+        assert tokenizer.encode(f"{low}+{high}=") == tokenizer.encode(f"{high}+{low}=") == [token_id, 10, 11]
+
+
+def test_column_pairs_write_answers_most_significant_digit_first(tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of("column_pairs_rotated", max_digits=9)
+    assert tokenizer.encode("55588") == [5, 5, 5, 8, 8]
+
+
+def test_padded_numbers_fill_their_slots_with_zeros_behind(tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of("padded_coupled", max_digits=3)
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (14, 12, 13)
+    assert tokenizer.encode("57+68=") == [7, 5, 0, 10, 8, 6, 0, 11]
+    assert tokenizer.encode("125") == [5, 2, 1, 0]
+    assert tokenizer.encode("0") == [0, 0, 0, 0]
+
+
+def test_padding_zeros_are_stripped_but_an_empty_answer_is_not_zero(tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of("padded_coupled", max_digits=3)
+    assert tokenizer.decode([6, 4, 0, 0]) == "46"
+    assert tokenizer.decode([0, 4, 0, 0]) == "40"
+    assert tokenizer.decode([0, 0, 0, 0]) == "0"
+    assert tokenizer.decode([]) == ""

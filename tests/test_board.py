@@ -1,0 +1,385 @@
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
+from markdown_it import MarkdownIt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+import harness.board.rendering
+from harness.board import render
+from harness.board.drawing import DARK, LIGHT, draw
+from harness.board.labels import annotate, spread
+from harness.board.markdown import page
+from harness.board.plots import digest, plots_of
+from harness.board.rendering import sections_of
+from harness.board.text import markdown, percent, plain
+from harness.errors import MachineError, UsageError
+from harness.records import Mistake, Score
+from harness.scoring import rows_of
+from harness.submissions import read_folder
+from harness.track import Track, load_track
+
+HOSTILE = (
+    "\x1b[31m|<script>alert(1)</script>|\n# no\t`x` [a](https://evil.example) **b** ![i](x) www.evil.example\u202e \x00"
+)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_harness(monkeypatch):
+    monkeypatch.setattr(harness.board.rendering, "harness_fingerprint", lambda: HARNESS)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Three closed submissions and an open one, all run on `quick`."""
+    track = load_track("quick")
+    for name, share in {"columns": 0.99, "plain_one": 0.5, "reversed": 0.98}.items():
+        save_all(tmp_path, make_trials(make_submission(tmp_path, name, title=f"Title of {name}"), track, share))
+    save_all(tmp_path, make_trials(make_submission(tmp_path, "tuned", open_division=True), track, 1))
+    return tmp_path
+
+
+def board_of(root: Path) -> str:
+    """The page alone: drawing takes most of the time of `render`."""
+    return page(sections_of(root))
+
+
+def save_track(root: Path, track: Track) -> None:
+    folder = root / "results" / track.name
+    folder.mkdir(parents=True)
+    (folder / "track.yaml").write_text(yaml.safe_dump(track.model_dump(exclude_none=True)))
+
+
+def lines_about(board: str, name: str) -> list[str]:
+    return [line for line in board.splitlines() if f"[{name}]" in line]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_first_call_writes_the_board_and_four_plots_and_the_second_changes_no_byte(root):
+    plots = [
+        root / f"results/quick/{name}-{theme}.svg" for name in ("accuracy", "throughput") for theme in ("light", "dark")
+    ]
+    assert render(root) == [*plots, root / "leaderboard.md"]
+    before = contents(root)
+    assert render(root) == []
+    assert contents(root) == before
+
+
+def test_check_names_what_differs_and_touches_nothing(root):
+    before = contents(root)
+    assert len(render(root, check=True)) == 5
+    assert contents(root) == before
+    render(root)
+    assert render(root, check=True) == []
+
+
+def test_check_sees_a_board_that_was_edited_and_a_plot_that_was_deleted(root):
+    render(root)
+    (root / "leaderboard.md").write_text(board_of(root) + "I won.\n")
+    (root / "results/quick/accuracy-dark.svg").unlink()
+    assert set(render(root, check=True)) == {root / "leaderboard.md", root / "results/quick/accuracy-dark.svg"}
+    render(root)
+    assert (root / "leaderboard.md").read_text() == board_of(root)
+
+
+def test_a_plot_drawn_by_another_matplotlib_counts_as_equal_while_its_data_are(root):
+    render(root)
+    plot = root / "results/quick/accuracy-light.svg"
+    drawn_elsewhere = plot.read_text().replace("stroke-width", "stroke-width ")
+    plot.write_text(drawn_elsewhere)
+    assert render(root) == []
+    assert plot.read_text() == drawn_elsewhere
+
+
+def test_new_records_change_the_board_and_its_plots(root):
+    render(root)
+    save_all(root, make_trials(make_submission(root, "newcomer"), load_track("quick"), 0.7))
+    assert len(render(root)) == 5
+
+
+def test_the_board_does_not_depend_on_where_it_lies(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("elsewhere") / "copy"
+    (root / "results/strange/x").mkdir(parents=True)
+    (root / "results/strange/x/d2-s0.json").write_text("{}")
+    (root / "results/strange/track.yaml").write_text("name: 3\n")
+    shutil.copytree(root, other)
+    assert board_of(root) == board_of(other)
+
+
+def test_a_row_shows_rank_link_title_interval_and_speeds(root):
+    first = cells(lines_about(board_of(root), "columns")[0])
+    assert first[:3] == ["1†", "[columns](submissions/columns)<br>Title of columns", "99.0 <sub>98.5–99.4</sub>"]
+    assert first[3:] == ["1.25", "0.50", "fresh"]
+
+
+def test_shared_ranks_carry_an_equals_sign(root):
+    save_all(root, make_trials(make_submission(root, "twin"), load_track("quick"), 0.99))
+    board = board_of(root)
+    assert [cells(lines_about(board, name)[0])[0] for name in ("columns", "twin", "reversed")] == ["1=†", "1=†", "3†"]
+
+
+def test_ranks_from_five_seeds_are_not_provisional(root):
+    track = make_track(seeds=[0, 1, 2, 3, 4])
+    save_track(root, track)
+    save_all(root, make_trials(make_submission(root, "steady"), track, 0.9))
+    section = board_of(root).split("## mine")[1]
+    assert cells(lines_about(section, "steady")[0])[0] == "1"
+    assert "† provisional" not in section
+
+
+def test_the_open_division_has_a_table_of_its_own(root):
+    board = board_of(root)
+    closed, opened = board.split("### Open division")
+    assert cells(lines_about(opened, "tuned")[0])[0] == "1†"
+    assert not lines_about(closed, "tuned")
+
+
+def test_every_state_is_on_the_board_with_its_reason(root):
+    track = make_track()
+    save_track(root, track)
+    one, two, three, gone = (make_submission(root, name) for name in ("one", "two", "three", "gone"))
+    save_all(root, [*make_trials(one, track, 0.9)[:3], make_failure(one, track, 6, 1, "loss was nan")])
+    save_all(root, make_trials(two, track, 0.8))
+    save_all(root, make_trials(three, track, 0.7)[:1])
+    save_all(root, make_trials(gone, track, 0.6))
+    (root / "submissions/two/more.py").write_text("x = 1\n")
+    shutil.rmtree(gone.folder)
+    (root / "submissions/Wrong-Name").mkdir()
+    torn = root / "results/mine/columns/d3-s0.json"
+    torn.parent.mkdir()
+    torn.write_text('{"format": 1, ')
+    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    assert "[one](submissions/one): **failed**, 1 of 4 trials: loss was nan" in section
+    assert "[two](submissions/two): **stale**, 4 of 4 trials: the submission changed since" in section
+    assert "[three](submissions/three): **incomplete**, 1 of 4 trials" in section
+    assert "gone: **unverified**, the folder is gone" in section
+    assert "[columns](submissions/columns): **unverified**, d3-s0.json is truncated" in section
+    assert "**not run**: [plain_one](submissions/plain_one), [reversed](submissions/reversed)" in section
+    assert "Wrong-Name" in section
+    # Failed, and still with the accuracy that it has.
+    assert "90.0" in lines_about(section, "one")[0]
+
+
+def test_hostile_text_reaches_the_page_as_text_only(root):
+    track = load_track("quick")
+    bad = make_submission(root, "bad", title=plain(HOSTILE, 80))
+    worse = make_submission(root, "worse")
+    record = make_record(bad, track, 2, 0, 0.3, mistakes=[Mistake(prompt=HOSTILE, answer="1", got=HOSTILE)])
+    environment = record.environment.model_copy(update={"device": HOSTILE, "torch": HOSTILE})
+    save_all(root, [record.model_copy(update={"environment": environment})])
+    save_all(root, [make_failure(worse, track, 2, 0, HOSTILE)])
+    (root / f"results/{HOSTILE[5:9]}b>/x").mkdir(parents=True)
+    (root / f"results/{HOSTILE[5:9]}b>/x/d2-s0.json").write_text("{}")
+    board = board_of(root)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", board)
+    rendered = MarkdownIt("gfm-like", {"linkify": False}).render(board)
+    allowed = {
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "details",
+        "summary",
+        "picture",
+        "source",
+        "img",
+        "sub",
+        "br",
+    }
+    text_tags = {"h1", "h2", "h3", "p", "em", "strong", "code", "ul", "li", "a"}
+    assert set(re.findall(r"</?([a-zA-Z0-9]+)", rendered)) <= allowed | text_tags
+    links = set(re.findall(r'(?:href|src|srcset)="([^"]*)"', rendered))
+    assert all(link.startswith(("submissions/", "results/quick/")) for link in links)
+    assert "alert(1)" in rendered
+    # GitHub makes links of bare addresses, and a bar would open a cell.
+    assert "https://evil" not in board
+    assert "www.evil" not in board
+    for table in re.findall(r"(?:^\|.*\n)+", board, re.MULTILINE):
+        assert len({len(cells(line)) for line in table.splitlines()}) == 1
+
+
+@given(st.text(max_size=80))
+def test_escaped_text_renders_to_the_plain_text(text):
+    rendered = MarkdownIt("gfm-like", {"linkify": False}).renderInline("x" + markdown(text, 200))
+    assert html.unescape(rendered) == "x" + plain(text, 200)
+
+
+@given(st.text())
+def test_plain_text_is_one_printable_line_within_its_limit(text):
+    shown = plain(text, 20)
+    assert len(shown) <= 20
+    assert shown.isprintable() or not shown
+
+
+def test_ansi_sequences_leave_nothing_behind():
+    assert plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x07", 80) == "red link"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(1, "100.0"), (0.99999, ">99.9"), (0.9994, "99.9"), (0, "0.0"), (0.0001, "<0.1"), (0.5, "50.0")]
+)
+def test_only_all_right_is_a_hundred_per_cent(share, text):
+    assert percent(share) == text
+
+
+def test_speeds_of_two_devices_have_columns_of_their_own(root):
+    record = make_record(make_submission(root, "fast"), load_track("quick"), 2, 0, 0.9)
+    environment = record.environment.model_copy(update={"device": "Other GPU"})
+    save_all(root, [record.model_copy(update={"environment": environment})])
+    board = board_of(root)
+    headers = cells(next(line for line in board.splitlines() if "train ×" in line and line.startswith("|")))
+    assert [header for header in headers if "×" in header] == [
+        "train × (Other GPU)",
+        "decode × (Other GPU)",
+        "train × (Some CPU)",
+        "decode × (Some CPU)",
+    ]
+    row = dict(zip(headers, cells(lines_about(board, "fast")[0]), strict=True))
+    assert row["train × (Other GPU)"] == "1.25"
+    assert row["train × (Some CPU)"] == "–"
+    assert "Measured on: Other GPU (torch 2.13.0); Some CPU (torch 2.13.0)" in board
+
+
+def test_a_custom_track_is_shown_with_the_command_that_runs_it(root):
+    track = make_track(name="mine")
+    save_track(root, track)
+    save_all(root, make_trials(make_submission(root, "one"), track, 0.9))
+    section = board_of(root).split("## mine")[1]
+    assert "`harness all --track results/mine/track.yaml`" in section
+    assert "mean" in section
+    assert "3 digits" in section
+
+
+@pytest.mark.parametrize("definition", [None, "name: other\n", "{", "name: [1"])
+def test_a_track_that_cannot_be_read_is_a_notice_not_a_crash(root, definition):
+    folder = root / "results/lost/one"
+    folder.mkdir(parents=True)
+    (folder / "d2-s0.json").write_text("{}")
+    if definition:
+        (root / "results/lost/track.yaml").write_text(definition)
+    section = board_of(root).split("## lost")[1].split("## How")[0]
+    assert "Its records (1) cannot be shown: " in section
+
+
+def test_a_track_file_of_another_name_is_a_notice(root):
+    save_track(root, make_track(name="mine"))
+    (root / "results/mine").rename(root / "results/yours")
+    (root / "results/yours/one").mkdir()
+    (root / "results/yours/one/d3-s0.json").write_text("{}")
+    assert "defines a track of another name, mine" in board_of(root)
+
+
+def test_sections_stand_in_the_fixed_order(root):
+    one = make_submission(root, "one")
+    for name in ("smoke", "standard", "length", "notebook"):
+        track = load_track(name)
+        save_all(root, [make_record(one, track, track.digits[0], 0, 0.5)])
+    custom = make_track(name="custom")
+    save_track(root, custom)
+    save_all(root, make_trials(one, custom, 0.5))
+    sections = re.findall(r"^## (.*)$", board_of(root), re.MULTILINE)
+    assert sections[:6] == ["standard", "quick", "notebook", "length", "custom", "smoke"]
+
+
+def test_smoke_shows_scores_and_no_ranks(root):
+    save_all(root, make_trials(make_submission(root, "one"), load_track("smoke"), 1))
+    section = board_of(root).split("## smoke")[1].split("## How")[0]
+    assert "rank |" not in section
+    assert lines_about(section, "one")
+
+
+def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
+    track, one = load_track("length"), make_submission(root, "one")
+    lengths = {str(n): Score(correct=1000 if n <= 13 else 100, total=1000) for n in range(1, 21)}
+    for record in make_trials(one, track, 0.9):
+        suites = record.suites.model_copy(update={"lengths": lengths})
+        save_all(root, [record.model_copy(update={"suites": suites})])
+    section = board_of(root).split("## length")[1]
+    assert "13 <sub>13–13</sub>" in lines_about(section, "one")[0]
+    render(root)
+    assert "trained to here" in (root / "results/length/accuracy-light.svg").read_text()
+
+
+def test_without_results_the_board_says_how_to_get_some(tmp_path):
+    make_submission(tmp_path, "one")
+    assert "harness all" in board_of(tmp_path)
+
+
+def test_without_submissions_there_is_no_board(tmp_path):
+    with pytest.raises(UsageError):
+        render(tmp_path)
+
+
+def test_a_board_that_cannot_be_written_is_the_machines_error(root):
+    (root / "leaderboard.md").mkdir()
+    with pytest.raises(MachineError, match=r"leaderboard\.md could not be written"):
+        render(root)
+
+
+@pytest.mark.parametrize(("track_name", "theme"), [("quick", DARK), ("standard", LIGHT)], ids=["quick", "standard"])
+def test_plots_of_twenty_five_rows_name_each_and_are_transparent_and_repeatable(tmp_path, track_name, theme):
+    track = load_track(track_name)
+    names = [f"entry_{chr(ord('a') + i)}" for i in range(25)]
+    records = [
+        r for i, n in enumerate(names) for r in make_trials(make_submission(tmp_path, n), track, 1 - i * i / 800)
+    ]
+    rows = rows_of(track, [], records, HARNESS)
+    assert plots_of(track, rows) == []  # the folders were not given: nothing is fresh
+    submissions = [read_folder(tmp_path / "submissions" / name) for name in names]
+    for plot in plots_of(track, rows_of(track, submissions, records, HARNESS)):
+        svg = draw(plot, theme)
+        assert svg == draw(plot, theme)
+        ElementTree.fromstring(svg)
+        assert digest(plot, theme.name) in svg
+        assert all(name in svg for name in names)
+        assert "<dc:date>" not in svg
+        assert "fill: #ffffff" not in svg
+
+
+def test_labels_of_a_crowd_do_not_overlap():
+    rng = np.random.default_rng(0)
+    points = [(float(x), float(y)) for x, y in zip(rng.normal(1, 0.05, 25), rng.uniform(0.9, 1, 25), strict=True)]
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots()
+    axes.plot(*zip(*points, strict=True), "o")
+    axes.set_xlim(0.6, 1.4)
+    axes.set_ylim(0, 1.15)
+    annotate(axes, points, [f"submission_{i}" for i in range(25)], ["k"] * 25)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer).padded(-0.5) for text in axes.texts]
+    assert len(boxes) == 25
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_spread_keeps_the_gap_and_the_order_and_moves_no_more_than_needed():
+    assert spread([0.1, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.1, 0.5, 0.9])
+    assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
+    assert spread([1, 1, 1], 0.1, 0, 1) == pytest.approx([0.8, 0.9, 1.0])
+
+
+def test_importing_the_board_does_not_load_torch():
+    code = "import sys, json, harness.board; print(json.dumps('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) is False

@@ -1,0 +1,262 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
+
+from harness.errors import RecordError
+from harness.records import Fingerprints, Score, Throughput, read_all, record_path
+from harness.scoring import Row, Speed, State, rows_of, state_of
+from harness.submissions import discover, read_folder
+from harness.track import EvaluationDefinition
+
+
+def rows_from(root: Path, track, records) -> dict[str, Row]:
+    """The rows by name, over records that went to disk and back."""
+    save_all(root, records)
+    found = read_all(root / "results", track.name)
+    return {row.name: row for row in rows_of(track, discover(root), found, HARNESS)}
+
+
+def counts_of(track, submission, right: int, **changes):
+    """A record of each trial with exactly `right` fresh problems right."""
+    records = make_trials(submission, track, 0.5, **changes)
+    fresh = Score(correct=right, total=track.evaluation.fresh)
+    return [r.model_copy(update={"suites": r.suites.model_copy(update={"fresh": fresh})}) for r in records]
+
+
+def test_accuracy_is_the_mean_over_seeds_and_then_over_digits(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    shares = {(3, 0): 1.0, (3, 1): 0.9, (6, 0): 0.5, (6, 1): 0.1}
+    records = [make_record(one, track, digits, seed, share) for (digits, seed), share in shares.items()]
+    row = rows_from(tmp_path, track, records)["one"]
+    assert row.standing.state is State.FRESH
+    assert [row.results[digits].fresh.value for digits in (3, 6)] == pytest.approx([0.95, 0.3])
+    assert row.fresh.value == pytest.approx(0.625)
+    assert row.results[6].test == row.results[6].edge == row.results[6].longest_carry == pytest.approx(0.3)
+
+
+def test_a_record_of_this_code_is_fresh(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    assert state_of(make_record(one, track, 3, 0, 1), one, track, HARNESS) == (State.FRESH, None)
+
+
+@pytest.mark.parametrize("part", ["submission", "track", "harness"])
+def test_a_record_of_other_code_is_stale_and_says_what_changed(tmp_path, part):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    record = make_record(one, track, 3, 0, 1)
+    prints = record.fingerprints.model_copy(update={part: "of old"})
+    state, reason = state_of(record.model_copy(update={"fingerprints": prints}), one, track, HARNESS)
+    assert state is State.STALE
+    assert reason == f"the {part} changed since"
+
+
+def test_a_stale_row_keeps_its_numbers_and_loses_its_rank(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    records = make_trials(one, track, 0.8)
+    (tmp_path / "submissions/one/submission.py").write_text("# changed\n")
+    row = rows_from(tmp_path, track, records)["one"]
+    assert row.standing == (State.STALE, "4 of 4 trials: the submission changed since")
+    assert row.rank is None
+    assert row.fresh.value == pytest.approx(0.8)
+
+
+def test_a_trial_that_failed_fails_the_row_which_keeps_its_other_numbers(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    records = [*make_trials(one, track, 0.8)[:3], make_failure(one, track, 6, 1, "out of memory")]
+    row = rows_from(tmp_path, track, records)["one"]
+    assert row.standing == (State.FAILED, "1 of 4 trials: out of memory")
+    assert row.rank is None
+    assert row.fresh is None
+    assert {digits: result.fresh.value for digits, result in row.results.items()} == pytest.approx({3: 0.8, 6: 0.8})
+
+
+def test_a_failure_of_old_code_is_stale_so_that_it_runs_again(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    record = make_failure(one, track, 3, 0, "out of memory")
+    assert state_of(record, one, track, "new harness").state is State.STALE
+    assert state_of(record, one, track, HARNESS) == (State.FAILED, "out of memory")
+
+
+def test_a_folder_that_cannot_be_read_is_a_failed_row(tmp_path):
+    track = make_track()
+    make_submission(tmp_path, "one")
+    (tmp_path / "submissions/broken").mkdir()
+    row = rows_from(tmp_path, track, [])["broken"]
+    assert row.standing.state is State.FAILED
+    assert row.standing.reason.startswith("T00: ")
+
+
+def test_a_record_edited_by_hand_makes_the_row_unverified(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    save_all(tmp_path, make_trials(one, track, 0.8))
+    path = record_path(tmp_path / "results", track.name, "one", 3, 0)
+    path.write_text(path.read_text().replace('"correct": 800', '"correct": 999'))
+    row = rows_of(track, [one], read_all(tmp_path / "results", track.name), HARNESS)[0]
+    assert row.standing.state is State.UNVERIFIED
+    assert row.standing.reason.startswith("d3-s0.json was edited")
+    assert row.rank is None
+
+
+@pytest.mark.parametrize("score", [{"correct": 1001, "total": 1000}, {"correct": 0, "total": 0}])
+def test_counts_that_cannot_be_are_unverified_though_the_digest_holds(tmp_path, score):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    record = make_record(one, track, 3, 0, 1)
+    suites = record.suites.model_copy(update={"edge": Score.model_construct(**score)})
+    state, reason = state_of(record.model_copy(update={"suites": suites}), one, track, HARNESS)
+    assert state is State.UNVERIFIED
+    assert f"{score['correct']} right of {score['total']}" in reason
+
+
+def test_a_record_that_says_ok_without_suites_is_unverified(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    row = rows_from(tmp_path, track, [make_record(one, track, 3, 0, 1, suites=None)])["one"]
+    assert row.standing.state is State.UNVERIFIED
+    assert not row.trials
+
+
+@pytest.mark.xfail(reason="missing until there is a sandbox: so far every record says isolation none, and ranks")
+def test_a_row_made_without_a_sandbox_never_ranks(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    row = rows_from(tmp_path, track, make_trials(one, track, 1, isolation="none"))["one"]
+    assert row.standing.state is State.UNVERIFIED
+    assert "sandbox" in row.standing.reason
+    assert row.rank is None
+
+
+def test_records_whose_folder_is_gone_are_an_unverified_row(tmp_path):
+    track, one, gone = make_track(), make_submission(tmp_path, "one"), make_submission(tmp_path, "gone")
+    records = make_trials(gone, track, 1)
+    shutil.rmtree(gone.folder)
+    row = rows_from(tmp_path, track, [*records, *make_trials(one, track, 0.5)])["gone"]
+    assert row.standing == (State.UNVERIFIED, "the folder is gone")
+    assert row.fresh.value == 1
+    assert row.rank is None
+
+
+def test_missing_trials_make_the_row_incomplete_and_none_make_it_not_run(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    make_submission(tmp_path, "two")
+    rows = rows_from(tmp_path, track, make_trials(one, track, 1)[:3])
+    assert rows["one"].standing == (State.INCOMPLETE, "3 of 4 trials")
+    assert rows["two"].standing == (State.NOT_RUN, "0 of 4 trials")
+    assert rows["one"].rank is rows["two"].rank is None
+
+
+def test_trials_the_track_no_longer_names_do_not_count(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    wider = make_track(digits=[3, 6, 9])
+    row = rows_from(tmp_path, track, [*make_trials(one, wider, 0.8), make_record(one, track, 3, 99, 0)])["one"]
+    assert row.standing.state is State.FRESH
+    assert len(row.trials) == 4
+
+
+def test_rows_that_are_not_separated_share_a_rank_and_the_next_place_is_left_out(tmp_path):
+    track = make_track(digits=[3], seeds=[0])
+    records = []
+    for name, right in {"a": 950, "b": 945, "c": 800, "d": 500}.items():
+        records += counts_of(track, make_submission(tmp_path, name), right)
+    rows = rows_from(tmp_path, track, records)
+    assert list(rows) == ["a", "b", "c", "d"]
+    assert [(row.rank.place, row.rank.is_shared) for row in rows.values()] == [
+        (1, True),
+        (1, True),
+        (3, False),
+        (4, False),
+    ]
+
+
+def test_a_chain_of_near_neighbours_does_not_hold_first_and_last_together(tmp_path):
+    """Each is within luck of the next (p > 0.05), but the third is not within luck of the first."""
+    track = make_track(digits=[3], seeds=[0])
+    records = []
+    for name, right in {"a": 900, "b": 880, "c": 860, "d": 840}.items():
+        records += counts_of(track, make_submission(tmp_path, name), right)
+    rows = rows_from(tmp_path, track, records)
+    assert [row.rank.place for row in rows.values()] == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize(("num_seeds", "is_provisional"), [(1, True), (4, True), (5, False)])
+def test_ranks_are_provisional_with_fewer_than_five_seeds(tmp_path, num_seeds, is_provisional):
+    track, one = make_track(seeds=list(range(num_seeds))), make_submission(tmp_path, "one")
+    row = rows_from(tmp_path, track, make_trials(one, track, 1))["one"]
+    assert row.rank == (1, False, is_provisional)
+
+
+def test_the_open_division_ranks_apart(tmp_path):
+    track = make_track()
+    closed, opened = make_submission(tmp_path, "closed"), make_submission(tmp_path, "tuned", open_division=True)
+    rows = rows_from(tmp_path, track, make_trials(closed, track, 0.5) + make_trials(opened, track, 1))
+    assert rows["closed"].rank.place == rows["tuned"].rank.place == 1
+    assert not rows["closed"].rank.is_shared
+
+
+def test_an_unranked_track_gives_no_ranks(tmp_path):
+    track, one = make_track(ranked=False), make_submission(tmp_path, "one")
+    row = rows_from(tmp_path, track, make_trials(one, track, 1))["one"]
+    assert row.standing.state is State.FRESH
+    assert row.rank is None
+
+
+def reach_of(root, shares: dict[int, float]):
+    track = make_track(
+        digits=[3],
+        seeds=[0],
+        longest=6,
+        evaluation=EvaluationDefinition(fresh=1000, test=1000, lengths=1000),
+    )
+    record = make_record(make_submission(root, "one"), track, 3, 0, 1)
+    lengths = {str(n): Score(correct=round(1000 * share), total=1000) for n, share in shares.items()}
+    suites = record.suites.model_copy(update={"lengths": lengths})
+    return rows_from(root, track, [record.model_copy(update={"suites": suites})])["one"].results[3].reach
+
+
+def test_reach_is_the_largest_length_with_nine_tenths_right_up_to_it(tmp_path):
+    reach = reach_of(tmp_path, {1: 1, 2: 0.99, 3: 0.95, 4: 0.905, 5: 0.895, 6: 0.2})
+    # Wilson at n = 1000: 0.905 goes down to 0.885, 0.895 up to 0.913.
+    assert reach == (4, 3, 5)
+
+
+def test_a_gap_ends_the_reach(tmp_path):
+    assert reach_of(tmp_path, {1: 1, 2: 0.5, 3: 1, 4: 1, 5: 1, 6: 1}) == (1, 1, 1)
+
+
+def test_reach_is_zero_when_even_one_digit_fails(tmp_path):
+    assert reach_of(tmp_path, {1: 0.5, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1}) == (0, 0, 0)
+
+
+def test_speeds_are_medians_kept_apart_by_device(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0, 1, 2, 3]), make_submission(tmp_path, "one")
+    records = []
+    for seed, (device, ratio) in enumerate([("A", 1.0), ("A", 2.0), ("A", 9.0), ("B", 5.0)]):
+        speed = Throughput(
+            train_examples_per_second=1, decode_examples_per_second=1, train_ratio=ratio, decode_ratio=ratio / 2
+        )
+        record = make_record(one, track, 3, seed, 1, throughput=speed)
+        environment = record.environment.model_copy(update={"device": device})
+        records.append(record.model_copy(update={"environment": environment}))
+    assert rows_from(tmp_path, track, records)["one"].speeds == {"A": Speed(2.0, 1.0), "B": Speed(5.0, 2.5)}
+
+
+@pytest.mark.parametrize(
+    ("examples", "median"), [([100, 300, None], 300), ([100, None, None], None), ([100, 300, 200], 200)]
+)
+def test_examples_to_90_is_the_median_and_a_seed_that_never_got_there_counts_as_never(tmp_path, examples, median):
+    track, one = make_track(digits=[3], seeds=[0, 1, 2]), make_submission(tmp_path, "one")
+    records = [make_record(one, track, 3, seed, 1, examples_to_90=value) for seed, value in enumerate(examples)]
+    assert rows_from(tmp_path, track, records)["one"].results[3].examples_to_90 == median
+
+
+def test_an_error_for_an_unknown_folder_is_a_row_too(tmp_path):
+    one, track = make_submission(tmp_path, "one"), make_track()
+    error = RecordError(tmp_path / "results/mine/ghost/d3-s0.json", "is truncated")
+    rows = rows_of(track, [one], [error], HARNESS)
+    assert {row.name: row.standing.state for row in rows} == {"ghost": State.UNVERIFIED, "one": State.NOT_RUN}
+
+
+def test_states_follow_the_folder_as_it_is_now(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    record = make_record(one, track, 3, 0, 1)
+    assert record.fingerprints == Fingerprints(submission=one.fingerprint, track=track.fingerprint, harness=HARNESS)
+    (one.folder / "more.py").write_text("x = 1\n")
+    assert state_of(record, read_folder(one.folder), track, HARNESS).state is State.STALE

@@ -1,0 +1,102 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.statistics import Counts, bootstrap, estimate, paired_t_test, separation, stratified_z_test, wilson
+
+
+@given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
+def test_wilson_is_scipys_wilson(counts):
+    correct, total = counts
+    expected = scipy.stats.binomtest(correct, total).proportion_ci(method="wilson")
+    value, low, high = wilson(correct, total)
+    assert value == correct / total
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= low <= value <= high <= 1
+
+
+def test_a_single_trial_gets_wilsons_interval():
+    assert estimate(Counts.of([[95]], [[100]])) == wilson(95, 100)
+
+
+def test_the_bootstrap_of_one_seed_is_as_wide_as_the_binomial():
+    _, low, high = bootstrap(Counts.of([[5000, 5000]], [[10_000, 10_000]]))
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 20_000), rel=0.1)
+
+
+def test_the_bootstrap_sees_the_spread_between_seeds():
+    steady = bootstrap(Counts.of([[9000]] * 5, [[10_000]] * 5))
+    spread = bootstrap(Counts.of([[8000], [8500], [9000], [9500], [10_000]], [[10_000]] * 5))
+    assert steady.value == spread.value == pytest.approx(0.9)
+    # The standard error of five values 0.05 apart, sampled with replacement: 0.0707 / √5.
+    assert spread.high - spread.low == pytest.approx(2 * 1.96 * 0.0707 / math.sqrt(5), rel=0.15)
+    assert steady.high - steady.low < 0.2 * (spread.high - spread.low)
+
+
+def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(200):
+        shares = np.clip(rng.normal(0.8, 0.05, size=(12, 1)), 0, 1)
+        counts = Counts(correct=rng.binomial(500, shares), total=np.full((12, 1), 500))
+        found = bootstrap(counts)
+        hits += found.low <= 0.8 <= found.high
+    assert hits / 200 > 0.88
+
+
+def test_all_right_still_leaves_an_interval():
+    value, low, high = bootstrap(Counts.of([[1000]] * 3, [[1000]] * 3))
+    assert value == high == 1
+    assert 0.99 < low < 1
+
+
+def test_the_bootstrap_answers_the_same_every_time():
+    counts = Counts.of([[900, 800], [910, 790]], [[1000, 1000]] * 2)
+    assert bootstrap(counts) == bootstrap(counts)
+
+
+def test_the_paired_test_is_scipys():
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(size=(2, 7))
+    assert paired_t_test(one - other) == pytest.approx(scipy.stats.ttest_rel(one, other).pvalue)
+
+
+@pytest.mark.parametrize(("difference", "p"), [(0.0, 1.0), (0.1, 0.0)])
+def test_differences_without_spread_are_decided_by_their_size(difference, p):
+    assert paired_t_test(np.full(5, difference)) == p
+
+
+def test_the_count_test_of_one_stratum_is_the_two_proportion_test_without_correction():
+    one, other = Counts.of([[450]], [[500]]), Counts.of([[420]], [[500]])
+    expected = scipy.stats.chi2_contingency([[450, 50], [420, 80]], correction=False).pvalue
+    assert stratified_z_test(one, other) == pytest.approx(expected)
+
+
+def test_the_count_test_over_two_strata_by_hand():
+    one, other = Counts.of([[90, 50]], [[100, 100]]), Counts.of([[80, 40]], [[100, 100]])
+    variance = 0.85 * 0.15 * 0.02 + 0.45 * 0.55 * 0.02
+    expected = 2 * scipy.stats.norm.sf(0.2 / math.sqrt(variance))
+    assert stratified_z_test(one, other) == pytest.approx(expected)
+
+
+def test_seeds_are_pooled_by_the_count_test():
+    two_seeds = stratified_z_test(Counts.of([[40], [50]], [[60], [60]]), Counts.of([[30], [40]], [[60], [60]]))
+    assert two_seeds == pytest.approx(stratified_z_test(Counts.of([[90]], [[120]]), Counts.of([[70]], [[120]])))
+
+
+@pytest.mark.parametrize("right", [0, 100])
+def test_two_rows_all_wrong_or_all_right_are_not_separated(right):
+    row = Counts.of([[right, right]], [[100, 100]])
+    assert separation(row, row) == 1
+
+
+def test_five_seeds_are_compared_in_pairs_and_four_by_their_counts():
+    """One seed of five collapses: the counts alone would call this a difference, the seeds do not."""
+    steady, fickle = [[990]] * 5, [[990], [989], [991], [990], [500]]
+    total = [[1000]] * 5
+    assert separation(Counts.of(steady, total), Counts.of(fickle, total)) > 0.05
+    assert separation(Counts.of(steady[1:], total[1:]), Counts.of(fickle[1:], total[1:])) < 1e-6
