@@ -15,7 +15,7 @@ from harness.errors import ExitCode, HarnessError, UsageError
 from harness.submissions import Broken, Submission, discover, select
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.plan import Plan, PlannedTrial
     from harness.track import Track
 
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
@@ -157,11 +157,11 @@ def validate(
         if not found:
             _say(f"no submission changed since {changed}")
             return ExitCode.DONE
-    verdicts = _audit(found, _num_workers(workers, Device.cpu))
+    verdicts, code = _audit(found, workers)
     print(printed(verdicts, output.value), end="")
     refused = [name for name, findings in verdicts.items() if _gates(findings)]
-    _say(f"{len(verdicts) - len(refused)} of {len(verdicts)} submissions are valid")
-    return ExitCode.NEGATIVE if refused else ExitCode.DONE
+    _say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid")
+    return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
 
 
 @app.command()
@@ -268,22 +268,21 @@ def _train(
     _say(_summary(planned, track, dry_run))
     if dry_run:
         return ExitCode.DONE
-    num_workers = _num_workers(workers, device)
     refused: dict[str, tuple[str, str]] = {}
+    to_run, code = planned.to_run, ExitCode.DONE
     if audited:
-        due = {trial.submission.name for trial in planned.to_run}
-        verdicts = _audit([entry for entry in readable if entry.name in due], num_workers)
+        due = {trial.submission.name for trial in to_run}
+        verdicts, code = _audit([entry for entry in readable if entry.name in due], workers)
         refused = {
             name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))
         }
-    code = _run_plan(planned, track, track_file, root, device, num_workers, refused)
-    if code is ExitCode.DONE and (broken or planned.failed):
-        return ExitCode.INCOMPLETE
-    return code
+        to_run = [trial for trial in to_run if trial.submission.name in verdicts]
+    code = max(code, _run_trials(to_run, track, track_file, root, device, _num_workers(workers, device), refused))
+    return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
 
 
-def _run_plan(
-    planned: "Plan",
+def _run_trials(
+    to_run: "list[PlannedTrial]",
     track: "Track",
     track_file: Path,
     root: Path,
@@ -291,15 +290,16 @@ def _run_plan(
     num_workers: int,
     refused: dict[str, tuple[str, str]],
 ) -> ExitCode:
-    if not planned.to_run:
+    if not to_run:
         return ExitCode.DONE
     from harness.progress import Display
     from harness.run import Crashed, Progressed, run_trials
 
     code = ExitCode.DONE
-    with Display(messages, f"{track.name}", len(planned.to_run)) as display:
+    told: set[tuple[str, str | None]] = set()
+    with Display(messages, track.name, len(to_run)) as display:
         for event in run_trials(
-            planned.to_run,
+            to_run,
             track,
             track_file,
             root / "results",
@@ -313,7 +313,10 @@ def _run_plan(
                 display.done(event.job, f"{event.job}: {event.message}", "red")
                 code = max(code, event.exit_code)
             elif event.record.status == "failed":
-                display.done(event.trial, f"{event.trial}: failed: {event.record.reason}", "red")
+                why = (event.record.submission, event.record.reason)
+                line = "failed as before" if why in told else f"failed: {event.record.reason}"
+                display.done(event.trial, f"{event.trial}: {line}", "red")
+                told.add(why)
                 code = max(code, ExitCode.INCOMPLETE)
             elif event.record.suites and event.record.seconds:
                 score = event.record.suites.fresh
@@ -322,29 +325,34 @@ def _run_plan(
     return code
 
 
-def _audit(found: list[Submission | Broken], num_workers: int) -> dict[str, list[tuple[str, str, str]]]:
-    """Findings (rule, level, message) by submission, in the order of the names; none = valid."""
+def _audit(
+    found: list[Submission | Broken], workers: int | None
+) -> tuple[dict[str, list[tuple[str, str, str]]], ExitCode]:
+    """Findings (rule, level, message) by submission, in the order of the names; none = valid.
+
+    A submission whose audit crashed has no entry; the exit code says so.
+    """
     from harness.progress import Display
     from harness.run import Crashed, audit_all
 
     verdicts: dict[str, list[tuple[str, str, str]]] = {
         entry.name: [(entry.error.rule, "gate", entry.error.message)] for entry in found if isinstance(entry, Broken)
     }
+    code = ExitCode.DONE
     readable = [entry for entry in found if isinstance(entry, Submission)]
     if readable:
         with Display(messages, "validate", len(readable)) as display:
-            for verdict in audit_all(readable, num_workers):
+            for verdict in audit_all(readable, _num_workers(workers, Device.cpu)):
                 if isinstance(verdict, Crashed):
-                    raise HarnessError(f"{verdict.job}: {verdict.message}")
+                    display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
+                    code = max(code, verdict.exit_code)
+                    continue
                 submission, findings = verdict
                 verdicts[submission.name] = findings
-                gates = _gates(findings)
-                display.done(
-                    submission.name,
-                    f"{submission.name}: {'valid' if not gates else gates[0][0] + ': ' + gates[0][2]}",
-                    "" if not gates else "red",
-                )
-    return dict(sorted(verdicts.items()))
+                rules = ", ".join(dict.fromkeys(rule for rule, _, _ in _gates(findings)))
+                line = f"{submission.name}: {f'breaks {rules}' if rules else 'valid'}"
+                display.done(submission.name, line, "red" if rules else "")
+    return dict(sorted(verdicts.items())), code
 
 
 def _gates(findings: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
@@ -385,10 +393,14 @@ def _num_workers(workers: int | None, device: Device) -> int:
 def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
     num_to_run = len(planned.to_run)
     if not num_to_run and not planned.failed:
-        return f"track {track.name}: nothing to run, {planned.num_fresh} trials are up to date"
+        return f"track {track.name}: nothing to run, {_count(planned.num_fresh, 'trial')} up to date"
     failed = f", {len(planned.failed)} failed before (--rerun failed runs them again)" if planned.failed else ""
     verb = "would" if dry_run else "to"
-    return f"track {track.name}: {num_to_run} trials {verb} run, {planned.num_fresh} up to date{failed}"
+    return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {planned.num_fresh} up to date{failed}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _as_json(entry: Submission | Broken) -> dict[str, object]:

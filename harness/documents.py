@@ -1,11 +1,16 @@
-"""Reads small YAML files from strangers into pydantic models; what is wrong is named with its line."""
+"""Reads small YAML files from strangers into pydantic models; what is wrong is named with its line.
 
+Of YAML only what a page of settings needs is read: texts, whole and decimal numbers, `true`, `false`, `null`, lists and
+keys. So `8e-4` is a number and `no` a text, and tags, aliases, dates and numbers to the base 60 cannot do any harm.
+"""
+
+import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
@@ -13,6 +18,19 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 16 * 1024
 """A manifest or a track is a page of text; anything larger is not one."""
+
+
+MAX_PROBLEMS = 8
+"""Impossible values that are named; further ones are only counted."""
+
+TEXT = "tag:yaml.org,2002:str"
+SCALARS = {
+    "null": (r"null|~|", ["n", "~", ""]),
+    "bool": (r"true|false", ["t", "f"]),
+    "int": (r"[-+]?(?:0|[1-9][0-9]{0,18})", list("-+0123456789")),
+    "float": (r"[-+]?[0-9]+(?:\.[0-9]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", list("-+0123456789")),
+}
+"""What is not a text, and the characters that it may begin with; the JSON schema of YAML 1.2, nearly."""
 
 
 class DocumentError(ValueError):
@@ -23,8 +41,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     """The file at `path` as a `model`.
 
     Raises:
-        DocumentError: unreadable, too large, not UTF-8, not YAML, an alias, a duplicate key, an unknown key, an
-            impossible value. All impossible values are named, not only the first.
+        DocumentError: unreadable, too large, not UTF-8, not YAML, an alias, a tag, a duplicate key, an unknown key,
+            an impossible value. All impossible values are named, to a limit, not only the first.
     """
     try:
         with path.open("rb") as file:
@@ -41,18 +59,38 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise DocumentError(f"{line}not the YAML that is read here: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise DocumentError("nests too deeply; two levels of keys are enough") from error
     if not isinstance(values, dict):
         raise DocumentError(f"holds {type(values).__name__}, not keys and values; allowed keys: {_allowed(model)}")
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise DocumentError("; ".join(_explain(problem, loader.lines, model) for problem in error.errors())) from error
+        problems = [_explain(problem, loader.lines, model) for problem in error.errors()[:MAX_PROBLEMS]]
+        if error.error_count() > MAX_PROBLEMS:
+            problems.append(f"and {error.error_count() - MAX_PROBLEMS} more")
+        raise DocumentError("; ".join(problems)) from error
+
+
+def visible(text: str) -> str:
+    """The text with a `?` for whatever could move a cursor, end a line or hide: fit to be printed."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a line break or a control character; keep it to one printable line")
+    return text
+
+
+OneLine = AfterValidator(_one_line)
+"""Marks a text that is shown to people."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases and duplicate keys, that remembers the line of every key."""
+    """PyYAML's safe loader without aliases, tags and duplicate keys, that remembers the line of every key."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -62,6 +100,9 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise ComposerError(None, None, "aliases are not allowed; write the value out", mark)
+        if tag := getattr(self.peek_event(), "tag", None):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, f"the tag {tag!r:.60} is not allowed; write the plain value", mark)
         return super().compose_node(parent, index)
 
     def get_single_data(self) -> Any:
@@ -84,24 +125,33 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if str(key.value) in seen:
-                problem = f"the key {key.value!r} stands twice; keep one"
+            if key.tag != TEXT:
+                raise ConstructorError(None, None, "a key is no text; keys are names", key.start_mark)
+            if key.value in seen:
+                problem = f"the key {key.value!r:.60} stands twice; keep one"
                 raise ConstructorError(None, None, problem, key.start_mark)
-            seen.add(str(key.value))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}  # without YAML 1.1's
+for _name, (_pattern, _beginnings) in SCALARS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), _beginnings)
 
 
 def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], int], model: type[BaseModel]) -> str:
     place = tuple(problem["loc"])
     known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in lines), ())
     line = f"line {lines.get(known, 1)}: "
-    name = ".".join(str(part) for part in place)
+    name = visible(".".join(str(part) for part in place))[:60]
     if problem["type"] == "extra_forbidden":
         return f"{line}unknown key `{name}`; allowed: {_allowed(_owner(model, place[:-1]))}"
     if problem["type"] == "missing":
         return f"{line}`{name}` is missing; allowed keys: {_allowed(_owner(model, place[:-1]))}"
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r:.80}"
     what = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_type":
+        what += "; put it in quotes"
     return f"{line}`{name}`: {what}{got}" if name else f"{what}"
 
 

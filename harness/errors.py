@@ -31,11 +31,16 @@ class TrackError(HarnessError):
 
 
 class SubmissionError(HarnessError):
-    """A submission broke the rule `rule`; `submission` is the folder's name."""
+    """A submission broke the rule `rule`; `submission` is the folder's name.
+
+    Strangers have a hand in the message: it becomes one line without control characters, so that it can neither draw on
+    a terminal nor give a command to a workflow.
+    """
 
     exit_code = ExitCode.NEGATIVE
 
     def __init__(self, submission: str, rule: str, message: str) -> None:
+        message = "".join(character if character.isprintable() else " " for character in message)
         super().__init__(f"submissions/{submission}: {rule}: {message}")
         self.submission = submission
         self.rule = rule

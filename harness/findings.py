@@ -1,12 +1,14 @@
 """How the audits' findings are shown: to people, to programs, to a workflow; and which folders a change touched."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.documents import visible
 from harness.errors import UsageError
-from harness.submissions import Broken, Submission
+from harness.submissions import Broken, Submission, shown_name
 
 Findings = Mapping[str, Sequence[tuple[str, str, str]]]
 """(rule, level, message) by submission."""
@@ -24,41 +26,37 @@ def printed(verdicts: Findings, output: str) -> str:
         )
     if output == "github":
         return "".join(_annotation(*row) for row in rows)
-    return "".join(f"submissions/{name}: {rule} ({level}): {message}\n" for name, rule, level, message in rows)
+    return "".join(f"submissions/{name}: {rule} ({level}): {visible(message)}\n" for name, rule, level, message in rows)
 
 
 def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) -> list[Submission | Broken]:
     """Those whose folders differ from the commit where this branch left `ref`, uncommitted changes included.
 
     Raises:
-        UsageError: not a git checkout, or no such ref.
+        UsageError: not a git checkout, no such ref, or no git.
     """
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "diff",
-        "--name-only",
-        "--relative",
-        "--merge-base",
-        "--end-of-options",
-        ref,
-        "--",
-    ]
-    untracked = ["git", "-C", str(root), "ls-files", "--others", "--exclude-standard", "--", "submissions"]
-    lines: list[str] = []
-    for listing in ([*command, "submissions"], untracked):
+    differing = ["diff", "--name-only", "-z", "--no-renames", "--relative", "--merge-base", "--end-of-options", ref]
+    untracked = ["ls-files", "-z", "--others", "--exclude-standard"]
+    paths: list[str] = []
+    for listing in (differing, untracked):
         try:
-            lines += subprocess.run(listing, capture_output=True, text=True, check=True).stdout.splitlines()
+            git = ["git", "-C", str(root), *listing, "--", "submissions"]
+            paths += os.fsdecode(subprocess.run(git, capture_output=True, check=True).stdout).split("\0")
+        except FileNotFoundError as error:
+            raise UsageError(f"--changed {ref}: there is no git here; name the submissions instead") from error
         except subprocess.CalledProcessError as error:
-            reason = error.stderr.strip().splitlines()[0] if error.stderr.strip() else "git failed"
+            reason = visible((os.fsdecode(error.stderr).strip().splitlines() or ["git failed"])[0])
             raise UsageError(f"--changed {ref}: {reason}; name a commit or branch of this checkout") from error
-    folders = {line.split("/")[1] for line in lines if line.startswith("submissions/")}
+    folders = {shown_name(path.split("/")[1]) for path in paths if path.startswith("submissions/")}
     return [entry for entry in found if entry.name in folders]
 
 
 def _annotation(name: str, rule: str, level: str, message: str) -> str:
-    """A workflow command; whatever a submission put into the message stays inside its one line."""
+    """A workflow command; whatever a submission put into its name or the message stays where it belongs."""
     kind = {"gate": "error", "review": "warning"}.get(level, "notice")
-    escaped = message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{kind} file=submissions/{name}/submission.yaml,title={rule}::{escaped}\n"
+    file = _escaped(f"submissions/{name}/submission.yaml").replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} file={file},title={rule}::{_escaped(message)}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -48,6 +48,8 @@ def _canonical(node: Any) -> str:
         fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
             fields["body"] = [statement for statement in node.body if not _is_text(statement)]
+        if isinstance(node, ast.JoinedStr) and node.values:  # Python 3.12 puts empty texts around `{nested}` formats
+            fields["values"] = [value for value in node.values if getattr(value, "value", None) != ""]
         return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields.items())})"
     if isinstance(node, list):
         items: list[Any] = node

@@ -31,9 +31,12 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         manifest = target / "submission.yaml"
         titled = re.sub(
-            r"^title:.*$", f"title: {name.replace('_', ' ').capitalize()}", manifest.read_text(), flags=re.M
+            r"^title:.*$",
+            f"title: {name.replace('_', ' ').capitalize()}",
+            manifest.read_text(encoding="utf-8"),
+            flags=re.M,
         )
-        manifest.write_text(titled)
+        manifest.write_text(titled, encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{target} could not be written: {error.strerror}; make {root} writable") from error
     return target

@@ -146,7 +146,9 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
                 raise GraphError(
                     f"{line}: {target} takes no {', '.join(map(repr, named.keys() - _keywords(function)))}"
                 )
-            _place(function, values, named, device)
+            if function is operator.getitem and [type(value) for value in values] != [fx.Node, int]:
+                raise GraphError(f"{line}: getitem takes the results of an operator and which of them")
+            _fix(function, values, named, device)
             known[name] = graph.call_function(function, tuple(values), named)
             known[name].meta["line"] = line
         graph.output(tuple(_decode(output, known, device) for output in outputs))
@@ -234,14 +236,15 @@ def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Size]:
     return [value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
 
 
-def _place(function: Callable[..., Any], values: list[Any], named: dict[str, Any], device: torch.device) -> None:
-    """Gives `device` to every operator that takes one, whatever the program says, or leaves out."""
+def _fix(function: Callable[..., Any], values: list[Any], named: dict[str, Any], device: torch.device) -> None:
+    """Sets what is not a program's to say: on which device a tensor lies, and that gradients are dense."""
+    fixed = {"device": device, "sparse": False}
     if isinstance(function, torch._ops.OpOverload):
         for index, argument in enumerate(function._schema.arguments):
-            if argument.name == "device" and index < len(values):
-                values[index] = device
-            elif argument.name == "device":
-                named["device"] = device
+            if argument.name in fixed and index < len(values):
+                values[index] = fixed[argument.name]
+            elif argument.name in fixed:
+                named[argument.name] = fixed[argument.name]
 
 
 def _operator(name: str, line: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from harness.errors import SubmissionError
-from harness.graph import GraphError, build, output_shapes
+from harness.graph import GraphError, build, line_of, output_shapes
 from harness.host.client import Host
 from harness.host.frames import Frame
 from harness.protocol import ModelShape, Terms
@@ -75,13 +75,14 @@ def receive_positions(
     """
     reply = host.ask({"do": "export", "shape": asdict(shape), "seed": seed, "programs": [list(p) for p in programs]})
     try:
-        return _rebuild(reply, shape, programs, device)
+        return _rebuild(reply, submission, shape, programs, device)
     except GraphError as error:
-        printable = "".join(c if c.isprintable() else " " for c in str(error))[:1000]
-        raise SubmissionError(submission, "P00", printable) from error
+        raise SubmissionError(submission, "P00", _printable(str(error))) from error
 
 
-def _rebuild(reply: Frame, shape: ModelShape, programs: Sequence[Program], device: torch.device) -> Positions:
+def _rebuild(
+    reply: Frame, submission: str, shape: ModelShape, programs: Sequence[Program], device: torch.device
+) -> Positions:
     described, dropout, marked = (reply.message.get(key) for key in ("programs", "dropout", "trainable"))
     if not isinstance(described, list) or len(described) != len(programs) or not isinstance(marked, dict):
         raise GraphError("the programs sent are not those that were asked for")
@@ -92,14 +93,38 @@ def _rebuild(reply: Frame, shape: ModelShape, programs: Sequence[Program], devic
     for name in trainable:
         if state[name].dtype != torch.float32:
             raise GraphError(f"the parameter `{name}` has dtype {state[name].dtype}; float32 is allowed")
-    graphs: dict[Program, fx.GraphModule] = {}
+    graphs: dict[Program, Callable[..., tuple[Tensor, ...]]] = {}
     names: dict[Program, tuple[str, ...]] = {}
     for program, sent in zip(programs, described, strict=True):
-        graphs[program] = build(sent, list(state), device)
+        if not isinstance(sent, dict) or [sent.get(field) for field in Program._fields] != list(program):
+            raise GraphError("the programs sent are not those that were asked for")
+        module = build(sent, list(state), device)
         names[program] = _checked_names(sent.get("terms"))
-        shapes = output_shapes(graphs[program], (program.batch, program.length), list(state.values()))
+        shapes = output_shapes(module, (program.batch, program.length), list(state.values()))
         _check_shapes(names[program], shapes, program, shape)
+        graphs[program] = _blaming(submission, module)
     return Positions(state, trainable, graphs, names, dropout)
+
+
+def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Tensor, ...]]:
+    """The graph as a function; what only real values show, a lookup outside its table, is the submission's error."""
+
+    def compute(*inputs: Any) -> tuple[Tensor, ...]:
+        try:
+            return module.forward(*inputs)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):
+            raise
+        except (IndexError, RuntimeError) as error:
+            reason = f"{line_of(module, error)}: {str(error).splitlines()[0]}"
+            raise SubmissionError(
+                submission, "P00", f"{_printable(reason)}; check it on layouts of every width"
+            ) from error
+
+    return compute
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)[:1000]
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:

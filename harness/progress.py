@@ -17,6 +17,10 @@ from rich.progress import (
 )
 
 PLAIN_LINE_EVERY_S = 10.0
+WIDE = 120
+"""Columns from which on bars and clocks fit beside the numbers."""
+MAX_NAME = 27
+"""Characters of a job's name on a narrower terminal."""
 
 
 class Display:
@@ -29,13 +33,14 @@ class Display:
         self._last_line: dict[str, float] = {}
         self._progress: Progress | None = None
         if console.is_terminal:
+            is_wide = console.width >= WIDE
+            bar, clock = [BarColumn(bar_width=24)], [TimeElapsedColumn(), TextColumn("left")]
             self._progress = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
+                *(bar if is_wide else []),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}", style="dim"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
+                *(clock if is_wide else []),
                 TimeRemainingColumn(elapsed_when_finished=False),
                 console=console,
                 transient=True,
@@ -58,10 +63,13 @@ class Display:
         note = values["phase"]
         if values["phase"] == "train" and values["loss"] is not None:
             rate, accuracy = values["examples_per_second"], values["accuracy"]
-            note = f"{rate:,.0f} examples/s, loss {values['loss']:.3f}, exact match {accuracy:.3f}"
+            note = f"{rate:,.0f}/s, loss {values['loss']:.3f}, match {accuracy:.3f}"
         if self._progress:
             if job not in self._tasks:
-                self._tasks[job] = self._progress.add_task(escape(job), total=values["num_steps"], note="")
+                name = (
+                    job if len(job) <= MAX_NAME or self._console.width >= WIDE else f"{job[: MAX_NAME - 8]}…{job[-7:]}"
+                )
+                self._tasks[job] = self._progress.add_task(escape(name), total=values["num_steps"], note="")
             self._progress.update(self._tasks[job], completed=values["step"], note=escape(note))
         elif time.monotonic() - self._last_line.get(job, -PLAIN_LINE_EVERY_S) >= PLAIN_LINE_EVERY_S:
             self._last_line[job] = time.monotonic()

@@ -65,9 +65,11 @@ def cpu_name() -> str:
 
 @cache
 def _git_state() -> tuple[str | None, bool | None]:
-    """Commit of the harness and whether its code was changed since; None where it is not in a git checkout."""
+    """Commit of the harness and whether its code was changed since; None where git does not keep it, as when it is
+    installed into an environment that lies in some other checkout."""
     folder = Path(__file__).parent
     try:
+        _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(folder, "rev-parse", "--short=12", "HEAD")
         return commit, bool(_git(folder, "status", "--porcelain", "--", "."))
     except (OSError, subprocess.CalledProcessError):

@@ -5,11 +5,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.documents import visible
 from harness.errors import MachineError, RecordError
 
 # History of the format, newest first:
@@ -21,7 +23,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Score(_Part):
@@ -138,7 +140,7 @@ def record_path(results: Path, track: str, submission: str, digits: int, seed: i
 def save(record: Record, results: Path) -> Path:
     """Writes the sealed record; a reader sees the old file or the new one, never half of one.
 
-    A file that stood in its place and could not be believed is kept beside it as `….set-aside`.
+    A file that stood in its place and could not be believed is kept beside it, as `….set-aside`, `….set-aside-2` …
 
     Raises:
         MachineError: the disk is full or the folder may not be written.
@@ -147,13 +149,32 @@ def save(record: Record, results: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and isinstance(read(path), RecordError):
-            path.rename(path.with_suffix(".json.set-aside"))
+            path.rename(_free_name(path.with_suffix(".json.set-aside")))
         write_atomically(path, record.sealed().as_json())
     except OSError as error:
         raise MachineError(
             f"{path} could not be written: {error.strerror}; the trial's result is lost, run it again"
         ) from error
     return path
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder, so that no hour of training ends in a record that cannot be kept.
+
+    Raises:
+        MachineError: it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        remedy = "make it a folder that you may write, or work elsewhere with -C DIR"
+        raise MachineError(f"{folder} cannot be written: {error.strerror}; {remedy}") from error
+
+
+def _free_name(path: Path) -> Path:
+    names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -177,20 +198,21 @@ def read(path: Path) -> Record | RecordError:
             return RecordError(path, f"holds {type(values).__name__}, not a record; delete it and run the trial again")
         if values.get("format") != FORMAT:
             return RecordError(
-                path, f"is of format {values.get('format')!r}, this harness reads {FORMAT}; run the trial again"
+                path, f"is of format {values.get('format')!r:.40}, this harness reads {FORMAT}; run the trial again"
             )
         record = Record.model_validate(values)
+        record.as_json().encode()  # half of a surrogate pair is JSON, but no text that a board could show
     except OSError as error:
         return RecordError(path, f"cannot be read: {error.strerror}")
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = visible(".".join(str(part) for part in first["loc"]))[:60]
         return RecordError(path, f"`{place}`: {first['msg']}; run the trial again")
     except (ValueError, RecursionError):
         return RecordError(path, "is truncated or not JSON; run the trial again")
     if record.digest != _digest(values):
         return RecordError(path, "was edited after it was written: its digest does not match; run the trial again")
-    if path != record_path(path.parents[2], record.track, record.submission, record.digits, record.seed):
+    if path.parts[-3:] != record_path(Path(), record.track, record.submission, record.digits, record.seed).parts:
         return RecordError(path, "belongs to another trial than its path says; move it back or delete it")
     return record
 

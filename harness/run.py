@@ -8,7 +8,7 @@ from typing import Any
 from harness.engines.local import Job, run
 from harness.errors import ExitCode, MachineError
 from harness.plan import PlannedTrial
-from harness.records import Record, save
+from harness.records import Record, require_writable, save
 from harness.submissions import Submission
 from harness.track import BUILT_IN, Track
 
@@ -68,8 +68,9 @@ def run_trials(
         refused: by submission, the rule and message of an audit; such trials fail without running.
 
     Raises:
-        MachineError: a record could not be written.
+        MachineError: this machine lacks the device, or a record could not be written.
     """
+    require_writable(results / track.name)
     if track_file is not None and track_file.parent != BUILT_IN:
         _keep_definition(track_file, results / track.name / "track.yaml")
     definition = track.model_dump(mode="json")
@@ -96,12 +97,17 @@ def run_trials(
             save(record, results)
             yield Finished(event.job.name, record)
         else:
-            yield _crash(event.job.name, event.kind, event.values)
+            crash = _crash(event.job.name, event.kind, event.values)
+            if crash.exit_code is ExitCode.ENVIRONMENT:
+                raise MachineError(crash.message)  # the other trials would say the same
+            yield crash
 
 
 def _crash(job: str, kind: str, values: dict[str, Any]) -> Crashed:
-    exit_code = ExitCode.BUG if kind == "bug" else ExitCode(values["exit_code"])
-    return Crashed(job, values["message"], exit_code)
+    if kind == "bug":
+        message = f"{values['message']}this is a bug in the harness; please report it with the lines above"
+        return Crashed(job, message, ExitCode.BUG)
+    return Crashed(job, values["message"], ExitCode(values["exit_code"]))
 
 
 def _keep_definition(track_file: Path, kept: Path) -> None:

@@ -1,20 +1,22 @@
 """The folders in `submissions/`: found, read and digested, never imported."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from harness.documents import DocumentError, read_yaml
+from harness.documents import DocumentError, OneLine, read_yaml
 from harness.errors import SubmissionError, UsageError
 from harness.track import TrainingDefinition
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_FOLDER_BYTES = 64 * 1024
 MAX_FILES = 64
+WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
 ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -39,22 +41,15 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    title: Annotated[str, Field(min_length=1, max_length=80)]
-    authors: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], Field(min_length=1, max_length=20)]
-    summary: Annotated[str, Field(min_length=1, max_length=400)]
+    title: Annotated[str, Field(min_length=1, max_length=80), OneLine]
+    authors: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=80), OneLine]], Field(min_length=1, max_length=20)
+    ]
+    summary: Annotated[str, Field(min_length=1, max_length=400), OneLine]
     tokenizer: Annotated[str, Field(pattern=ENTRY_POINT)] = "submission:Tokenizer"
     positions: Annotated[str, Field(pattern=ENTRY_POINT)] = "submission:PositionalEmbedding"
-    reference: Annotated[str, Field(pattern=r"^https?://\S{1,300}$")] | None = None
+    reference: Annotated[str, Field(pattern=WEB_ADDRESS)] | None = None
     hyperparameters: Hyperparameters = Hyperparameters()
-
-    @model_validator(mode="after")
-    def _printable(self) -> Self:
-        for text in (self.title, self.summary, *self.authors):
-            if not text.isprintable():
-                raise ValueError(
-                    f"{text!r} holds a control character; keep title, authors and summary to one printable line"
-                )
-        return self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +115,11 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
     return [entry for entry in found if not names or entry.name in names]
 
 
+def shown_name(folder_name: str) -> str:
+    """The folder's name; a hostile one is quoted, so that it cannot draw on a terminal or a board."""
+    return folder_name if NAME.fullmatch(folder_name) else ascii(folder_name)[:60]
+
+
 def read_folder(folder: Path) -> Submission | Broken:
     """The folder as a submission, or what is wrong with it (rule T00)."""
     problems: list[str] = []
@@ -131,11 +131,14 @@ def read_folder(folder: Path) -> Submission | Broken:
     if folder.is_symlink():
         problems.append("is a symbolic link; put the folder itself into submissions/")
     else:
-        files, problems_of_files = _read_files(folder)
-        problems += problems_of_files
+        try:
+            files, problems_of_files = _read_files(folder)
+            problems += problems_of_files
+        except OSError as error:
+            problems.append(f"holds something that cannot be read: {error.strerror}; remove it or make it readable")
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
-        digest.update(f"{len(name)}/{name}/{len(content)}/".encode() + content)
+        digest.update(os.fsencode(f"{len(name)}/{name}/{len(content)}/") + content)
     fingerprint = digest.hexdigest()[:16]
     if not problems:
         try:
@@ -143,8 +146,7 @@ def read_folder(folder: Path) -> Submission | Broken:
             return Submission(name=folder.name, folder=folder, manifest=manifest, fingerprint=fingerprint)
         except DocumentError as error:
             problems.append(f"submission.yaml: {error}")
-    # A hostile name is quoted, so that it cannot draw on a terminal or a board.
-    name = folder.name if NAME.fullmatch(folder.name) else ascii(folder.name)[:60]
+    name = shown_name(folder.name)
     return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), fingerprint)
 
 

@@ -31,7 +31,7 @@ DIGIT_PAIRS = np.stack(np.divmod(np.arange(100, dtype=np.uint8), np.uint8(10)), 
 WITHOUT_CARRY = DIGIT_PAIRS[DIGIT_PAIRS.sum(axis=1) < 10]
 WITH_CARRY = DIGIT_PAIRS[DIGIT_PAIRS.sum(axis=1) >= 10]
 MAX_ATTEMPTS = 4096
-"""Draws of one problem before its law is declared impossible; a tenth of the draws succeeds, or far more."""
+"""Draws of one problem before its law is declared impossible; one in a hundred succeeds, or far more."""
 
 
 class Split(Enum):
@@ -166,7 +166,8 @@ class LongerOperand:
 
 @dataclass(frozen=True)
 class CarryChain:
-    """Uniform digits, given that the longest carry chain has `chain` columns (see `Problems.longest_chains`).
+    """Uniform digits with a carry chain of `chain` columns put in at a uniform place, and none longer beside it (see
+    `Problems.longest_chains`); so a problem with two such chains comes twice as often as among uniform pairs.
 
     Uniform 10-digit pairs hold a chain of 4 columns or more in a few cases of a thousand, so random tests never see the
     problems that need a carry to travel; here every chain length has as many problems as every other.

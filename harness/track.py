@@ -5,15 +5,21 @@ import json
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from harness.documents import DocumentError, read_yaml
+from harness.documents import DocumentError, OneLine, read_yaml
 from harness.errors import TrackError, UsageError
 
 BUILT_IN = Path(__file__).parent / "tracks"
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _distinct(values: list[int]) -> list[int]:
+    if len(set(values)) < len(values):
+        raise ValueError("names one twice; a trial is stored once")
+    return values
 
 
 class _Part(BaseModel):
@@ -89,16 +95,20 @@ class Track(_Part):
     """A frozen benchmark definition."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
-    summary: Annotated[str, Field(max_length=400)]
+    summary: Annotated[str, Field(max_length=400), OneLine]
     ranked: bool = True
     """Whether the board gives ranks; `smoke` only shows that everything works."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     """Seeds the problems; the seeds of a trial seed its weights, dropout and random positions."""
-    digits: Annotated[list[Annotated[int, Field(ge=1, le=50)]], Field(min_length=1, max_length=50)]
+    digits: Annotated[
+        list[Annotated[int, Field(ge=1, le=50)]], Field(min_length=1, max_length=50), AfterValidator(_distinct)
+    ]
     """Digits per operand; each is a training of its own."""
     longest: Annotated[int, Field(ge=1, le=100)] | None = None
     """Length generalisation: trains on operand lengths uniform in 1 to `digits`, tests on every length up to this."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=100)]
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=100), AfterValidator(_distinct)
+    ]
     model: ModelDefinition = ModelDefinition()
     training: TrainingDefinition
     evaluation: EvaluationDefinition
@@ -113,9 +123,6 @@ class Track(_Part):
             raise ValueError(
                 "`longest` and `evaluation.lengths` go together: set both for length generalisation, or none"
             )
-        for name in ("digits", "seeds"):
-            if len(set(values := getattr(self, name))) < len(values):
-                raise ValueError(f"{name} {values} names one twice; a trial is stored once")
         return self
 
     @property

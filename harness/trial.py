@@ -71,7 +71,7 @@ def run_trial(
     encoded = encoding.encode(submission, sets, max_digits=max_digits, shuffle_seed=secrets.randbits(63))
     data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    positions = _export(submission, track, data, max_digits=max_digits, seed=seed, device=device)
+    positions = export_positions_for(submission, track, data, max_digits=max_digits, seed=seed, device=device)
     model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device)
     encode_s = time.perf_counter() - start
 
@@ -108,12 +108,7 @@ def run_trial(
     ).sealed()
 
 
-def device_name(device: torch.device) -> str:
-    """`CPU: …`, or what the driver calls the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-
-
-def _export(
+def export_positions_for(
     submission: Submission, track: Track, data: dict[str, Batches], *, max_digits: int, seed: int, device: torch.device
 ) -> Positions:
     """The positional embedding, for the training batch and for the evaluation batch of every width."""
@@ -125,6 +120,11 @@ def _export(
         return receive_positions(
             host, submission.name, shape, programs, seed=derived_seed(seed, "positions"), device=device
         )
+
+
+def device_name(device: torch.device) -> str:
+    """`CPU: …`, or what the driver calls the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
 def _train(

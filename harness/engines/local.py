@@ -71,7 +71,8 @@ class _Worker:
     def __init__(self, job: Job) -> None:
         self.process = subprocess.Popen(
             # -P: a file called harness.py where the command runs is not ours to import.
-            [sys.executable, "-P", "-m", "harness.engines.worker"],
+            [sys.executable, "-P", "-m", "harness.engines.worker", str(os.getpid())],
+            bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -79,16 +80,16 @@ class _Worker:
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self._requests = self.process.stdin
-        self.output = self.process.stdout.fileno()
+        self._requests, self._events = self.process.stdin, self.process.stdout
+        self.output = self._events.fileno()
         self.has_ended = False
         self._unread = b""
         self.begin(job)
 
     def begin(self, job: Job) -> None:
         self.job: Job | None = job
-        self._requests.write(json.dumps(job.payload).encode() + b"\n")
-        self._requests.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended; the end of its output says so
+            self._requests.write(json.dumps(job.payload).encode() + b"\n")
 
     def read(self) -> Iterator[Event]:
         """The events that have arrived; a worker that ended in the middle of a job leaves an error in its place."""
@@ -117,3 +118,5 @@ class _Worker:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self._requests.close()
+        self._events.close()

@@ -24,7 +24,7 @@ from harness.trial import Progress, device_name, run_trial
 
 
 def main() -> None:
-    die_with_parent()
+    die_with_parent(int(sys.argv[1]))
     # Whatever prints from here on, prints to stderr: stdout belongs to the events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

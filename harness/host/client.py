@@ -4,6 +4,7 @@ A host is one process for one role of one submission. Nothing that it answers is
 lengths are checked here, whatever the child claims to have checked.
 """
 
+import contextlib
 import os
 import selectors
 import time
@@ -16,7 +17,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import HostError, SubmissionError
+from harness.errors import EngineError, HostError, SubmissionError
 from harness.host.frames import LENGTHS, Frame, FrameError, frame_size, pack, unpack
 from harness.host.zygote import kill_group, zygote_for
 from harness.ragged import Ragged
@@ -79,8 +80,12 @@ class Host:
         self._replies, reply_write = os.pipe()
         self._output_pipe, output_write = os.pipe()
         theirs = (request_read, reply_write, output_write)
+        self._process_id: int | None = None
         try:
-            self._process_id: int | None = self._zygote.start(settings, theirs)
+            self._process_id = self._zygote.start(settings, theirs)
+        except BaseException:
+            self._close_pipes()
+            raise
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -99,10 +104,14 @@ class Host:
         """Kills the process with everything it started, and waits for it."""
         if self._process_id is not None:
             kill_group(self._process_id)
-            self._zygote.exit_code(self._process_id)
+            with contextlib.suppress(EngineError):  # its zygote has died, and it with that
+                self._zygote.exit_code(self._process_id)
             self._process_id = None
-            for descriptor in (self._requests, self._replies, self._output_pipe):
-                os.close(descriptor)
+            self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for descriptor in (self._requests, self._replies, self._output_pipe):
+            os.close(descriptor)
 
     @property
     def output(self) -> str:
@@ -125,8 +134,7 @@ class Host:
             if not isinstance(error, dict):
                 raise self._failed("sent an error that is none")
             text, rule = str(error.get("message"))[:1000], str(error.get("rule"))
-            printable = "".join(c if c.isprintable() else " " for c in text)
-            raise SubmissionError(self._submission.name, rule if rule in RULES else "T00", printable)
+            raise SubmissionError(self._submission.name, rule if rule in RULES else "T00", text)
         return reply
 
     def describe(self) -> Vocabulary:
@@ -218,7 +226,11 @@ class Host:
 
     def _death(self) -> str:
         """Says how the process ended, once its pipe was at its end."""
-        code = None if self._process_id is None else self._zygote.exit_code(self._process_id)
+        assert self._process_id is not None
+        try:
+            code = self._zygote.exit_code(self._process_id)
+        except EngineError:
+            return "died with the process that had started it; a submission may not end other processes"
         if code is None:
             return "closed its pipe without an answer"
         ended = f"was killed by signal {-code}" if code < 0 else f"ended by itself with exit code {code}"
@@ -252,6 +264,11 @@ class Host:
             raise self._failed(f"did not send the {count} texts it was asked for")
         if not all(isinstance(text, str) and len(text) <= MAX_DECODED_CHARACTERS for text in texts):
             raise self._failed("sent a text that is none, or too long")
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError as error:
+            got = f"decode returned half of a surrogate pair, {error.object[error.start]!r}"
+            raise self._broke("T30", f"{got}; return text that can be written as UTF-8") from error
         return texts
 
     def _failed(self, what: str) -> HostError:

@@ -7,7 +7,8 @@ differs was drawn outside torch, and would be frozen into the graph.
 import os
 import random
 import warnings
-from typing import Any, cast
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,15 +40,13 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
     random.seed(python_seed)
     np.random.seed(python_seed)  # noqa: NPY002 - the legacy generator is the one a submission would draw from
     torch.manual_seed(request["seed"])
+    if not issubclass(module_class, PositionalEmbedding):
+        derive = "is no subclass of harness.protocol.PositionalEmbedding; derive it from that"
+        raise Refused("P00", f"{module_class.__name__} {derive}")
     try:
         module = module_class(ModelShape(**request["shape"]))
     except Exception as error:
         raise Refused("P00", f"{module_class.__name__}(shape) raised: {describe(error, folder)}") from error
-    if not isinstance(module, PositionalEmbedding):
-        raise Refused(
-            "P00",
-            f"{module_class.__name__} is no subclass of harness.protocol.PositionalEmbedding; derive it from that",
-        )
     dropout = module.dropout
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
         raise Refused("P00", f"{module_class.__name__}.dropout is {dropout!r:.60}; a number in [0, 1) is allowed")
@@ -78,7 +77,8 @@ class _Recorder(nn.Module):
     def forward(self, layout: Tensor) -> tuple[Tensor, ...]:
         terms = self.module(layout)
         if not isinstance(terms, Terms):
-            raise Refused("P00", f"forward returned {type(terms).__name__}; return harness.protocol.Terms")
+            kind = "a tensor" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
+            raise Refused("P00", f"forward returned {kind}; return harness.protocol.Terms")
         # Filled in place: torch.export puts back attributes that forward assigns.
         self.names[:] = [name for name in TERM_NAMES if getattr(terms, name) is not None]
         for name in self.names:
@@ -105,7 +105,9 @@ def _export(module: PositionalEmbedding, batch: int, length: int, folder: str) -
     except Exception as error:
         raise Refused("P00", _why_not_exported(error, folder)) from error
     if exported.graph_signature.buffers_to_mutate:
-        changed = ", ".join(exported.graph_signature.buffers_to_mutate.values())
+        changed = ", ".join(
+            name.removeprefix("module.") for name in exported.graph_signature.buffers_to_mutate.values()
+        )
         raise Refused(
             "P00", f"forward changes {changed}: positions keep no state between calls; compute it from the layout"
         )
@@ -142,13 +144,22 @@ def _as_json(exported: ExportedProgram, index: int, folder: str) -> tuple[dict[s
         else:
             name = target.removeprefix("module.")
             value = exported.state_dict[target] if target in exported.state_dict else exported.constants[target]
+        if not isinstance(value, Tensor):
+            raise Refused(
+                "P00", f"forward uses a {type(value).__name__}, which cannot cross; draw from torch's own generator"
+            )
         inputs[spec.arg.name] = name
-        tensors[name] = cast(Tensor, value)
+        tensors[name] = value
     nodes: list[list[Any]] = []
     outputs: list[Any] = []
     for node in exported.graph.nodes:
         if node.op == "placeholder":
             nodes.append([node.name, "input", inputs[node.name], "", [], {}])
+        elif node.op == "get_attr":
+            continue  # the body of a block, which is refused where it is called
+        elif isinstance(node.target, torch._ops.HigherOrderOperator):
+            blocks = "a block under torch.no_grad, torch.cond or the like cannot cross"
+            raise Refused("P00", f"{_line(node, folder)}: {blocks}; use .detach() and torch.where")
         elif node.op == "output":
             outputs = [_encode(output, node, folder) for output in node.args[0]]
         elif str(node.target) not in IGNORED_OPERATORS:
@@ -184,7 +195,7 @@ def _line(node: Node, folder: str) -> str:
     """`submission.py, line 12, pos = …`: the last line of the submission that led to the node."""
     found = "forward"
     lines = (node.meta.get("stack_trace") or "").splitlines()
-    for place, code in zip(lines, [*lines[1:], ""], strict=True):
+    for place, code in pairwise([*lines, ""]):
         if folder in place:
             file, line = place.split('"')[1], place.split("line ")[-1].split(",")[0]
             found = f"{os.path.relpath(file, folder)}, line {line}, `{code.strip()[:120]}`"

@@ -63,6 +63,8 @@ def unpack(content: bytes) -> Frame:
     Raises:
         FrameError: it is not a frame; whatever the bytes are, nothing else is raised.
     """
+    if len(content) < LENGTHS.size:
+        raise FrameError("a frame that was cut short")
     text_size, data_size = LENGTHS.unpack(content[: LENGTHS.size])
     if len(content) != LENGTHS.size + text_size + data_size:
         raise FrameError("a frame that was cut short")

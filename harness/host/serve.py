@@ -31,7 +31,7 @@ class Refused(Exception):
 
 def serve(settings: dict[str, Any]) -> None:
     """Answers requests on the two pipe ends that `settings` names, for the role and the folder it names."""
-    die_with_parent()
+    die_with_parent(settings["parent"])
     folder = settings["folder"]
     requests = os.fdopen(settings["requests"], "rb")
     replies = os.fdopen(settings["replies"], "wb")
@@ -43,22 +43,25 @@ def serve(settings: dict[str, Any]) -> None:
         try:
             if answer is None:
                 answer = _positions(settings) if settings["role"] == "positions" else _tokens(settings)
-            reply = answer(request)
+            reply = pack(answer(request))
         except Refused as error:
-            reply = Frame({"error": {"rule": error.rule, "message": str(error)}})
+            reply = pack(Frame({"error": {"rule": error.rule, "message": str(error)}}))
         except (Exception, SystemExit) as error:
             rule = "P00" if settings["role"] == "positions" else "T00"
-            reply = Frame({"error": {"rule": rule, "message": describe(error, folder)}})
-        replies.write(pack(reply))
+            reply = pack(Frame({"error": {"rule": rule, "message": describe(error, folder)}}))
+        replies.write(reply)
         replies.flush()
 
 
 def describe(error: BaseException, folder: str) -> str:
     """`submission.py, line 12, in encode: KeyError: 'x'`: the last line of the submission that was running."""
     message = "".join(traceback.format_exception_only(error)).strip().splitlines()[0][:400]
+    place = ""
     if isinstance(error, SystemExit):
         message = f"the code called exit ({error.code!r}); remove the call"
-    place = ""
+    if isinstance(error, SyntaxError):  # its first line is the path of a file, and the file has no frame
+        message = f"{type(error).__name__}: {error.msg}"
+        place = f"{Path(error.filename or '').name}, line {error.lineno}: "
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(folder):
             place = f"{os.path.relpath(frame.filename, folder)}, line {frame.lineno}, in {frame.name}: "
@@ -78,11 +81,13 @@ def load_class(entry_point: str, folder: str, rule: str) -> type:
     return found
 
 
-def die_with_parent() -> None:
-    """On Linux, SIGKILL when the parent ends, in whatever way; elsewhere the closed pipe ends a host that reads."""
+def die_with_parent(parent_id: int) -> None:
+    """On Linux, SIGKILL when the parent ends in whatever way; elsewhere the closed pipe ends a process that reads."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_id:  # it ended before it could be watched
+        os._exit(1)
 
 
 def warm_up(*, exports: bool) -> None:

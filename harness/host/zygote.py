@@ -17,7 +17,6 @@ import socket
 import subprocess
 import sys
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,68 +49,77 @@ class Zygote:
                 start_new_session=True,
             )
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def start(self, settings: dict[str, Any], descriptors: tuple[int, int, int]) -> int:
         """Forks a host and returns its process id, which is its process group too."""
-        request = json.dumps({"start": settings}).encode()
-        self._exchange(lambda: socket.send_fds(self._socket, [request], descriptors))
-        return self._answer()
+        return self._ask({"start": settings}, descriptors)
 
     def exit_code(self, process_id: int) -> int | None:
-        """The exit code of a host that ended (negative: the signal that killed it), None if it has not."""
-        self._exchange(lambda: self._socket.send(json.dumps({"wait": process_id}).encode()))
-        return self._answer()
+        """The exit code of a host (negative: the signal that killed it); None if it runs, or was asked for before."""
+        return self._ask({"wait": process_id}, ())
 
     def close(self) -> None:
         self._socket.close()
         self._process.kill()
         self._process.wait()
 
-    def _exchange(self, send: Any) -> None:
+    def _ask(self, request: dict[str, Any], descriptors: tuple[int, ...]) -> Any:
         try:
-            send()
-        except OSError as error:
-            raise EngineError(
-                "the process that starts hosts has ended; run again, and report it if it recurs"
-            ) from error
-
-    def _answer(self) -> Any:
-        answer = self._socket.recv(MAX_MESSAGE_BYTES)
+            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+            answer = self._socket.recv(MAX_MESSAGE_BYTES)
+        except OSError:
+            answer = b""
         if not answer:
+            self.close()
             raise EngineError("the process that starts hosts has ended; run again, and report it if it recurs")
         return json.loads(answer)
 
 
-@cache
+_zygotes: dict[int, Zygote] = {}
+
+
 def zygote_for(hash_seed: int) -> Zygote:
-    """The one zygote of this process for a hash seed; it ends with this process."""
-    zygote = Zygote(hash_seed, exports=hash_seed == 0)  # another hash seed is only ever asked to encode
-    atexit.register(zygote.close)
+    """The one zygote of this process for a hash seed, a new one if the last has died; it ends with this process."""
+    zygote = _zygotes.get(hash_seed)
+    if zygote is None or not zygote.is_running:
+        zygote = _zygotes[hash_seed] = Zygote(hash_seed, exports=hash_seed == 0)  # others are only asked to encode
+        atexit.register(zygote.close)
     return zygote
 
 
 def run(descriptor: int, *, exports: bool) -> None:
-    """The zygote's own loop, until its parent closes the socket or ends."""
-    from harness.host.serve import die_with_parent, serve, warm_up
+    """The zygote's own loop, until its parent closes the socket or ends; then its hosts end with all they started."""
+    from harness.host.serve import serve, warm_up
 
-    die_with_parent()
     warm_up(exports=exports)
-    with socket.socket(fileno=descriptor) as parent:
-        while True:
-            message, descriptors, _, _ = socket.recv_fds(parent, MAX_MESSAGE_BYTES, 3)
-            if not message:
-                return
-            request = json.loads(message)
-            if "wait" in request:
-                parent.send(json.dumps(_reap(request["wait"])).encode())
-                continue
-            process_id = os.fork()
-            if process_id == 0:
-                parent.detach()
-                os.close(descriptor)
-                _become_host(request["start"], descriptors, serve)
-            for received in descriptors:
-                os.close(received)
-            parent.send(json.dumps(process_id).encode())
+    own_id = os.getpid()
+    hosts: set[int] = set()
+    with socket.socket(fileno=descriptor) as parent, contextlib.suppress(ConnectionError):
+        try:
+            while True:
+                message, descriptors, _, _ = socket.recv_fds(parent, MAX_MESSAGE_BYTES, 3)
+                if not message:
+                    return
+                request = json.loads(message)
+                if "wait" in request:
+                    hosts.discard(request["wait"])
+                    parent.send(json.dumps(_reap(request["wait"])).encode())
+                    continue
+                process_id = os.fork()
+                if process_id == 0:
+                    parent.detach()
+                    os.close(descriptor)
+                    _become_host({**request["start"], "parent": own_id}, descriptors, serve)
+                hosts.add(process_id)
+                for received in descriptors:
+                    os.close(received)
+                parent.send(json.dumps(process_id).encode())
+        finally:
+            for process_id in hosts:
+                kill_group(process_id)
 
 
 def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -> None:
@@ -131,18 +139,20 @@ def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -
 
 def _reap(process_id: int) -> int | None:
     deadline = time.monotonic() + REAP_S
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(process_id, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+    with contextlib.suppress(ChildProcessError):  # reaped when it was asked for before
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(process_id, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.002)
     return None
 
 
 def kill_group(process_id: int) -> None:
-    """Kills a host with everything it started in its group."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS says so with the second
-        os.killpg(process_id, signal.SIGKILL)
+    """Kills a host with everything it started in its group; a host just forked may not lead its group yet."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS says so with the second
+            kill(process_id, signal.SIGKILL)
 
 
 def _environment(hash_seed: int) -> dict[str, str]:

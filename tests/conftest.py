@@ -1,0 +1,60 @@
+"""What tests of every part use: one thread, and submissions written from their source."""
+
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.submissions import Submission, read_folder
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in every process started
+
+
+@pytest.fixture
+def write_submission(tmp_path: Path) -> Callable[..., Submission]:
+    """`write_submission(positions="…")`: a folder whose `submission.py` holds a character tokenizer and the source."""
+
+    def write(*, tokenizer: str = CHARACTERS, positions: str = "", name: str = "mine") -> Submission:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "submission.yaml").write_text("title: Mine\nauthors: [Ada]\nsummary: One line.\n")
+        parts = (IMPORTS, textwrap.dedent(tokenizer), textwrap.dedent(positions) or NO_POSITIONS)
+        (folder / "submission.py").write_text("\n".join(parts))
+        found = read_folder(folder)
+        assert isinstance(found, Submission), found
+        return found
+
+    return write
+
+
+IMPORTS = """
+import random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness import protocol
+from harness.protocol import Terms
+"""
+CHARACTERS = """
+class Tokenizer:
+    vocab_size, pad_id, eos_id = 14, 12, 13
+
+    def __init__(self, max_digits):
+        pass
+
+    def encode(self, text):
+        return ["0123456789+=".index(character) for character in text]
+
+    def decode(self, token_ids):
+        return "".join("0123456789+="[token_id] for token_id in token_ids if token_id < 12)
+"""
+NO_POSITIONS = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def forward(self, layout):
+        return Terms()
+"""

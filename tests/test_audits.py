@@ -1,0 +1,259 @@
+"""The audits: each rule catches a folder that breaks it, and passes its honest twin."""
+
+from pathlib import Path
+
+import pytest
+from bad_folders import make_submission, write_folder
+
+from harness.audits import RULES, audit
+from harness.audits.positions import check_positions
+from harness.audits.tokens import check_purity, check_tokenizer
+from harness.errors import SubmissionError
+from harness.folders import TEMPLATE, start_submission
+from harness.host.client import Host
+from harness.submissions import Submission, read_folder
+
+SUBMISSIONS = Path(__file__).parents[1] / "submissions"
+FOLDERS = [TEMPLATE, *sorted(path for path in SUBMISSIONS.iterdir() if (path / "submission.yaml").is_file())]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_no_audit_finds_anything_in_a_worked_submission(folder: Path) -> None:
+    submission = read_folder(folder)
+    assert isinstance(submission, Submission)
+    assert audit(submission) == []
+
+
+def test_a_new_submission_is_valid_as_it_stands_and_so_is_a_copy_of_it(tmp_path: Path) -> None:
+    start_submission(tmp_path, "first", None)
+    for name, like in (("second", "first"), ("third", None)):
+        submission = read_folder(start_submission(tmp_path, name, like))
+        assert isinstance(submission, Submission)
+        assert list(check_tokenizer(submission)) == []
+        assert submission.manifest.title == name.capitalize()
+
+
+BAD_TOKENIZERS = {
+    "a vocabulary that grows with max_digits": (
+        {"init": "self.vocab_size = 14 + max_digits"},
+        "T00",
+        "vocab_size is 17 at max_digits 3 and 34 at 20; the vocabulary must not depend on max_digits",
+    ),
+    "an id that changes its meaning with max_digits": (
+        {
+            "init": "self.eleven = '=' if max_digits < 10 else ''",
+            "decode": "return ''.join([*CHARACTERS[:11], self.eleven, '', ''][i] for i in token_ids)",
+        },
+        "T00",
+        "an id decodes differently at two max_digits",
+    ),
+    "an encoder that forgets all but three digits": (
+        {"encode": "return [CHARACTERS.index(character) for character in text[:3]]"},
+        "T10",
+        "decode(encode('1000')) is '100' at max_digits 3, and",
+    ),
+    "an encoder that says the same of everything": ({"encode": "return [1]"}, "T10", "decode(encode('0')) is '1'"),
+    "a decoder that writes leading zeros": (
+        {"decode": "return ''.join(CHARACTERS[i] for i in token_ids if i < 12).zfill(2)"},
+        "T10",
+        "decode(encode('0')) is '00'",
+    ),
+    "prompts that change after 4000 calls": (
+        {
+            "init": "self.calls = 0",
+            "encode": "self.calls += '=' in text\nids = [CHARACTERS.index(c) for c in text]\n"
+            "return ids if self.calls < 4000 else ids[::-1]",
+        },
+        "T20",
+        "after other texts, in another order; keep no state",
+    ),
+    "a second call that is longer": (
+        {
+            "init": "self.seen = set()",
+            "encode": "ids = [CHARACTERS.index(c) for c in text]\n"
+            "if text in self.seen and '=' in text:\n    ids += [0]\nself.seen.add(text)\nreturn ids",
+        },
+        "T20",
+        "after other texts, in another order",
+    ),
+    "ids in the order of a set": (
+        {
+            "init": "self.order = ''.join({*CHARACTERS})",
+            "encode": "return [self.order.index(character) for character in text]",
+            "decode": "return ''.join(self.order[i] for i in token_ids if i < 12)",
+        },
+        "T20",
+        "in another process; keep no state, draw nothing, order no set",
+    ),
+    "ids drawn at random": (
+        {
+            "encode": "import random\nids = [CHARACTERS.index(c) for c in text]\n"
+            "if '=' in text:\n    random.shuffle(ids)\nreturn ids"
+        },
+        "T20",
+        "in another process",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TOKENIZERS)
+def test_the_tokenizer_audits_catch(tmp_path: Path, case: str) -> None:
+    bodies, rule, expected = BAD_TOKENIZERS[case]
+    submission = make_submission(tmp_path, **bodies)
+    findings = list(check_tokenizer(submission))
+    assert {finding.rule for finding in findings} == {rule}
+    assert {finding.level for finding in findings} == {"gate"}
+    assert {finding.submission for finding in findings} == {submission.name}
+    assert expected in " | ".join(finding.message for finding in findings)
+
+
+def test_a_set_is_harmless_where_its_order_is_not_used(tmp_path: Path) -> None:
+    """The honest twin of `ids in the order of a set`."""
+    submission = make_submission(
+        tmp_path,
+        init="self.order = ''.join(sorted({*CHARACTERS}))",
+        encode="return [self.order.index(character) for character in text]",
+        decode="return ''.join(self.order[i] for i in token_ids if i < 12)",
+    )
+    assert list(check_tokenizer(submission)) == []
+
+
+def test_a_cache_is_no_state_that_matters(tmp_path: Path) -> None:
+    """The honest twin of `a second call that is longer`."""
+    submission = make_submission(
+        tmp_path,
+        init="self.seen = {}",
+        encode="return self.seen.setdefault(text, [CHARACTERS.index(character) for character in text])",
+    )
+    with Host(submission, "prompts", max_digits=3) as host:
+        vocabulary = host.describe()
+    assert list(check_purity(submission, vocabulary, 3)) == []
+
+
+TABLE = "table = self.table[None, :length]\n"
+BAD_POSITIONS = {
+    "too few dimensions": (
+        "return Terms(embedding=self.table[:length])",
+        "Terms.embedding has shape (12, 128); for a layout",
+    ),
+    "another width": (TABLE + "return Terms(embedding=table[:, :, :5])", "has shape (1, 12, 5)"),
+    "another batch": (TABLE + "return Terms(embedding=table.expand(2, -1, -1))", "it must be (1 or 32, 12, 128)"),
+    "float64": (TABLE + "return Terms(embedding=table.double())", "has dtype torch.float64; end with .float()"),
+    "integers": (TABLE + "return Terms(embedding=table.long())", "has dtype torch.int64; end with .float()"),
+    "another device": (
+        TABLE + "return Terms(embedding=table.to('meta'))",
+        "creates a tensor on meta; create it on layout.device",
+    ),
+    "a GPU": (TABLE + "return Terms(embedding=table.cuda())", "submission.py, line 41"),
+    "NaN": (
+        TABLE + "return Terms(embedding=table * 0 / 0)",
+        "in training, holds NaN or infinity; look for a division by zero",
+    ),
+    "NaN in evaluation alone": (
+        TABLE + "return Terms(embedding=table if self.training else table.log())",
+        "in evaluation, holds NaN or infinity",
+    ),
+    "huge numbers": (
+        TABLE + "return Terms(embedding=table + 1e4)",
+        "is 1e+04 in size; at most 1000 is allowed, scale it",
+    ),
+    "a tensor": ("return self.table[None, :length]", "forward returned a tensor; return harness.protocol.Terms"),
+    "nothing": ("pass", "forward returned a NoneType; return harness.protocol.Terms"),
+    "a number": ("return Terms(embedding=1.0)", "Terms.embedding is a float; a float32 tensor or None is allowed"),
+    "Python's random": (
+        TABLE + "import random\nreturn Terms(embedding=table + random.random())",
+        "draw with torch.randint or torch.rand",
+    ),
+    "a branch on the layout": (
+        TABLE + "return Terms(embedding=table if layout[0, 0] == 0 else -table)",
+        "depends on the values of the layout",
+    ),
+    "raises": ("raise LookupError('gone')", "submission.py, line 40, in forward: LookupError: gone"),
+    "state": ("self.table.data += 1\nreturn Terms()", "P00"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_POSITIONS)
+def test_the_position_audit_catches(tmp_path: Path, case: str) -> None:
+    forward, expected = BAD_POSITIONS[case]
+    submission = make_submission(tmp_path, forward=forward)
+    findings = audit(submission)
+    assert {finding.rule for finding in findings} == {"P00"}
+    assert {finding.level for finding in findings} == {"gate"}
+    assert expected in " | ".join(f"{finding.rule} {finding.message}" for finding in findings)
+
+
+def test_positions_that_count_from_the_end_are_not_causal(tmp_path: Path) -> None:
+    backwards = "return Terms(embedding=self.table[torch.arange(length - 1, -1, -1, device=layout.device)][None])"
+    findings = list(check_positions(make_submission(tmp_path, forward=backwards)))
+    assert {finding.rule for finding in findings} == {"P20"}
+    assert "do not count from the end" in findings[0].message
+
+
+def test_positions_that_count_from_the_beginning_are_causal(tmp_path: Path) -> None:
+    forwards = "return Terms(embedding=self.table[torch.arange(length, device=layout.device)][None])"
+    assert list(check_positions(make_submission(tmp_path, forward=forwards))) == []
+
+
+def test_positions_may_look_ahead_inside_the_prompt(tmp_path: Path) -> None:
+    """Counted from `=`, as every answer position knows where that is."""
+    from_equals = """
+equals = (layout == 3).long().argmax(dim=1, keepdim=True)
+distance = torch.arange(length, device=layout.device) - equals
+return Terms(embedding=self.table[distance.abs()])"""
+    assert list(check_positions(make_submission(tmp_path, forward=from_equals))) == []
+
+
+def test_a_term_at_some_lengths_only_is_refused(tmp_path: Path) -> None:
+    sometimes = "return Terms(embedding=self.table[None, :length]) if length % 2 else Terms()"
+    findings = list(check_positions(make_submission(tmp_path, forward=sometimes)))
+    assert {finding.rule for finding in findings} == {"P20"}
+    assert "is there at one length and not at another" in findings[0].message
+
+
+def test_an_error_of_a_host_is_a_finding_of_its_rule(tmp_path: Path) -> None:
+    (finding,) = audit(make_submission(tmp_path, encode="return [99]"))
+    assert (finding.rule, finding.level) == ("T00", "gate")
+    assert finding.message.startswith("vocab_size is 14 but encode('0') gave id 99")
+
+
+def test_every_rule_that_is_checked_has_its_sentence() -> None:
+    caught = {rule for _, rule, _ in BAD_TOKENIZERS.values()} | {"P00", "P20"}
+    assert caught <= set(RULES)
+
+
+BAD_FILES = {
+    "unknown keys": (
+        "submission.yaml",
+        b"title: T\nauthors: [A]\nsummary: S\ncolour: red\n",
+        "line 4: unknown key `colour`",
+    ),
+    "not YAML": ("submission.yaml", b"title: [\n", "line 2: not the YAML that is read here"),
+    "too large": ("submission.yaml", b"#" * 20_000, "is larger than 16 KiB"),
+    "an alias": (
+        "submission.yaml",
+        b"title: &a T\nauthors: [*a]\nsummary: S\n",
+        "line 2: not the YAML that is read here: aliases",
+    ),
+    "a key that draws": ("submission.yaml", b'"\\e[31m\\n::error::": 1\n', "unknown key"),
+    "no manifest": ("submission.yaml", None, "No such file"),
+    "a tag": ("submission.yaml", b"title: !!python/object/apply:os.getcwd []\n", "line 1: not the YAML"),
+    "bytes": ("data.bin", b"\xff\xfe", "'data.bin' is not UTF-8 text"),
+    "65 KiB": ("data.txt", b"x" * 65 * 1024, "holds more than 64 KiB or 64 files"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_folder_that_cannot_be_read_is_broken_by_rule_t00_in_one_line(tmp_path: Path, case: str) -> None:
+    name, content, expected = BAD_FILES[case]
+    folder = write_folder(tmp_path, "entry")
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    broken = read_folder(folder)
+    assert not isinstance(broken, Submission)
+    assert isinstance(broken.error, SubmissionError)
+    assert broken.error.rule == "T00"
+    assert expected in broken.error.message
+    assert str(broken.error).isprintable()

@@ -1,0 +1,445 @@
+"""The command line, end to end: real processes, exit codes, what a person reads, and what is on the disk afterwards."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from bad_folders import MANIFEST, TINY, descendants, left_running, write_folder
+
+from harness.records import Record, read
+from harness.track import built_in_names
+
+
+def harness(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", "-C", str(root), *arguments]
+    env = {**os.environ, "COLUMNS": "200", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+
+
+def refused(result: subprocess.CompletedProcess[str], code: int, *expected: str) -> None:
+    """One message of one line on stderr, nothing on stdout, no traceback."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    for part in expected:
+        assert part in result.stderr
+
+
+def files_of(root: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of change of every file, but byte code."""
+    paths = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def record_of(root: Path, name: str, track: str = "smoke", digits: int = 2) -> Record:
+    found = read(root / "results" / track / name / f"d{digits}-s0.json")
+    assert isinstance(found, Record), found
+    return found
+
+
+def write_track(path: Path, **changes: object) -> Path:
+    path.write_text(yaml.safe_dump({**TINY.model_dump(mode="json", exclude_none=True), **changes}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """`new`, then `all` on the smoke track over a good, a lossy, a raising and a broken folder."""
+    root = tmp_path_factory.mktemp("root")
+    assert harness(root, "new", "good").returncode == 0
+    write_folder(root, "lossy", decode="return '1'")
+    write_folder(root, "broken", manifest=f"{MANIFEST}colour: red\n")
+    return root, harness(root, "all", "--track", "smoke", "--device", "cpu")
+
+
+@pytest.fixture
+def root(first_run: tuple[Path, object], tmp_path: Path) -> Path:
+    """A copy of what the first run left, to change at will."""
+    return Path(shutil.copytree(first_run[0], tmp_path / "root"))
+
+
+def test_all_ends_incomplete_when_a_folder_is_broken_and_runs_the_others(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    root, result = first_run
+    assert result.returncode == 3, result.stderr
+    good, lossy = record_of(root, "good"), record_of(root, "lossy")
+    assert (good.status, good.division, good.isolation) == ("ok", "closed", "none")
+    assert good.suites is not None
+    assert (good.suites.fresh.total, good.suites.test.total) == (256, 256)
+    assert lossy.status == "failed"
+    assert lossy.reason is not None
+    assert lossy.reason.startswith("T10: decode(encode('0')) is '1'")
+
+
+def test_a_failure_is_told_once_in_full(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    told = first_run[1].stderr
+    assert told.count("unknown key `colour`; allowed: title") == 1
+    assert told.count("decode(encode('0')) is '1'") == 1
+    assert "Traceback" not in told
+
+
+def test_every_folder_has_a_row_on_the_board(first_run: tuple[Path, object]) -> None:
+    board = (first_run[0] / "leaderboard.md").read_text(encoding="utf-8")
+    for name in ("good", "lossy", "broken"):
+        assert name in board
+    assert "unknown key" in board
+    assert sorted(path.suffix for path in (first_run[0] / "results" / "smoke").glob("*.*")) == [".svg"] * 4
+
+
+def test_stdout_is_the_result_and_stderr_the_progress(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, result = first_run
+    assert result.stdout.splitlines()[-1] == "wrote leaderboard.md"
+    assert all(line.startswith("wrote ") for line in result.stdout.splitlines())
+    assert "track smoke: 2 trials to run, 0 up to date" in result.stderr
+    assert "good d2-s0: exact match 0." in result.stderr
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def test_a_second_all_runs_nothing_and_changes_nothing(root: Path) -> None:
+    before = files_of(root)
+    result = harness(root, "all", "--track", "smoke")
+    assert result.returncode == 3  # what failed has not been mended
+    assert files_of(root) == before
+    assert "0 trials to run, 1 up to date, 1 failed before (--rerun failed runs them again)" in result.stderr
+    assert result.stdout == ""
+
+
+def test_all_is_done_when_nothing_is_broken(root: Path) -> None:
+    for name in ("lossy", "broken"):
+        shutil.rmtree(root / "submissions" / name)
+        shutil.rmtree(root / "results" / "smoke" / name, ignore_errors=True)
+    assert harness(root, "all", "--track", "smoke").returncode == 0
+    assert harness(root, "run", "--track", "smoke").stderr == "track smoke: nothing to run, 1 trial up to date\n"
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
+    before = files_of(root)
+    assert harness(root, "run", "good", "lossy", "-t", "smoke", "-n").stdout == ""
+    planned = harness(root, "run", "good", "lossy", "-t", "quick", "-n")
+    assert (planned.returncode, planned.stdout) == (0, "good d2-s0: missing\nlossy d2-s0: missing\n")
+    assert files_of(root) == before
+
+
+def test_rerun_chooses_by_state(root: Path) -> None:
+    shutil.copytree(root / "submissions" / "good", root / "submissions" / "unrun")
+    (root / "submissions" / "good" / "README.md").write_text("changed", encoding="utf-8")
+
+    def planned(*choice: str) -> list[str]:
+        names = ("good", "lossy", "unrun")
+        lines = harness(root, "run", *names, "-t", "smoke", "-n", *choice).stdout.splitlines()
+        return [line.split()[0] for line in lines]
+
+    assert planned() == ["good", "unrun"]
+    assert planned("--rerun", "missing") == ["unrun"]
+    assert planned("--rerun", "failed") == ["lossy", "unrun"]
+    assert planned("--rerun", "stale") == ["good", "unrun"]
+    assert planned("--rerun", "all") == ["good", "lossy", "unrun"]
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two submissions with a record each on a track of a file of its own, `tiny.yaml`."""
+    root = tmp_path_factory.mktemp("tiny")
+    track = write_track(root / "tiny.yaml")
+    for name in ("one", "two"):
+        write_folder(root, name)
+    assert harness(root, "run", "-t", str(track), "-j", "2").returncode == 0
+    return root
+
+
+@pytest.fixture
+def tiny(tiny_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run, tmp_path / "tiny"))
+
+
+def run_tiny(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return harness(root, "run", "-t", str(root / "tiny.yaml"), *arguments)
+
+
+def test_a_changed_submission_is_stale_and_alone_runs_again(tiny: Path) -> None:
+    before = files_of(tiny / "results")
+    (tiny / "submissions" / "two" / "README.md").write_text("changed", encoding="utf-8")
+    assert run_tiny(tiny, "-n").stdout == "two d1-s0: the submission changed since\n"
+    assert run_tiny(tiny).returncode == 0
+    after = files_of(tiny / "results")
+    assert {path for path in after if after[path] != before.get(path)} == {"tiny/two/d1-s0.json"}
+
+
+def test_a_record_that_cannot_be_believed_is_named_kept_and_run_again(tiny: Path) -> None:
+    path = tiny / "results" / "tiny" / "one" / "d1-s0.json"
+    whole = path.read_text(encoding="utf-8")
+    for content, reason in (
+        (whole[:300], "is truncated or not JSON"),
+        (whole.replace('"format": 1', '"format": 0'), "is of format 0, this harness reads 1"),
+        (whole.replace('"status": "ok"', '"status": "failed"'), "was edited after it was written"),
+    ):
+        path.write_text(content, encoding="utf-8")
+        assert run_tiny(tiny, "-n").stdout.startswith(f"one d1-s0: the record {reason}")
+    assert harness(tiny, "leaderboard").returncode == 0
+    assert "was edited" in (tiny / "leaderboard.md").read_text(encoding="utf-8")
+    assert run_tiny(tiny).returncode == 0
+    assert record_of(tiny, "one", "tiny", 1).status == "ok"
+    assert path.with_suffix(".json.set-aside").read_text(encoding="utf-8") == content
+
+
+def test_the_board_is_checked_without_being_written(root: Path) -> None:
+    assert harness(root, "leaderboard", "--check").returncode == 0
+    board = root / "leaderboard.md"
+    board.write_text(board.read_text(encoding="utf-8") + "edited\n", encoding="utf-8")
+    before = files_of(root)
+    result = harness(root, "leaderboard", "--check")
+    assert (result.returncode, result.stdout) == (1, "differs leaderboard.md\n")
+    assert files_of(root) == before
+    assert harness(root, "leaderboard").stdout == "wrote leaderboard.md\n"
+    assert harness(root, "leaderboard", "--check").returncode == 0
+
+
+def test_show_tells_scores_curve_and_reasons(root: Path) -> None:
+    good = harness(root, "show", "good", "-t", "smoke").stdout
+    record = record_of(root, "good")
+    assert record.suites is not None
+    assert f"{record.suites.fresh.correct} of 256" in good
+    assert "3,200" in good  # examples at the end of the curve
+    assert "T10: decode(encode('0')) is '1'" in harness(root, "show", "lossy", "-t", "smoke").stdout
+    assert "unknown key `colour`" in harness(root, "show", "broken", "-t", "smoke").stdout
+    assert "not run; `harness run good --track quick`" in harness(root, "show", "good").stdout
+
+
+def test_list_names_every_folder_with_what_it_is(root: Path) -> None:
+    listed = json.loads(harness(root, "list", "--json").stdout)
+    assert [entry["name"] for entry in listed] == ["broken", "good", "lossy"]
+    assert "unknown key `colour`" in listed[0]["error"]
+    assert (listed[1]["title"], listed[1]["authors"], listed[1]["division"]) == ("Good", ["My name"], "closed")
+    assert "broken: submission.yaml: line 6: unknown key" in harness(root, "list").stdout
+
+
+def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_path: Path) -> None:
+    assert harness(tmp_path, "new", "good").returncode == 0
+    write_folder(tmp_path, "broken", manifest="title: [\n")
+    write_folder(tmp_path, "raising", decode="raise IndexError('no\\n::error::such')")
+    result = harness(tmp_path, "validate")
+    assert result.returncode == 1
+    assert [line.split(" (gate)")[0] for line in result.stdout.splitlines()] == [
+        "submissions/broken: T00",
+        "submissions/raising: T00",
+    ]
+    assert "1 of 3 submissions valid" in result.stderr
+    found = json.loads(harness(tmp_path, "validate", "broken", "--format", "json").stdout)
+    assert found["valid"] == {"broken": False}
+    assert found["findings"][0]["rule"] == "T00"
+    annotated = harness(tmp_path, "validate", "broken", "--format", "github").stdout
+    assert annotated.startswith("::error file=submissions/broken/submission.yaml,title=T00::submission.yaml: line 2")
+    assert annotated.count("\n") == 1
+    assert harness(tmp_path, "validate", "good").returncode == 0
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: Path) -> None:
+    write_folder(tmp_path, "old", manifest="")
+    git(tmp_path, "init", "-b", "main")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "old")
+    nothing = harness(tmp_path, "validate", "--changed", "main")
+    assert (nothing.returncode, nothing.stderr) == (0, "no submission changed since main\n")
+    for name in ("new", "Bad-Name", "été"):
+        write_folder(tmp_path, name, manifest="")
+    git(tmp_path, "add", "submissions/new")
+    result = harness(tmp_path, "validate", "--changed", "main")
+    assert result.returncode == 1
+    assert len(result.stdout.splitlines()) == 3
+    refused(harness(tmp_path, "validate", "--changed", "nowhere"), 2, "--changed nowhere: ", "name a commit or branch")
+    (tmp_path / "bare" / "submissions").mkdir(parents=True)
+    write_folder(tmp_path / "bare", "entry")
+    refused(harness(tmp_path / "bare", "validate", "--changed", "--upload-pack=x"), 2, "name a commit or branch")
+
+
+def test_new_refuses_names_that_are_none_taken_or_unknown(root: Path) -> None:
+    before = files_of(root)
+    refused(harness(root, "new", "../evil"), 2, "'../evil' is no name", "a lower-case letter")
+    refused(harness(root, "new", "Good"), 2, "is no name for a submission")
+    refused(harness(root, "new", "good"), 2, "is there already; choose another name")
+    refused(harness(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'", "`harness list` names them")
+    assert files_of(root) == before
+
+
+@pytest.mark.parametrize("command", ["list", "validate", "run", "all", "leaderboard"])
+def test_without_submissions_every_command_says_what_to_do(tmp_path: Path, command: str) -> None:
+    refused(harness(tmp_path, command), 2, "no folder", "-C DIR")
+    (tmp_path / "submissions").mkdir()
+    refused(harness(tmp_path, command), 2, "holds no folder; start one with `harness new NAME`")
+    assert [path.name for path in tmp_path.iterdir()] == ["submissions"]
+
+
+def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root: Path) -> None:
+    refused(harness(root, "run", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
+    refused(harness(root, "validate", "nope", "nil"), 2, "no submission 'nope', 'nil'")
+    refused(harness(root, "show", "nope"), 2, "no submission 'nope'")
+    refused(harness(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
+    refused(harness(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")
+    refused(harness(root / "nowhere", "list"), 2, "there is no such folder")
+
+
+@pytest.mark.parametrize("command", ["frobnicate", "run --fast", "run -j 0", "run --device tpu"])
+def test_a_wrong_flag_or_verb_is_a_usage_error(tmp_path: Path, command: str) -> None:
+    result = harness(tmp_path, *command.split())
+    assert (result.returncode, result.stdout) == (2, "")
+    assert command.split()[-1 if "-j" not in command else 1] in result.stderr
+
+
+BAD_TRACKS = {
+    "no digits": ({"digits": [0]}, "`digits.0`", "greater than or equal to 1"),
+    "negative epochs": ({"training": {"problems": 64, "epochs": -1}}, "`training.epochs`", "got -1"),
+    "a billion problems": ({"training": {"problems": 10**9, "epochs": 1}}, "`training.problems`", "1000000"),
+    "a built-in's name": ({"name": "smoke"}, "taken by a built-in track; choose another `name`"),
+    "an unknown key": ({"optimizer": "sgd"}, "unknown key `optimizer`; allowed: name, "),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TRACKS)
+def test_an_impossible_track_is_refused_before_anything_runs(root: Path, tmp_path: Path, case: str) -> None:
+    changes, *expected = BAD_TRACKS[case]
+    before = files_of(root)
+    result = harness(root, "run", "good", "-t", str(write_track(tmp_path / "bad.yaml", **changes)))
+    refused(result, 2, "bad.yaml: ", *expected)
+    assert files_of(root) == before
+
+
+def test_a_gpu_that_is_not_there_is_said_once_and_nothing_changes(root: Path) -> None:
+    before = files_of(root)
+    command = ("run", "good", "lossy", "-t", "smoke", "--rerun", "all", "--device", "cuda")
+    result = harness(root, *command, CUDA_VISIBLE_DEVICES="")
+    assert result.returncode == 4
+    assert result.stderr.count("--device cuda, but torch sees no CUDA device here; use --device cpu, or auto") == 1
+    assert files_of(root) == before
+
+
+def test_results_that_cannot_be_written_are_refused_before_training(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one")
+    (tmp_path / "results").write_text("in the way", encoding="utf-8")
+    start = time.monotonic()
+    result = harness(tmp_path, "run", "-t", "smoke")
+    assert result.returncode == 4
+    assert "cannot be written" in result.stderr.splitlines()[-1]
+    assert time.monotonic() - start < 5
+    assert (tmp_path / "results").read_text(encoding="utf-8") == "in the way"
+
+
+def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
+    before = files_of(tiny)
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+        "sys.argv[0] = 'harness'; runpy.run_module('harness', run_name='__main__')"
+    )
+    arguments = ["-C", str(tiny), "run", "one", "-t", str(tiny / "tiny.yaml"), "--rerun", "all"]
+    result = subprocess.run([sys.executable, "-B", "-c", limited, *arguments], capture_output=True, text=True)
+    assert result.returncode == 4, result.stderr
+    assert "could not be written: File too large" in result.stderr.splitlines()[-1]
+    assert files_of(tiny) == before
+
+
+def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    track = str(write_track(tmp_path / "tiny.yaml"))
+    write_folder(tmp_path, "first")
+    slow = "import os, time\nif not os.path.exists('{}'):\n    time.sleep(600)\n".format(tmp_path / "go")
+    write_folder(tmp_path, "second", top=slow)
+    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", track, "-j", "1"]
+    record = tmp_path / "results" / "tiny" / "first" / "d1-s0.json"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 60
+        while not record.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        started = descendants(running.pid)
+        kept = record.read_bytes()
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=20)
+    assert running.returncode == 130, stderr
+    assert stderr.splitlines()[-1].startswith("harness: interrupted; what had finished is saved")
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    assert len(started) >= 2  # a worker and its zygote
+    assert left_running(started) == set()
+    (tmp_path / "go").touch()
+    resumed = harness(tmp_path, "run", "-t", track)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "1 trial to run, 1 up to date" in resumed.stderr
+    assert record.read_bytes() == kept
+
+
+def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one", top="import time\ntime.sleep(600)")
+    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", "smoke"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert "1 trial to run" in running.stderr.readline()
+        assert "encode" in running.stderr.readline()  # the worker has begun
+        time.sleep(1)
+        started = descendants(running.pid)
+        running.kill()
+    assert len(started) >= 2
+    assert left_running(started) == set()
+
+
+def test_a_command_killed_while_its_worker_starts_leaves_no_process(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one", top="import time\ntime.sleep(600)")
+    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", "smoke"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while not (started := descendants(running.pid)):
+            time.sleep(0.01)
+        running.kill()
+    assert left_running(started, within_s=20) == set()
+
+
+@pytest.mark.parametrize("arguments", ["--help", "list", "run --help", "run -n", "show good", "leaderboard --check"])
+def test_a_quick_answer_never_loads_torch(root: Path, arguments: str) -> None:
+    code = (
+        "import sys\nfrom harness.cli import main\ntry:\n    main()\n"
+        "finally:\n    print('torch' in sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, "-C", str(root), *arguments.split()]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stderr.splitlines()[-1] == "False"
+
+
+def test_schemas_accept_what_the_harness_writes(root: Path) -> None:
+    for of in ("record", "submission", "track"):
+        schema = json.loads(harness(root, "schema", of).stdout)
+        assert schema["additionalProperties"] is False
+    record = json.loads((root / "results" / "smoke" / "good" / "d2-s0.json").read_text(encoding="utf-8"))
+    schema = json.loads(harness(root, "schema").stdout)
+    assert set(record) == set(schema["properties"])
+    assert set(schema["required"]) <= set(record)
+
+
+def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one", manifest="")
+    well = harness(tmp_path, "doctor")
+    assert well.returncode == 0, well.stdout
+    assert "encodes 46 as 2 ids" in well.stdout
+    assert "broken: one" in well.stdout
+    shutil.rmtree(tmp_path / "submissions")
+    ill = harness(tmp_path, "doctor")
+    assert ill.returncode == 4
+    assert "PROBLEM submissions  no folder" in ill.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error(root: Path) -> None:
+    command = [sys.executable, "-m", "harness", "-C", str(root), "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""

@@ -1,0 +1,75 @@
+"""The local engine: jobs in processes of their own, whose deaths cost one job each."""
+
+import os
+from pathlib import Path
+
+from bad_folders import TINY, descendants, left_running, make_submission
+
+from harness.engines.local import Event, Job, run
+from harness.errors import ExitCode
+from harness.records import Record
+from harness.submissions import Submission
+
+KILL_THE_WORKER = """
+import os, time
+from pathlib import Path
+worker = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
+os.kill(worker, 9)
+time.sleep(600)"""
+
+
+def audit_job(submission: Submission) -> Job:
+    return Job(submission.name, {"kind": "audit", "folder": str(submission.folder)})
+
+
+def trial_job(submission: Submission, *, device: str = "cpu", refused: list[str] | None = None) -> Job:
+    payload = {"kind": "trial", "folder": str(submission.folder), "track": TINY.model_dump(mode="json")}
+    return Job(submission.name, {**payload, "digits": 1, "seed": 0, "device": device, "refused": refused})
+
+
+def last_of(events: list[Event]) -> dict[str, Event]:
+    return {event.job.name: event for event in events}
+
+
+def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
+    killer = make_submission(tmp_path, "killer", encode=KILL_THE_WORKER)
+    honest = make_submission(tmp_path, "honest")
+    jobs = [audit_job(killer), trial_job(honest, refused=["T10", "does not come back"])]
+    ended = last_of(list(run(jobs, num_workers=1)))
+    assert ended["killer"].kind == "error"
+    assert ended["killer"].values["exit_code"] == ExitCode.BUG
+    assert "the worker ended with code -9" in ended["killer"].values["message"]
+    assert ended["honest"].values["record"]["reason"] == "T10: does not come back"
+
+
+def test_one_worker_does_jobs_of_all_kinds_one_after_the_other(tmp_path: Path) -> None:
+    honest, raising = make_submission(tmp_path, "honest"), make_submission(tmp_path, "raising", encode="raise OSError")
+    gone = Job("gone", {"kind": "audit", "folder": str(tmp_path / "submissions" / "gone")})
+    (tmp_path / "submissions" / "gone").mkdir()
+    no_gpu = Job("no_gpu", trial_job(honest, device="cuda").payload)
+    jobs = [trial_job(raising), audit_job(honest), gone, Job("no_kind", {"folder": str(honest.folder)}), no_gpu]
+    events = list(run(jobs, num_workers=1))
+    ended = last_of(events)
+    assert list(dict.fromkeys(event.job.name for event in events)) == [job.name for job in jobs]
+
+    record = Record.model_validate(ended["raising"].values["record"])
+    assert (record.status, record.submission) == ("failed", "raising")
+    assert record.reason is not None
+    assert record.reason.startswith("T00: encode(")
+    assert ended["honest"].values["findings"] == []
+    assert ended["gone"].values["exit_code"] == ExitCode.NEGATIVE
+    assert ended["no_kind"].kind == "bug"
+    assert "KeyError: 'kind'" in ended["no_kind"].values["message"]
+    assert ended["no_gpu"].values["exit_code"] == ExitCode.ENVIRONMENT
+    assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].values["message"]
+
+
+def test_closing_the_iterator_ends_every_process_that_it_started(tmp_path: Path) -> None:
+    hanging = make_submission(tmp_path, encode="while True: pass")
+    before = descendants(os.getpid())
+    events = run([trial_job(hanging)], num_workers=4)
+    assert next(events).values["phase"] == "encode"
+    started = descendants(os.getpid()) - before
+    assert started
+    events.close()
+    assert left_running(started) == set()

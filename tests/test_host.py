@@ -1,0 +1,366 @@
+"""Hosts: whatever a submission does in its process, the harness gets one clear error and goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from bad_folders import MANIFEST, TINY, is_running, left_running, make_submission
+
+from harness.errors import HostError, SubmissionError
+from harness.host.client import MAX_OUTPUT_BYTES, Host, Role
+from harness.host.frames import DTYPES
+from harness.submissions import Submission
+from harness.trial import run_trial
+
+NUMBER = [1, 2]
+OWN_ID = "import os\nreturn str(os.getpid())"
+
+
+def decoded(submission: Submission, *, hash_seed: int = 0) -> str:
+    """What the first id decodes to; entrants' code answers questions about its process this way."""
+    with Host(submission, "answers", hash_seed=hash_seed) as host:
+        return host.describe().texts[0]
+
+
+def error_of(submission: Submission, *, role: Role = "answers", deadline_s: float | None = None) -> SubmissionError:
+    """The one error that describing the vocabulary and encoding ends in."""
+    with pytest.raises(SubmissionError) as caught, Host(submission, role, max_digits=2, deadline_s=deadline_s) as host:
+        host.encode(["7+8=", "12"], host.describe())
+    assert caught.value.submission == submission.name
+    return caught.value
+
+
+def test_the_template_is_encoded_as_its_docstring_says(tmp_path: Path) -> None:
+    with Host(make_submission(tmp_path), "prompts", max_digits=2) as host:
+        vocabulary = host.describe()
+        assert (vocabulary.vocab_size, vocabulary.pad_id, vocabulary.eos_id) == (14, 12, 13)
+        assert vocabulary.texts == (*"0123456789+=", "", "")
+        encoded = host.encode(["12+34=", "46"], vocabulary)
+        assert encoded.rows() == [[1, 2, 10, 3, 4, 11], [4, 6]]
+        assert host.decode(encoded) == ["12+34=", "46"]
+
+
+def test_more_texts_than_a_frame_holds_come_back_in_order(tmp_path: Path) -> None:
+    texts = [str(number) for number in range(20_000)]
+    with Host(make_submission(tmp_path), "answers", max_digits=5) as host:
+        assert host.decode(host.encode(texts, host.describe())) == texts
+
+
+def test_every_role_is_a_process_of_its_own(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, decode=OWN_ID)
+    with Host(submission, "prompts") as prompts, Host(submission, "answers") as answers:
+        ids = {os.getpid(), int(prompts.describe().texts[0]), int(answers.describe().texts[0])}
+    assert len(ids) == 3
+
+
+def test_a_trial_never_imports_the_submission_into_its_own_process(tmp_path: Path) -> None:
+    log = tmp_path / "imported_in"
+    top = f"import os\nwith open({str(log)!r}, 'a') as log:\n    print(os.getpid(), file=log)\n"
+    record = run_trial(make_submission(tmp_path, top=top), TINY, 1, 0, torch.device("cpu"), lambda progress: None)
+    assert record.status == "ok"
+    imported_in = {int(line) for line in log.read_text().split()}
+    assert len(imported_in) == 4  # prompts, answers, positions, decode
+    assert os.getpid() not in imported_in
+    assert "submission" not in sys.modules
+
+
+def test_one_hash_seed_gives_one_hash_and_another_gives_another(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, decode="return str(hash('x'))")
+    assert decoded(submission) == decoded(submission) != decoded(submission, hash_seed=1)
+
+
+def test_a_host_does_not_get_the_secrets_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    question = [sys.executable, "-c", "import os; print(sorted(os.environ))"]
+    assert "SECRET_TOKEN" in subprocess.run(question, capture_output=True, text=True, check=True).stdout
+    seen = decoded(make_submission(tmp_path, decode="import os\nreturn str(sorted(os.environ))"), hash_seed=77)
+    assert "PATH" in seen
+    assert "SECRET_TOKEN" not in seen
+
+
+def test_a_host_inherits_no_descriptor_but_its_own_pipes(tmp_path: Path) -> None:
+    listed = """
+import os
+numbers = sorted(os.listdir('/proc/self/fd'), key=int)[:-1]  # the last is that of the listing
+return ' '.join(os.readlink(f'/proc/self/fd/{number}').split(':')[0] for number in numbers)"""
+    with (tmp_path / "answers.txt").open("w") as opened:
+        os.set_inheritable(opened.fileno(), True)
+        seen = decoded(make_submission(tmp_path, decode=listed)).split()
+    assert seen == ["/dev/null", "pipe", "pipe", "pipe", "pipe"]  # stdin; output twice, requests, replies
+
+
+def test_closing_a_host_kills_what_it_started(tmp_path: Path) -> None:
+    start = "import subprocess\nreturn str(subprocess.Popen(['sleep', '600']).pid) if token_ids == [0] else ''"
+    with Host(make_submission(tmp_path, decode=start), "answers") as host:
+        grandchild = int(host.describe().texts[0])
+        assert is_running(grandchild)
+    assert left_running({grandchild}) == set()
+
+
+def test_a_host_closed_before_it_was_asked_anything_is_gone_at_once(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path)
+    decoded(submission)  # starts the zygote
+    start = time.monotonic()
+    for _ in range(5):
+        Host(submission, "answers").close()
+    assert time.monotonic() - start < 2
+
+
+def test_hosts_leave_no_descriptor_open(tmp_path: Path) -> None:
+    good = make_submission(tmp_path, "good")
+    dying = make_submission(tmp_path, "dying", decode="import os\nos._exit(0)")
+    decoded(good)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        decoded(good)
+        error_of(dying)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("where", ["top", "init", "encode"])
+def test_a_host_that_hangs_is_killed_at_its_deadline(tmp_path: Path, where: str) -> None:
+    pid_file = tmp_path / "pid"
+    hang = f"import os\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    start = time.monotonic()
+    error = error_of(make_submission(tmp_path, **{where: hang}), deadline_s=1.0)
+    assert isinstance(error, HostError)
+    assert "gave no answer within 1 seconds; look for an endless loop" in str(error)
+    assert time.monotonic() - start < 10
+    assert left_running({int(pid_file.read_text())}) == set()
+
+
+def test_a_host_that_trickles_an_answer_is_killed_at_its_deadline(tmp_path: Path) -> None:
+    trickle = "import os, time\nwhile True:\n    print('.', end='', flush=True)\n    time.sleep(0.02)"
+    start = time.monotonic()
+    assert "no answer within 1 seconds" in str(error_of(make_submission(tmp_path, encode=trickle), deadline_s=1.0))
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("where", ["top", "encode"])
+def test_a_megabyte_of_output_ends_a_host_and_is_not_kept(tmp_path: Path, where: str) -> None:
+    printing = make_submission(tmp_path, **{where: "print('x' * 1_000_000)"})
+    with Host(printing, "answers") as host:
+        with pytest.raises(HostError, match="printed more than 64 KiB; remove the print calls") as caught:
+            host.ask({"do": "encode", "texts": ["12"]})
+        assert len(host.output) <= 2 * MAX_OUTPUT_BYTES
+    assert len(str(caught.value)) < 300
+
+
+def test_a_little_output_does_no_harm_and_loses_its_control_characters(tmp_path: Path) -> None:
+    noisy = make_submission(tmp_path, top="print('\\x1b[31mred\\x07\\r', 'ok\\u202e', flush=True)")
+    with Host(noisy, "answers") as host:
+        assert host.encode(["12"], host.describe()).rows() == [NUMBER]
+        assert host.output == "[31mred ok\n"
+
+
+def test_an_error_message_is_one_line_without_control_characters(tmp_path: Path) -> None:
+    message = str(error_of(make_submission(tmp_path, encode="raise ValueError('\\x1b[2Jgone\\u202e\\x9b')")))
+    assert "gone" in message
+    assert "submission.py, line 25, in encode: ValueError" in message
+    assert message.isprintable()
+    lines = "class Forged(Exception):\n    def __str__(self): return 'a\\n::error::b'\nraise Forged"
+    forged = make_submission(tmp_path, "forging", encode=lines)
+    assert "\n" not in str(error_of(forged))
+
+
+ENDINGS = {
+    "sys.exit": ("import sys\nsys.exit(0)", "the code called exit (0); remove the call"),
+    "os._exit": ("import os\nos._exit(0)", "ended by itself with exit code 0 before it answered"),
+    "sigkill": ("import os\nos.kill(os.getpid(), 9)", "was killed by signal 9 before it answered"),
+    "abort": ("import os\nos.abort()", "was killed by signal 6 before it answered"),
+    "kill group": ("import os\nos.killpg(0, 9)", "was killed by signal 9 before it answered"),
+    "interrupt": ("raise KeyboardInterrupt", "ended by itself with exit code 1 before it answered"),
+}
+
+
+@pytest.mark.parametrize("where", ["top", "init", "encode"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_submission_that_ends_its_process_is_told_so(tmp_path: Path, where: str, ending: str) -> None:
+    code, expected = ENDINGS[ending]
+    assert expected in str(error_of(make_submission(tmp_path, **{where: code})))
+
+
+def test_a_submission_that_closes_its_pipes_and_stays_is_told_so(tmp_path: Path) -> None:
+    closing = make_submission(tmp_path, encode="import os, time\nos.closerange(0, 256)\ntime.sleep(600)")
+    assert "closed its pipe without an answer" in str(error_of(closing))
+
+
+def test_a_submission_that_kills_the_process_it_came_from_harms_nobody_else(tmp_path: Path) -> None:
+    killing = make_submission(tmp_path, "killing", encode="import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(600)")
+    assert "a submission may not end other processes" in str(error_of(killing))
+    assert decoded(make_submission(tmp_path, "next_one", decode="return 'well'")) == "well"
+
+
+FORGERIES = {
+    "garbage": "b'\\xff' * 64",
+    "zeros": "bytes(64)",
+    "oversize": "struct.pack('<II', 2**31, 0)",
+    "no JSON": "struct.pack('<II', 4, 0) + b'\\x80abc'",
+    "nested": "struct.pack('<II', 60000, 0) + b'[' * 60000",
+    "another answer": '(lambda t: struct.pack(\'<II\', len(t), 0) + t)(b\'{"texts": ["1"], "arrays": []}\')',
+    "error that is none": "(lambda t: struct.pack('<II', len(t), 0) + t)(b'{\"error\": 5, \"arrays\": []}')",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_reply_is_an_error_of_its_host(tmp_path: Path, forgery: str) -> None:
+    write = f"""
+import os, stat, struct
+for number in range(3, 64):
+    try:
+        os.write(number, {FORGERIES[forgery]})
+    except OSError:
+        pass
+os._exit(0)"""
+    assert isinstance(error_of(make_submission(tmp_path, encode=write)), HostError)
+    assert decoded(make_submission(tmp_path, "next_one", decode="return 'well'")) == "well"
+
+
+def test_a_forged_encoding_is_checked_by_the_receiver(tmp_path: Path) -> None:
+    """The child's own checks replaced: ids out of range, negative, PAD, and lengths that do not add up."""
+    for name, ids, lengths, expected in (
+        ("range", [1, 99], [1, 1], "vocab_size is 14 but encode('12') gave id 99"),
+        ("negative", [-5, 1], [1, 1], "gave id -5"),
+        ("pad", [12, 1], [1, 1], "holds pad_id 12"),
+        ("sum", [1, 1, 1], [1, 1], "sent lengths that do not fit 2 texts and 3 ids"),
+        ("lengths", [1], [2, -1], "sent lengths that do not fit 2 texts and 1 ids"),
+        ("count", [1], [1], "sent lengths that do not fit 2 texts"),
+    ):
+        top = f"""
+import numpy as np
+import harness.host.serve as serve
+serve._encode = lambda *_: serve.Frame(
+    {{}}, {{"ids": np.array({ids}, np.int32), "lengths": np.array({lengths}, np.int32)}})
+"""
+        assert expected in str(error_of(make_submission(tmp_path, name, top=top))), name
+
+
+@pytest.mark.parametrize("dtype", sorted(set(DTYPES) - {"int32"}))
+def test_forged_ids_of_another_dtype_are_refused(tmp_path: Path, dtype: str) -> None:
+    top = f"""
+import numpy as np
+import harness.host.serve as serve
+serve._encode = lambda *_: serve.Frame({{}}, {{"ids": np.ones(2, "{dtype}"), "lengths": np.ones(2, np.int32)}})
+"""
+    assert "sent an encoding without ids and lengths" in str(error_of(make_submission(tmp_path, top=top)))
+
+
+BAD_ENCODINGS = {
+    "floats": ("return [1.0, 2.0]", "holds 1.0, a float; ids are ints in [0, vocab_size)"),
+    "bools": ("return [True]", "holds True, a bool"),
+    "numpy ints": ("import numpy as np\nreturn list(np.arange(3))", "a int64"),
+    "too large": ("return [14]", "vocab_size is 14 but encode('7+8=') gave id 14; ids must be in [0, vocab_size)"),
+    "beyond 64 bits": ("return [10**40]", "holds 1000"),
+    "negative": ("return [-1]", "gave id -1"),
+    "empty": ("return []", "encode('7+8=') gave 0 ids; 1 to"),
+    "None": ("return None", "returned NoneType; the contract asks for list[int]"),
+    "a string": ("return '12'", "returned str; the contract asks for list[int]"),
+    "a generator": ("yield 1", "returned generator; the contract asks for list[int]"),
+    "too long": ("return [1] * 1000", "encode('7+8=') gave 1000 ids; 1 to 32"),
+    "pad": ("return [12]", "encode('7+8=') holds pad_id 12; the harness adds it, leave it out"),
+    "eos": ("return [13]", "encode('7+8=') holds eos_id 13; the harness adds it, leave it out"),
+    "raises": ("raise KeyError('x')", "encode('7+8=') raised: submission.py, line 25, in encode: KeyError: 'x'"),
+    "recursion": ("return self.encode(text)", "RecursionError"),
+    "too large a reply": ("return [1] * 400_000", "1 to 32"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ENCODINGS)
+def test_a_bad_encoding_is_refused_with_the_call_and_the_remedy(tmp_path: Path, case: str) -> None:
+    body, expected = BAD_ENCODINGS[case]
+    error = error_of(make_submission(tmp_path, encode=body))
+    assert error.rule == "T00"
+    assert expected in error.message
+
+
+BAD_DECODINGS = {
+    "raises": ("raise IndexError(5)", "T00", "decode([0]) raised: submission.py, line 28, in decode: IndexError: 5"),
+    "bytes": ("return b'1'", "T30", "decode([0]) returned b'1'; the contract asks for a str"),
+    "None": ("return None", "T30", "decode([0]) returned None; the contract asks for a str"),
+    "too long": ("return '1' * 5000", "T30", "the contract asks for a str of an answer's length"),
+    "surrogate": ("return '\\ud800'", "T30", "half of a surrogate pair, '\\ud800'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DECODINGS)
+def test_a_bad_decoding_is_refused_with_the_call_and_the_remedy(tmp_path: Path, case: str) -> None:
+    body, rule, expected = BAD_DECODINGS[case]
+    error = error_of(make_submission(tmp_path, decode=body))
+    assert error.rule == rule
+    assert expected in error.message
+
+
+BAD_VOCABULARIES = {
+    "self.vocab_size = 3000": "vocab_size is 3000; 2 to 2048 ids are allowed",
+    "self.vocab_size = '14'": "vocab_size is '14'; the contract asks for an int",
+    "self.vocab_size = True": "vocab_size is True; the contract asks for an int",
+    "self.pad_id = 14": "pad_id is 14; ids must be in [0, 14). Count your special tokens",
+    "self.eos_id = -1": "eos_id is -1; ids must be in [0, 14)",
+    "self.eos_id = 12": "pad_id and eos_id are both 12; an answer's end must differ from its padding",
+}
+
+
+@pytest.mark.parametrize("body", BAD_VOCABULARIES)
+def test_a_bad_vocabulary_is_refused(tmp_path: Path, body: str) -> None:
+    assert BAD_VOCABULARIES[body] in error_of(make_submission(tmp_path, init=body)).message
+
+
+BAD_IMPORTS = {
+    "import nosuchmodule": "submission.py, line 1, in <module>: ModuleNotFoundError: No module named 'nosuchmodule'",
+    "def (:": "submission.py, line 1: SyntaxError: invalid syntax",
+    "1 / 0": "submission.py, line 1, in <module>: ZeroDivisionError: division by zero",
+}
+
+
+@pytest.mark.parametrize("role", ["answers", "positions"])
+@pytest.mark.parametrize("top", BAD_IMPORTS)
+def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path, top: str, role: Role) -> None:
+    error = error_of(make_submission(tmp_path, top=top), role=role)
+    assert error.rule == ("P00" if role == "positions" else "T00")
+    assert BAD_IMPORTS[top] in error.message
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "expected"),
+    [
+        ("submission:Nope", "submission.py defines no class Nope"),
+        ("submission:CHARACTERS", "submission.py defines no class CHARACTERS"),
+        ("other:Characters", "the manifest names other:Characters, but there is no other.py"),
+        ("os:PathLike", "the manifest names os:PathLike, but there is no os.py"),
+    ],
+)
+def test_a_missing_class_or_module_is_named(tmp_path: Path, entry_point: str, expected: str) -> None:
+    manifest = MANIFEST.replace("submission:Characters", entry_point)
+    assert expected in error_of(make_submission(tmp_path, manifest=manifest)).message
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from harness.host.client import Host
+from harness.submissions import read_folder
+with Host(read_folder(Path(sys.argv[1])), "answers") as host:
+    print(host.describe().texts[0], flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
+    answer = """
+import os, subprocess
+if token_ids != [0]:
+    return ''
+return f"{os.getpid()} {os.getppid()} {subprocess.Popen(['sleep', '600']).pid}" """
+    folder = make_submission(tmp_path, decode=answer).folder
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", PARENT, folder], text=True, **pipes) as parent:
+        assert parent.stdout is not None
+        host, zygote, grandchild = map(int, parent.stdout.readline().split())
+        assert all(map(is_running, (host, zygote, grandchild)))
+        parent.send_signal(signal.SIGKILL)
+    assert left_running({host, zygote, grandchild}) == set()

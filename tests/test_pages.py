@@ -1,0 +1,47 @@
+"""README and its siblings say what is so: commands, code, links."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from harness.cli import app
+from harness.folders import TEMPLATE
+from harness.track import built_in_names
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "leaderboard.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_readme_opens_with_the_two_commands_that_set_everything_up() -> None:
+    opening = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0]
+    assert re.findall(r"^\$ (make \w+)", opening, flags=re.M) == ["make run", "make test"]
+
+
+def test_the_code_in_the_readme_is_that_of_the_template() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    template = (TEMPLATE / "submission.py").read_text(encoding="utf-8")
+    lines = [line for line in block.splitlines() if line.strip() and not line.endswith("...")]
+    assert len(lines) > 15
+    assert [line for line in lines if line not in template.splitlines()] == []
+
+
+def test_the_readme_names_every_verb_and_every_track() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = text.split("\n## Commands")[1]
+    verbs = set(get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+    assert {verb for verb in verbs if not re.search(rf"`{verb}\b", commands)} == set()
+    assert {track for track in built_in_names() if f"| `{track}` |" not in text} == set()
+
+
+def test_every_submission_has_a_paragraph_for_people() -> None:
+    folders = [path for path in (ROOT / "submissions").iterdir() if path.is_dir()]
+    assert len(folders) >= 5
+    assert [folder.name for folder in folders if not (folder / "README.md").is_file()] == []

@@ -1,0 +1,98 @@
+"""Where a record says that it comes from, against git, the system and the packages themselves."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from made_records import make_submission, make_track
+
+from harness import provenance
+from harness.errors import SubmissionError
+from harness.fingerprint import harness_fingerprint
+from harness.provenance import _git_state, cpu_name, failed_record, identity
+from harness.records import read, save
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the module in a git checkout that has one commit without it; the module believes to be there."""
+    folder = tmp_path / "checkout" / "harness"
+    folder.mkdir(parents=True)
+    git(folder.parent, "init", "-q")
+    git(folder.parent, "commit", "-q", "--allow-empty", "-m", "x")
+    shutil.copy(str(provenance.__file__), folder / "provenance.py")
+    monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
+    _git_state.cache_clear()
+    yield folder
+    _git_state.cache_clear()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+def test_the_commit_is_gits_and_a_change_of_the_code_makes_it_dirty(code):
+    git(code, "add", "-A")
+    git(code, "commit", "-q", "-m", "code")
+    (code.parent / "results.json").write_text("beside the code")
+    assert _git_state() == (git(code, "rev-parse", "HEAD")[:12], False)
+    _git_state.cache_clear()
+    (code / "provenance.py").write_text("# changed\n")
+    assert _git_state() == (git(code, "rev-parse", "HEAD")[:12], True)
+
+
+def test_code_installed_below_somebody_elses_checkout_does_not_take_its_commit(code):
+    assert git(code, "rev-parse", "HEAD")
+    assert _git_state() == (None, None)
+
+
+def test_code_outside_of_any_checkout_has_no_commit(code, monkeypatch):
+    shutil.rmtree(code.parent / ".git")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(code.parent.parent))
+    assert _git_state() == (None, None)
+
+
+def test_where_there_is_no_git_there_is_no_commit(code, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert _git_state() == (None, None)
+
+
+def test_a_record_names_what_made_it(tmp_path):
+    track = make_track()
+    one = make_submission(tmp_path, "one", open_division=True)
+    known = identity(one, track, 3, 1, "Some CPU")
+    assert (known["submission"], known["track"], known["digits"], known["seed"]) == ("one", "mine", 3, 1)
+    assert (known["division"], known["settings"]) == ("open", {"learning_rate": 0.001})
+    assert known["fingerprints"].model_dump() == {
+        "submission": one.fingerprint,
+        "track": track.fingerprint,
+        "harness": harness_fingerprint(),
+    }
+    environment = known["environment"]
+    assert (environment.device, environment.python) == ("Some CPU", platform.python_version())
+    assert environment.torch == metadata.version("torch")
+
+
+def test_a_failure_is_a_record_with_the_rule_and_the_reason(tmp_path):
+    error = SubmissionError("one", "T10", "ids out of range; " + "x" * 2000)
+    failure = failed_record(make_submission(tmp_path, "one"), make_track(), 3, 0, error, "Some CPU")
+    assert (failure.status, failure.suites) == ("failed", None)
+    assert failure.reason is not None
+    assert failure.reason.startswith("T10: ids out of range; x")
+    assert len(failure.reason) == 1000
+    assert read(save(failure, tmp_path / "results")) == failure
+
+
+def test_the_cpu_has_a_name():
+    name = cpu_name()
+    assert name.startswith("CPU: ")
+    assert len(name) > len("CPU: ")
+    assert name.isprintable()

@@ -1,0 +1,335 @@
+"""Folders and manifests: what is one, what is refused, and what moves the fingerprint; nothing is ever imported."""
+
+import os
+from pathlib import Path
+
+import pytest
+from made_records import make_submission
+from pydantic import ValidationError
+
+from harness.errors import SubmissionError, UsageError
+from harness.submissions import Broken, Hyperparameters, Submission, discover, read_folder, select
+from harness.track import TrainingDefinition
+
+MANIFEST = "title: A title\nauthors: [Ada]\nsummary: One line.\n"
+FROZEN = TrainingDefinition(problems=640, epochs=4)
+
+
+def write_folder(root: Path, name: str = "one", manifest: str = MANIFEST, **files: str | bytes) -> Path:
+    """A folder with `submission.yaml` and `files`, whose dots are spelt `_dot_` and slashes `_in_`."""
+    folder = root / "submissions" / name
+    folder.mkdir(parents=True)
+    write(folder / "submission.yaml", manifest)
+    for spelt, content in files.items():
+        write(folder / spelt.replace("_dot_", ".").replace("_in_", "/"), content)
+    return folder
+
+
+def write(path: Path, content: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def read(folder: Path) -> Submission:
+    found = read_folder(folder)
+    assert isinstance(found, Submission), found
+    return found
+
+
+def refusal(folder: Path) -> str:
+    found = read_folder(folder)
+    assert isinstance(found, Broken)
+    assert found.error.rule == "T00"
+    assert str(found.error).isprintable()
+    return found.error.message
+
+
+def test_a_folder_with_a_manifest_and_code_is_a_submission_and_its_code_is_not_run(tmp_path):
+    folder = write_folder(tmp_path, submission_dot_py=f"open({str(tmp_path / 'ran')!r}, 'w')")
+    found = read(folder)
+    assert (found.name, found.folder, found.division) == ("one", folder, "closed")
+    assert found.manifest.tokenizer == "submission:Tokenizer"
+    assert found.manifest.positions == "submission:PositionalEmbedding"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_every_key_of_a_manifest_is_read(tmp_path):
+    manifest = MANIFEST.replace("[Ada]", "[Ada, Élodie 🙂]") + (
+        "tokenizer: parts.tokens:Pairs\npositions: parts:Rotated\nreference: https://arxiv.org/abs/2104.09864\n"
+        "hyperparameters: {learning_rate: 8e-4, epochs: 2, warmup_steps: 10, weight_decay: 0, dropout: 0.1}\n"
+    )
+    found = read(write_folder(tmp_path, manifest=manifest)).manifest
+    assert found.authors == ["Ada", "Élodie 🙂"]
+    assert (found.tokenizer, found.positions) == ("parts.tokens:Pairs", "parts:Rotated")
+    assert found.reference == "https://arxiv.org/abs/2104.09864"
+    assert found.hyperparameters.set_values() == {
+        "learning_rate": 8e-4,
+        "epochs": 2,
+        "warmup_steps": 10,
+        "weight_decay": 0,
+        "dropout": 0.1,
+    }
+
+
+@pytest.mark.parametrize("name", ["a", "a1_b", "x" * 40])
+def test_names_of_lower_case_letters_digits_and_underscores_are_taken(tmp_path, name):
+    assert read(write_folder(tmp_path, name)).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["A", "1a", "_a", "a-b", "a b", "a.b", "x" * 41, "é", "a\n", "a\nb", "a\x1b[31m", "<b>x", "a|b", "a::b", b"\xff"],
+)
+def test_other_names_are_refused_and_quoted_so_that_they_draw_nothing(tmp_path, name):
+    folder = write_folder(tmp_path, os.fsdecode(name))
+    assert "the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _" in refusal(folder)
+    shown = read_folder(folder).name
+    assert shown.isprintable()
+    assert shown.isascii()
+    assert len(shown) <= 60
+
+
+def test_a_missing_manifest_is_refused(tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "submission.yaml").unlink()
+    assert refusal(folder) == "submission.yaml: cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("title: A title\n", "", "`title` is missing; allowed keys: title, authors, summary, tokenizer, positions"),
+        ("authors: [Ada]\n", "", "`authors` is missing; allowed keys:"),
+        ("summary: One line.\n", "", "`summary` is missing; allowed keys:"),
+        ("[Ada]", "[Ada]\nscore: 1.0", "line 3: unknown key `score`; allowed: title, authors"),
+        (
+            "[Ada]",
+            "[Ada]\nhyperparameters: {batch_size: 1}",
+            "line 3: unknown key `hyperparameters.batch_size`; allowed:",
+        ),
+        ("[Ada]", "[]", "line 2: `authors`: List should have at least 1 item"),
+        ("[Ada]", "Ada", "line 2: `authors`: Input should be a valid list, got 'Ada'"),
+        ("[Ada]", "[3]", "line 2: `authors.0`: Input should be a valid string; put it in quotes, got 3"),
+        ("[Ada]", '["Ada\\nEve"]', "line 2: `authors.0`: holds a line break or a control character"),
+        ("A title", '""', "line 1: `title`: String should have at least 1 character"),
+        ("A title", "x" * 81, "line 1: `title`: String should have at most 80 characters"),
+        ("A title", '"\\e[31mred"', "line 1: `title`: holds a line break or a control character"),
+        ("A title", '"two\\nlines"', "line 1: `title`: holds a line break or a control character"),
+        ("A title", '"\\u202Eright to left"', "line 1: `title`: holds a line break or a control character"),
+        ("A title", '"\\u2028"', "line 1: `title`: holds a line break or a control character"),
+        ("One line.", '"\\a"', "line 3: `summary`: holds a line break or a control character"),
+        ("One line.", "x" * 401, "line 3: `summary`: String should have at most 400 characters"),
+        ("One line.", "x\ntokenizer: os.system", "line 4: `tokenizer`: String should match pattern"),
+        ("One line.", "x\ntokenizer: ../evil:T", "line 4: `tokenizer`: String should match pattern"),
+        ("One line.", "x\npositions: 'a:B;c'", "line 4: `positions`: String should match pattern"),
+        ("One line.", "x\nreference: javascript:alert(1)", "line 4: `reference`: String should match pattern"),
+        ("One line.", 'x\nreference: "https://x\\e[31m"', "line 4: `reference`: String should match pattern"),
+        ("One line.", "x\nreference: 'https://x\"><script>'", "line 4: `reference`: String should match pattern"),
+        (
+            "One line.",
+            "x\nhyperparameters: {learning_rate: 2}",
+            "line 4: `hyperparameters.learning_rate`: Input should be",
+        ),
+        ("One line.", "x\nhyperparameters: {epochs: 0}", "line 4: `hyperparameters.epochs`: Input should be greater"),
+        ("One line.", "x\nhyperparameters: {epochs: 1.5}", "line 4: `hyperparameters.epochs`: Input should be a valid"),
+        ("One line.", "x\nhyperparameters: {dropout: 1}", "line 4: `hyperparameters.dropout`: Input should be less"),
+    ],
+)
+def test_a_wrong_manifest_is_refused_with_line_and_remedy(tmp_path, old, new, what):
+    assert old in MANIFEST
+    message = refusal(write_folder(tmp_path, manifest=MANIFEST.replace(old, new)))
+    assert message.startswith("submission.yaml: line ")
+    assert what in message
+
+
+def test_html_in_a_title_is_text_that_the_boards_escape(tmp_path):
+    title = "<script>alert(1)</script> | **x**"
+    assert read(write_folder(tmp_path, manifest=MANIFEST.replace("A title", title))).manifest.title == title
+
+
+def test_hyperparameters_open_the_division_and_none_leave_it_closed(tmp_path):
+    for name, manifest, division in (
+        ("one", MANIFEST + "hyperparameters: {dropout: 0.0}\n", "open"),
+        ("two", MANIFEST + "hyperparameters: {}\n", "closed"),
+    ):
+        assert read(write_folder(tmp_path, name, manifest)).division == division
+
+
+def test_a_training_takes_what_the_submission_sets_and_keeps_the_rest(tmp_path):
+    set_itself = "hyperparameters: {epochs: 2, learning_rate: 0.01, dropout: 0.3}\n"
+    training = read(write_folder(tmp_path, manifest=MANIFEST + set_itself)).training(FROZEN)
+    assert training == TrainingDefinition(problems=640, epochs=2, learning_rate=0.01)
+    assert training.num_steps == 640 // 64 * 2
+
+
+def test_a_closed_submission_trains_exactly_as_the_track_says(tmp_path):
+    assert make_submission(tmp_path, "one").training(FROZEN) == FROZEN
+
+
+def test_more_epochs_than_the_track_gives_are_refused(tmp_path):
+    greedy = read(write_folder(tmp_path, manifest=MANIFEST + "hyperparameters: {epochs: 5}\n"))
+    with pytest.raises(SubmissionError, match=r"T00: hyperparameters\.epochs is 5, the track \w+ 4"):
+        greedy.training(FROZEN)
+
+
+def test_hyperparameters_cannot_be_changed_once_read():
+    with pytest.raises(ValidationError):
+        Hyperparameters().epochs = 3
+
+
+def test_a_symbolic_link_in_place_of_a_folder_is_refused(tmp_path):
+    folder = write_folder(tmp_path)
+    (folder.parent / "two").symlink_to(folder)
+    assert refusal(folder.parent / "two") == "is a symbolic link; put the folder itself into submissions/"
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "submission.yaml", "missing", ".", "/"])
+def test_a_symbolic_link_inside_a_folder_is_refused(tmp_path, target):
+    folder = write_folder(tmp_path)
+    (folder / "link").symlink_to(target)
+    assert refusal(folder) == "'link' is no regular file; only text files and folders are allowed"
+
+
+def test_a_manifest_that_is_a_symbolic_link_is_refused(tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "submission.yaml").rename(tmp_path / "elsewhere.yaml")
+    (folder / "submission.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    assert "'submission.yaml' is no regular file" in refusal(folder)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    folder = write_folder(tmp_path)
+    os.mkfifo(folder / "pipe")
+    assert refusal(folder) == "'pipe' is no regular file; only text files and folders are allowed"
+
+
+def test_64_kib_are_taken_and_a_byte_more_is_refused(tmp_path):
+    room = 64 * 1024 - len(MANIFEST)
+    assert read(write_folder(tmp_path, "one", a_dot_py="#" * (room - 1), b_in_c_dot_py="#"))
+    message = refusal(write_folder(tmp_path, "two", a_dot_py="#" * (room - 1), b_in_c_dot_py="##"))
+    assert message.startswith("holds more than 64 KiB or 64 files; keep to the code")
+
+
+def test_a_huge_file_is_refused_by_its_size_without_being_read(tmp_path):
+    folder = write_folder(tmp_path)
+    with (folder / "weights.txt").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no room on the disk, and would take all memory
+    assert "holds more than 64 KiB" in refusal(folder)
+
+
+def test_64_files_are_taken_and_one_more_is_refused(tmp_path):
+    folder = write_folder(tmp_path, **{f"f{number}_dot_py": "" for number in range(63)})
+    assert read(folder)
+    write(folder / "one_more.py", "")
+    assert "or 64 files" in refusal(folder)
+
+
+@pytest.mark.parametrize("content", [b"\x80\x04\x95", b"\xff\xfe", b"PK\x03\x04\xff"])
+def test_a_binary_file_is_refused(tmp_path, content):
+    message = refusal(write_folder(tmp_path, weights_dot_bin=content))
+    assert message == "'weights.bin' is not UTF-8 text; only text files are allowed"
+
+
+def test_a_hostile_file_name_is_quoted_in_the_refusal(tmp_path):
+    folder = write_folder(tmp_path)
+    write(folder / "\x1b[31m\n::error::.bin", b"\xff")
+    assert refusal(folder).startswith(r"'\x1b[31m\n::error::.bin' is not UTF-8 text")
+
+
+def test_a_file_name_that_is_no_text_does_not_hide_the_other_submissions(tmp_path):
+    folder = write_folder(tmp_path)
+    write_folder(tmp_path, "two")
+    write(folder / os.fsdecode(b"\xff.py"), "")
+    assert [entry.name for entry in discover(tmp_path)] == ["one", "two"]
+
+
+def test_a_folder_that_cannot_be_read_to_its_end_is_refused_and_does_not_hide_the_others(tmp_path):
+    folder = write_folder(tmp_path)
+    write_folder(tmp_path, "two")
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(20):  # paths longer than the system takes: permissions would not stop root
+        os.mkdir("d" * 250, dir_fd=here)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    first, second = discover(tmp_path)
+    assert isinstance(first, Broken)
+    assert "holds something that cannot be read: File name too long" in first.error.message
+    assert isinstance(second, Submission)
+
+
+def fingerprint(root: Path, name: str, **files: str | bytes) -> str:
+    return read_folder(write_folder(root / name, **files)).fingerprint
+
+
+def test_the_fingerprint_is_of_names_and_contents_and_not_of_the_folders_place(tmp_path):
+    files = {"submission_dot_py": "x = 1\n", "parts_in_tokens_dot_py": "y = 2\n"}
+    assert fingerprint(tmp_path, "here", **files) == fingerprint(tmp_path, "there", **files)
+
+
+def test_the_fingerprint_moves_with_any_byte(tmp_path):
+    content = b"x = 1\n"
+    texts = [content] + [content[:at] + b"#" + content[at + 1 :] for at in range(len(content))] + [content + b"\n", b""]
+    found = {fingerprint(tmp_path, str(number), code_dot_py=text) for number, text in enumerate(texts)}
+    assert len(found) == len(texts)
+
+
+def test_the_fingerprint_moves_with_any_name_and_with_what_lies_where(tmp_path):
+    variants: list[dict[str, str]] = [
+        {},
+        {"a_dot_py": ""},
+        {"b_dot_py": ""},
+        {"a_dot_py": "", "b_dot_py": ""},
+        {"a_in_b_dot_py": ""},
+        {"a_dot_py": "1", "b_dot_py": "2"},
+        {"a_dot_py": "2", "b_dot_py": "1"},
+        {"a_dot_py": "12", "b_dot_py": ""},
+        {"a_dot_py": "", "b_dot_py": "12"},
+        {"a_dot_py": "1b.py2"},
+        {"a_dot_py": "4/b.py/0/"},
+        {"_dot_hidden": ""},
+    ]
+    assert len({fingerprint(tmp_path, str(number), **files) for number, files in enumerate(variants)}) == len(variants)
+
+
+def test_the_fingerprint_moves_with_the_manifest(tmp_path):
+    one = read(write_folder(tmp_path, "one"))
+    two = read(write_folder(tmp_path, "two", manifest=MANIFEST + "# a remark\n"))
+    assert one.fingerprint != two.fingerprint
+
+
+def test_byte_code_caches_move_no_fingerprint(tmp_path):
+    folder = write_folder(tmp_path, submission_dot_py="x = 1\n")
+    before = read(folder).fingerprint
+    write(folder / "__pycache__" / "submission.cpython-311.pyc", b"\xa7\r\r\n")
+    write(folder / "parts" / "__pycache__" / "tokens.cpython-311.pyc", b"\xa7\r\r\n" + bytes(100_000))
+    assert read(folder).fingerprint == before
+
+
+def test_discover_finds_folders_by_name_and_passes_over_files_and_hidden_ones(tmp_path):
+    for name in ("b", "a", "Bad", ".hidden", "__pycache__"):
+        write_folder(tmp_path, name)
+    write(tmp_path / "submissions" / "README.md", "")
+    found = discover(tmp_path)
+    assert [(entry.name, type(entry)) for entry in found] == [("'Bad'", Broken), ("a", Submission), ("b", Submission)]
+
+
+def test_discover_says_where_submissions_should_be(tmp_path):
+    with pytest.raises(UsageError, match=r"no folder .*/submissions; run where `submissions/` is, or give"):
+        discover(tmp_path)
+    (tmp_path / "submissions").mkdir()
+    with pytest.raises(UsageError, match=r"submissions holds no folder; start one with `harness new NAME`"):
+        discover(tmp_path)
+
+
+def test_select_keeps_the_order_of_the_folders_and_takes_all_where_none_is_named(tmp_path):
+    found = [make_submission(tmp_path, name) for name in ("a", "b", "c")]
+    assert select(list(found), []) == found
+    assert [entry.name for entry in select(list(found), ["c", "a", "c"])] == ["a", "c"]
+
+
+def test_select_names_every_unknown_name_and_those_that_there_are(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        select([make_submission(tmp_path, "b"), make_submission(tmp_path, "a")], ["x", "a", "\x1by"])
+    assert str(caught.value) == r"no submission 'x', '\x1by'; there are: a, b"

@@ -1,0 +1,189 @@
+"""Training against torch's AdamW on separate parameters, and a loss summed token by token."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from made_trainings import EOS_ID, PAD_ID, TINY, additions, made_trainer, random_pairs, random_terms
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.model import NO_DROPOUT
+from harness.track import ModelDefinition
+from harness.training import Batches, Trainer
+
+PINNED_LOSSES = [2.8838, 2.1617, 2.1251, 2.0831, 1.8966, 1.7428]
+"""Of steps 0, 10 .. 40 and 49; renew: `cd tests && python -c "import test_training; print(test_training.losses())"`"""
+
+
+def data_of(count: int = 256, width: int = 2) -> Batches:
+    return additions(random_pairs(count, width=width), width=width)
+
+
+def all_parameters(trainer: Trainer) -> list[Tensor]:
+    return [*trainer.model.parameters(), *trainer.positions.parameters()]
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 8])
+def test_one_flat_adamw_steps_like_torchs_on_separate_parameters(
+    warmup_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = random_terms(TINY, 9)
+    trainer = made_trainer(
+        data_of(), terms=terms, trainable=True, weight_decay=0.1, learning_rate=3e-3, warmup_steps=warmup_steps
+    )
+    rng = torch.Generator().manual_seed(0)
+    separate = [parameter.detach().clone().requires_grad_() for parameter in all_parameters(trainer)]
+    optimizer = torch.optim.AdamW(separate, lr=3e-3, weight_decay=0.1, foreach=False)
+    for index in range(20):
+        gradients = [torch.randn(parameter.shape, generator=rng) for parameter in separate]
+        monkeypatch.setattr(torch.autograd, "grad", lambda *_, given=gradients, **__: given)
+        trainer.step(index)
+        for parameter, gradient in zip(separate, gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (index + 1) / warmup_steps) if warmup_steps else 3e-3
+        optimizer.step()
+    for got, expected in zip(all_parameters(trainer), separate, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_step_descends_the_gradient_of_the_loss() -> None:
+    """Adam's first step is lr * sign(gradient): its direction against a finite difference of the loss."""
+    trainer = made_trainer(data_of(64), weight_decay=0.0, learning_rate=1e-4, steps=1)
+    start = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    trainer.step(0)
+    before = float(trainer.losses[0])
+    moved = [parameter.detach() - old for parameter, old in zip(trainer.model.parameters(), start, strict=True)]
+    assert max(float(move.abs().max()) for move in moved) == pytest.approx(1e-4, rel=0.01)
+    after = float(slow_loss(trainer, trainer.data))
+    assert after < before
+
+
+def slow_loss(trainer: Trainer, batch: Batches) -> float:
+    """Minus the mean log probability of each answer token and EOS, token by token, in float64."""
+    terms = trainer.positions.terms(batch.layout, training=True, generator=torch.Generator())
+    with torch.no_grad():
+        logits = trainer.model(
+            batch.token_ids[:, :-1], terms, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT
+        )
+    total, count = 0.0, 0
+    for row, scores in zip(batch.token_ids.tolist(), logits.double().tolist(), strict=True):
+        answer = row[batch.prompt_length : row.index(EOS_ID) + 1]
+        for offset, token_id in enumerate(answer):
+            position = scores[batch.prompt_length - 1 + offset]
+            total -= position[token_id] - math.log(sum(map(math.exp, position)))
+            count += 1
+    return total / count
+
+
+def test_the_loss_counts_the_answer_and_its_eos_and_no_padding() -> None:
+    data = data_of(64)
+    assert (data.token_ids[:, -1] == PAD_ID).any()
+    assert (data.token_ids[:, -1] == EOS_ID).any()
+    trainer = made_trainer(data, steps=1)
+    expected = slow_loss(trainer, data)
+    trainer.step(0)
+    assert float(trainer.losses[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_come_in_the_order_of_the_data_and_again_in_the_next_epoch() -> None:
+    data = data_of(192)
+    trainer = made_trainer(data, steps=6, learning_rate=1e-12, weight_decay=0.0)
+    expected = [slow_loss(trainer, data.rows(start, start + 64)) for start in (0, 64, 128)]
+    trainer.run(1, lambda *_: None)
+    assert trainer.losses.tolist() == pytest.approx([*expected, *expected], rel=1e-5)
+    assert len(set(expected)) == 3
+
+
+def random_positions_trainer(seed: int) -> Trainer:
+    """Dropout everywhere and positions that draw: every stream of random numbers is in use."""
+    trainer = made_trainer(data_of(), dropout=0.1, seed=seed, steps=12)
+    trainer._embedding_dropout.p = 0.1
+
+    def draw(layout: Tensor, generator: torch.Generator, *_: Tensor) -> tuple[Tensor]:
+        return (torch.rand(1, layout.shape[1], TINY.d_model, generator=generator),)
+
+    for program in trainer.positions._graphs:
+        trainer.positions._graphs[program] = draw  # type: ignore[index]
+    return trainer
+
+
+def test_the_same_trial_trains_to_the_same_bits() -> None:
+    results: list[Tensor] = []
+    for seed in (0, 0, 1):
+        trainer = random_positions_trainer(seed)
+        trainer.run(5, lambda *_: None)
+        results.append(torch.cat([trainer.losses, *(p.detach().flatten() for p in all_parameters(trainer))]))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def losses() -> list[float]:
+    trainer = made_trainer(data_of(3200), definition=ModelDefinition(), dropout=0.1, steps=50)
+    trainer.run(50, lambda *_: None)
+    return [round(trainer.losses[index].item(), 4) for index in (0, 10, 20, 30, 40, 49)]
+
+
+@pytest.mark.slow
+def test_fifty_steps_of_the_frozen_model_lose_what_they_lost_before() -> None:
+    assert losses() == pytest.approx(PINNED_LOSSES, rel=1e-3)
+
+
+def test_each_report_holds_the_mean_loss_since_the_last_and_the_first_none() -> None:
+    trainer = made_trainer(data_of(64), steps=7)
+    reports: list[tuple[int, float | None]] = []
+    trainer.run(3, lambda done, loss: reports.append((done, loss)))
+    steps = trainer.losses.tolist()
+    means = [sum(steps[:3]) / 3, sum(steps[3:6]) / 3, steps[6]]
+    assert [done for done, _ in reports] == [0, 3, 6, 7]
+    assert reports[0][1] is None
+    assert [loss for _, loss in reports[1:]] == pytest.approx(means)
+
+
+class NoHostSync(TorchDispatchMode):
+    """Fails on operators that wait for a GPU to hand a number to the host."""
+
+    WAITING = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.name().removeprefix("aten::").partition(".")[0]
+        if name in self.WAITING:
+            raise AssertionError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_never_waits_for_the_device() -> None:
+    trainer = random_positions_trainer(seed=0)
+    with NoHostSync():
+        trainer.step(0)
+        trainer.step(1)
+        with pytest.raises(AssertionError, match="waits for the device"):
+            trainer.losses[0].item()
+
+
+@pytest.mark.gpu
+def test_a_step_never_waits_for_a_real_device() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    data = data_of(128)
+    on_device = Batches(data.token_ids.cuda(), data.layout.cuda(), data.prompt_length)
+    trainer = made_trainer(on_device, dropout=0.1)
+    trainer.step(0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.step(1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_parameters_without_a_gradient_only_decay() -> None:
+    """A row of positions that no batch looks up: AdamW multiplies it by 1 - lr * weight_decay, no more."""
+    terms = random_terms(TINY, 9)
+    trainer = made_trainer(data_of(64), terms=terms, trainable=True, steps=1, learning_rate=1e-2, weight_decay=0.5)
+    assert terms.bias is not None
+    trainer.step(0)
+    trained = dict(trainer.positions.named_parameters())["state_3"]
+    future = torch.ones(9, 9).triu(1).bool()
+    torch.testing.assert_close(trained[..., future], terms.bias[..., future] * (1 - 1e-2 * 0.5))
+    assert not torch.equal(trained[..., ~future], terms.bias[..., ~future] * (1 - 1e-2 * 0.5))

@@ -1,0 +1,173 @@
+"""One trial from start to end, on the track `smoke`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import throughput
+from harness.errors import SubmissionError
+from harness.records import Record
+from harness.submissions import Submission, read_folder
+from harness.track import Track, load_track
+from harness.trial import Progress, run_trial
+
+SUBMISSIONS = Path(__file__).parents[1] / "submissions"
+CPU = torch.device("cpu")
+WriteSubmission = Callable[..., Submission]
+
+
+def run(submission: Submission, track: Track, reports: list[Progress] | None = None, fresh_seed: int = 5) -> Record:
+    report = (lambda progress: None) if reports is None else reports.append
+    return run_trial(submission, track, 2, 0, CPU, report, fresh_seed=fresh_seed)
+
+
+@pytest.fixture(scope="module")
+def twice() -> tuple[list[Record], list[Progress]]:
+    """Two runs of one trial whose positions draw, and what the first one reported."""
+    submission = read_folder(SUBMISSIONS / "reversed_abacus")
+    assert isinstance(submission, Submission)
+    reports: list[Progress] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(throughput, "ROUNDS", 1)
+        return [run(submission, load_track("smoke"), reports), run(submission, load_track("smoke"))], reports
+
+
+Twice = tuple[list[Record], list[Progress]]
+
+
+@pytest.mark.slow
+def test_the_same_trial_gives_the_same_curve_scores_and_mistakes_to_the_bit(twice: Twice) -> None:
+    one, other = twice[0]
+    for name in ("curve", "suites", "mistakes", "digit_accuracy", "examples_to_90", "parameters", "fresh_seed"):
+        assert getattr(one, name) == getattr(other, name)
+    losses = [point.loss for point in one.curve[1:]]
+    assert len(losses) == 5
+    assert all(isinstance(loss, float) for loss in losses)
+    assert one.status == "ok"
+
+
+@pytest.mark.slow
+def test_suites_hold_as_many_problems_as_the_track_says(twice: Twice) -> None:
+    suites = twice[0][0].suites
+    assert suites is not None
+    assert (suites.fresh.total, suites.test.total) == (256, 256)
+    assert {chain: score.total for chain, score in suites.carry.items()} == {"0": 32, "1": 32, "2": 32}
+    assert suites.edge.total > 0
+    assert suites.lengths == {}
+    for score in (suites.fresh, suites.test, suites.edge, *suites.carry.values()):
+        assert 0 <= score.correct <= score.total
+
+
+@pytest.mark.slow
+def test_mistakes_are_wrong_answers_to_fresh_problems(twice: Twice) -> None:
+    record = twice[0][0]
+    assert record.suites is not None
+    wrong = record.suites.fresh.total - record.suites.fresh.correct
+    assert len(record.mistakes) == min(10, wrong)
+    assert record.mistakes
+    for mistake in record.mistakes:
+        a, b = mistake.prompt.removesuffix("=").split("+")
+        assert mistake.answer == str(int(a) + int(b))
+        assert mistake.got != mistake.answer
+
+
+@pytest.mark.slow
+def test_the_curve_runs_from_nothing_seen_to_the_end_and_agrees_with_the_scores(twice: Twice) -> None:
+    record = twice[0][0]
+    assert [point.step for point in record.curve] == [0, 10, 20, 30, 40, 50]
+    assert [point.examples for point in record.curve] == [64 * step for step in (0, 10, 20, 30, 40, 50)]
+    assert record.curve[0].loss is None
+    assert record.curve[1].loss > record.curve[5].loss  # type: ignore[operator]
+    assert record.suites is not None
+    # `curve` is measured on the first 256 of `test`, which are all of it.
+    assert record.curve[-1].accuracy == record.suites.test.correct / 256
+    assert record.digit_accuracy == record.curve[-1].digit_accuracy
+
+
+@pytest.mark.slow
+def test_parameters_are_counted_not_declared(twice: Twice) -> None:
+    record = twice[0][0]
+    assert record.parameters is not None
+    assert record.parameters.model == 668_942
+    assert record.parameters.positions == (1 + 3 + 1) * 128  # a row for position 0, runs of 3, shifts of 1
+
+
+@pytest.mark.slow
+def test_a_trial_says_what_it_is_doing_in_order(twice: Twice) -> None:
+    phases = [progress.phase for progress in twice[1]]
+    assert phases == ["encode", *["train"] * 6, "score", "measure"]
+    assert [progress.step for progress in twice[1][1:7]] == [0, 10, 20, 30, 40, 50]
+
+
+def short(track: Track) -> Track:
+    return track.model_copy(
+        update={
+            "training": track.training.model_copy(update={"problems": 64}),
+            "evaluation": track.evaluation.model_copy(update={"fresh": 64, "test": 64, "carry": 4, "curve": 64}),
+        }
+    )
+
+
+RAISING = """
+class Tokenizer:
+    vocab_size, pad_id, eos_id = 14, 12, 13
+
+    def __init__(self, max_digits):
+        pass
+
+    def encode(self, text):
+        return [["no digit"].index(text)]
+
+    def decode(self, token_ids):
+        return ""
+"""
+
+
+def test_a_tokenizer_that_raises_ends_the_trial_with_its_line(write_submission: WriteSubmission) -> None:
+    with pytest.raises(
+        SubmissionError, match=r"encode\('.*'\) raised: submission\.py, line \d+, in encode: ValueError"
+    ):
+        run(write_submission(tokenizer=RAISING), short(load_track("smoke")))
+
+
+OUTSIDE = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def forward(self, layout):
+        return Terms(embedding=F.embedding(layout, torch.ones(5, 128)))
+"""
+
+
+def test_positions_that_fail_on_a_real_layout_end_the_trial_with_their_line(write_submission: WriteSubmission) -> None:
+    with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
+        run(write_submission(positions=OUTSIDE), short(load_track("smoke")))
+
+
+CONSTANT = """
+class Tokenizer:
+    vocab_size, pad_id, eos_id = 4, 0, 1
+
+    def __init__(self, max_digits):
+        pass
+
+    def encode(self, text):
+        return [3 if "=" in text else 2]
+
+    def decode(self, token_ids):
+        return "".join("  7="[token_id] for token_id in token_ids)
+"""
+
+
+def test_a_constant_tokenizer_learns_its_ids_and_scores_only_where_its_text_is_the_sum(
+    write_submission: WriteSubmission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notebook compared ids and would have given it all the points; the sum of `a+b` is `7` once in a while."""
+    monkeypatch.setattr(throughput, "ROUNDS", 1)
+    track = short(load_track("smoke"))
+    track = track.model_copy(update={"training": track.training.model_copy(update={"problems": 1920})})
+    record = run(write_submission(tokenizer=CONSTANT), track)
+    assert record.curve[-1].accuracy == 1.0
+    assert record.suites is not None
+    assert record.suites.test.correct <= 3
+    assert {mistake.got for mistake in record.mistakes} == {"7"}
