@@ -102,7 +102,7 @@ class FrozenModel(nn.Module):
             first: the first position that predicts an answer token.
         """
         x = embedding_dropout(self._embed(token_ids, terms, slice(None)))
-        bias = _mask_future(terms.bias, token_ids.shape[1], x)
+        bias = _mask_future(terms.bias, token_ids.shape[1], x, self.definition.num_heads)
         for index, layer in enumerate(self.layers):
             queries_from = first if index == len(self.layers) - 1 else 0
             x, _ = layer(x, terms.angles, bias, queries_from=queries_from, dropout=dropout)
@@ -117,7 +117,8 @@ class FrozenModel(nn.Module):
         """
         length = token_ids.shape[1]
         x = self._embed(token_ids, terms, slice(0, length))
-        bias = _mask_future(None if terms.bias is None else terms.bias[..., :length, :length], length, x)
+        bias = None if terms.bias is None else terms.bias[..., :length, :length]
+        bias = _mask_future(bias, length, x, self.definition.num_heads)
         angles = None if terms.angles is None else terms.angles[:, :length]
         cache: list[KeyValue] = []
         for layer in self.layers:
@@ -139,7 +140,7 @@ class FrozenModel(nn.Module):
         x = self._embed(token_ids[:, None], terms, here)
         angles = None if terms.angles is None else terms.angles[:, here]
         bias = x.new_zeros(1, 1, 1, position + 1) if terms.bias is None else terms.bias[..., here, : position + 1]
-        bias = _widen(bias)
+        bias = _for_layers(bias, len(x), self.definition.num_heads)
         for layer, stored in zip(self.layers, cache, strict=True):
             assert isinstance(layer, Layer)
             x = layer.extend(x, angles, bias, position, stored)
@@ -199,7 +200,7 @@ class Layer(nn.Module):
     ) -> tuple[Tensor, KeyValue]:
         """x (B, L, D) -> (B, L - queries_from, D), and the keys and values of all L positions.
 
-        `bias` is added to the scaled scores; (1|B, 1|H, L, L), -inf where attention may not look.
+        `bias` is added to the scaled scores; (1|B * H, L, W), -inf where attention may not look.
         """
         if queries_from == 0:
             queries, keys, values = self._heads(F.linear(x, self.qkv_weight, self.qkv_bias), 3)
@@ -231,11 +232,12 @@ class Layer(nn.Module):
         return packed.view(batch, length, count, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, dropout: Dropout) -> Tensor:
-        """(B, H, Lq, K), twice (B, H, Lk, K) and a bias that may be wider than Lk -> (B, Lq, D)."""
-        scores = (queries * (1 / math.sqrt(self.head_dim))) @ keys.transpose(-2, -1)
-        scores = F.pad(scores, (0, bias.shape[-1] - scores.shape[-1])) + bias
-        weights = scores.softmax(dim=-1)[..., : keys.shape[-2]]
-        return (dropout(weights) @ values).transpose(1, 2).flatten(2)
+        """(B, H, Lq, K), twice (B, H, Lk, K) and a bias (1|B * H, Lq, W) with W >= Lk -> (B, Lq, D)."""
+        heads, num_keys = queries.shape[:2], keys.shape[-2]
+        widened = F.pad(keys, (0, 0, 0, bias.shape[-1] - num_keys)).flatten(0, 1)
+        scores = torch.baddbmm(bias, queries.flatten(0, 1), widened.transpose(1, 2), alpha=1 / math.sqrt(self.head_dim))
+        weights = dropout(scores.softmax(dim=-1)[..., :num_keys])
+        return torch.bmm(weights, values.flatten(0, 1)).unflatten(0, heads).transpose(1, 2).flatten(2)
 
     def _feed_forward(self, x: Tensor, attended: Tensor, dropout: Dropout) -> Tensor:
         """The rest of the layer behind attention's heads, (B, L, D) each."""
@@ -266,14 +268,17 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 
 
-def _mask_future(bias: Tensor | None, length: int, like: Tensor) -> Tensor:
-    """The bias with -inf above the diagonal, (1|B, 1|H, L, max(L, 16)): filled, not added, so that no bias lifts it."""
+def _mask_future(bias: Tensor | None, length: int, like: Tensor, num_heads: int) -> Tensor:
+    """The bias as layers take it, with -inf above the diagonal: filled, not added, so that no bias lifts the mask."""
     if bias is None:
         bias = like.new_zeros(1, 1, length, length)
     future = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
-    return _widen(bias.masked_fill(future, float("-inf")))
+    return _for_layers(bias.masked_fill(future, float("-inf")), len(like), num_heads)
 
 
-def _widen(bias: Tensor) -> Tensor:
-    """Columns of -inf up to `SOFTMAX_WIDTH`."""
-    return F.pad(bias, (0, max(0, SOFTMAX_WIDTH - bias.shape[-1])), value=float("-inf"))
+def _for_layers(bias: Tensor, batch: int, num_heads: int) -> Tensor:
+    """(1|B, 1|H, Lq, Lk) -> (1|B * H, Lq, max(Lk, `SOFTMAX_WIDTH`)), widened by columns of -inf."""
+    bias = F.pad(bias, (0, max(0, SOFTMAX_WIDTH - bias.shape[-1])), value=float("-inf"))
+    if bias.shape[:2] == (1, 1):
+        return bias[0]
+    return bias.expand(batch, num_heads, -1, -1).flatten(0, 1)

@@ -75,7 +75,7 @@ def _state(path: Path, submission: Submission, track: Track, harness: str) -> tu
     if isinstance(record, RecordError):
         return State.UNVERIFIED, f"the record {record.message.partition(';')[0]}"
     standing = state_of(record, submission, track, harness)
-    return standing.state, standing.reason or "its record is fresh"
+    return standing.state, standing.reason or "asked for, though its record is fresh"
 
 
 def _is_due(state: State, rerun: Rerun | None) -> bool:

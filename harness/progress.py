@@ -28,7 +28,7 @@ class Display:
 
     def __init__(self, console: Console, what: str, num_jobs: int) -> None:
         self._console = console
-        self._what, self._num_jobs, self._num_done = what, num_jobs, 0
+        self._num_jobs, self._num_done = num_jobs, 0
         self._tasks: dict[str, TaskID] = {}
         self._last_line: dict[str, float] = {}
         self._progress: Progress | None = None

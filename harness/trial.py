@@ -1,5 +1,6 @@
 """One trial from start to end: encode, export, train, score, decode, measure, record."""
 
+import contextlib
 import math
 import resource
 import secrets
@@ -201,7 +202,8 @@ def _reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")  # a worker runs many trials; each has a peak of its own
+        with contextlib.suppress(OSError):  # a container may forbid it; the peak is then that of the worker so far
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_memory_bytes(device: torch.device) -> int:

@@ -224,7 +224,6 @@ def test_list_names_every_folder_with_what_it_is(root: Path) -> None:
 
 
 def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_path: Path) -> None:
-    assert harness(tmp_path, "new", "good").returncode == 0
     write_folder(tmp_path, "broken", manifest="title: [\n")
     write_folder(tmp_path, "raising", decode="raise IndexError('no\\n::error::such')")
     result = harness(tmp_path, "validate")
@@ -233,14 +232,20 @@ def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_p
         "submissions/broken: T00",
         "submissions/raising: T00",
     ]
-    assert "1 of 3 submissions valid" in result.stderr
+    assert "0 of 2 submissions valid" in result.stderr
     found = json.loads(harness(tmp_path, "validate", "broken", "--format", "json").stdout)
     assert found["valid"] == {"broken": False}
     assert found["findings"][0]["rule"] == "T00"
     annotated = harness(tmp_path, "validate", "broken", "--format", "github").stdout
     assert annotated.startswith("::error file=submissions/broken/submission.yaml,title=T00::submission.yaml: line 2")
     assert annotated.count("\n") == 1
-    assert harness(tmp_path, "validate", "good").returncode == 0
+
+
+def test_a_new_submission_is_valid_at_once(tmp_path: Path) -> None:
+    assert harness(tmp_path, "new", "good").stdout.startswith("wrote submissions/good/\nnext: edit ")
+    result = harness(tmp_path, "validate", "good")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.splitlines() == ["[1/1] good: valid", "1 of 1 submission valid"]
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -354,7 +359,7 @@ def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
 def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_goes_on(tmp_path: Path) -> None:
     track = str(write_track(tmp_path / "tiny.yaml"))
     write_folder(tmp_path, "first")
-    slow = "import os, time\nif not os.path.exists('{}'):\n    time.sleep(600)\n".format(tmp_path / "go")
+    slow = f"import os, time\nif not os.path.exists('{tmp_path / 'go'}'):\n    time.sleep(600)\n"
     write_folder(tmp_path, "second", top=slow)
     command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", track, "-j", "1"]
     record = tmp_path / "results" / "tiny" / "first" / "d1-s0.json"
@@ -410,7 +415,8 @@ def test_a_quick_answer_never_loads_torch(root: Path, arguments: str) -> None:
         "finally:\n    print('torch' in sys.modules, file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, "-C", str(root), *arguments.split()]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == "False"
 
 
@@ -424,16 +430,13 @@ def test_schemas_accept_what_the_harness_writes(root: Path) -> None:
     assert set(schema["required"]) <= set(record)
 
 
-def test_doctor_says_what_is_well_and_what_is_not(tmp_path: Path) -> None:
-    write_folder(tmp_path, "one", manifest="")
-    well = harness(tmp_path, "doctor")
-    assert well.returncode == 0, well.stdout
-    assert "encodes 46 as 2 ids" in well.stdout
-    assert "broken: one" in well.stdout
-    shutil.rmtree(tmp_path / "submissions")
-    ill = harness(tmp_path, "doctor")
-    assert ill.returncode == 4
-    assert "PROBLEM submissions  no folder" in ill.stdout
+def test_doctor_tries_everything_and_names_what_is_missing(tmp_path: Path) -> None:
+    result = harness(tmp_path, "doctor")
+    assert result.returncode == 4
+    assert "encodes 46 as 2 ids" in result.stdout
+    ill = [line for line in result.stdout.splitlines() if not line.startswith("ok ")]
+    assert len(ill) == 1
+    assert ill[0].startswith("PROBLEM submissions  no folder")
 
 
 def test_a_reader_that_leaves_early_is_no_error(root: Path) -> None:

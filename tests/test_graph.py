@@ -217,8 +217,8 @@ HUGE = [
         call("a", "aten.to.device", X, "cpu", {"dtype": "float32"}),
         call("b", "aten.repeat.default", {"node": "a"}, [9**9, 1]),
     ],
-    [call("a", "aten.ones.default", [1 << 26]), call("b", "aten.unbind.int", {"node": "a"})],
-    [call("a", "aten.ones.default", [1 << 26]), call("b", "aten.split.Tensor", {"node": "a"}, 1)],
+    [call("a", "aten.ones.default", [1 << 20]), call("b", "aten.unbind.int", {"node": "a"})],
+    [call("a", "aten.ones.default", [1 << 20]), call("b", "aten.split.Tensor", {"node": "a"}, 1)],
     [call(f"a{index}", "aten.ones.default", [1 << 26]) for index in range(9)],
 ]
 

@@ -364,3 +364,12 @@ return f"{os.getpid()} {os.getppid()} {subprocess.Popen(['sleep', '600']).pid}" 
         assert all(map(is_running, (host, zygote, grandchild)))
         parent.send_signal(signal.SIGKILL)
     assert left_running({host, zygote, grandchild}) == set()
+
+
+def test_a_verbose_tokenizer_at_a_hundred_digits_fits_its_frames(tmp_path: Path) -> None:
+    encode = 'return [token_id for c in text for token_id in ["0123456789+=".index(c)] * 4]'
+    decode = 'return "".join("0123456789+="[token_id] for token_id in list(token_ids)[::4] if token_id < 12)'
+    texts = [str(10**99 + number) for number in range(9000)]
+    submission = make_submission(tmp_path, encode=encode, decode=decode)
+    with Host(submission, "answers", max_digits=100) as host:
+        assert host.decode(host.encode(texts, host.describe())) == texts

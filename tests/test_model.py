@@ -238,14 +238,14 @@ def test_angles_turn_the_two_halves_of_a_vector_together() -> None:
 
 
 @pytest.mark.parametrize("length", [9, SOFTMAX_WIDTH + 4])
-@pytest.mark.parametrize("size", [1e4, math.inf])
-def test_no_bias_lifts_the_causal_mask(length: int, size: float) -> None:
+@pytest.mark.parametrize(("past", "size"), [(0.0, 1e4), (0.0, math.inf), (-1e4, 0.0), (-1e4, 1e4)])
+def test_no_bias_lifts_the_causal_mask(length: int, past: float, size: float) -> None:
     model = FrozenModel(TINY, VOCAB_SIZE, seed=0)
     future = torch.ones(length, length).triu(1).bool()
-    bias = torch.zeros(1, 1, length, length).masked_fill(future, size)
+    bias = torch.full((1, 1, length, length), past).masked_fill(future, size)
     token_ids = tokens(2, length)
     before = plain(model, token_ids, Terms(bias=bias))
-    assert torch.equal(before, plain(model, token_ids))
+    torch.testing.assert_close(before, plain(model, token_ids), rtol=0, atol=0.0 if past == 0 else 0.01)
     for position in range(1, length):
         changed = token_ids.clone()
         changed[:, position] = (changed[:, position] + 1) % VOCAB_SIZE
@@ -270,7 +270,7 @@ def test_dropout_acts_on_the_embedding_and_at_torchs_four_places_of_a_layer_in_t
     model = perturbed(FrozenModel(TINY, VOCAB_SIZE, seed=0))
     token_ids, masks, same_masks = tokens(2, 5), Masks(0), Masks(0)
     got = model(token_ids, Terms(), first=0, dropout=masks, embedding_dropout=masks)
-    wide, layer = (2, 5, 32), [(2, 4, 5, 5), (2, 5, 32), (2, 5, 48), (2, 5, 32)]
+    wide, layer = (2, 5, 32), [(2 * 4, 5, 5), (2, 5, 32), (2, 5, 48), (2, 5, 32)]
     assert masks.shapes == [wide, *layer, *layer]
     torch.testing.assert_close(got.double(), slow_logits(model, token_ids, Terms(), same_masks), rtol=0, atol=1e-5)
 

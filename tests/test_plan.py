@@ -65,7 +65,7 @@ def test_each_choice_runs_the_states_that_it_names_and_what_has_no_record(tmp_pa
 def test_a_plan_says_why_each_trial_runs(tmp_path, submissions):
     why = {trial.submission.name: trial.why for trial in planned(tmp_path, submissions, Rerun.ALL).to_run}
     assert why["missing"] == "missing"
-    assert why["fresh"] == "its record is fresh"
+    assert why["fresh"] == "asked for, though its record is fresh"
     assert why["failed"] == "T10: ids out of range"
     assert why["stale"] == why["stale_failure"] == "the harness changed since"
     assert why["unreadable"] == "the record is truncated or not JSON"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EngineError, HostError, SubmissionError
-from harness.host.frames import LENGTHS, Frame, FrameError, frame_size, pack, unpack
+from harness.host.frames import LENGTHS, MAX_FRAME_BYTES, Frame, FrameError, frame_size, pack, unpack
 from harness.host.zygote import kill_group, zygote_for
 from harness.ragged import Ragged
 from harness.submissions import Submission
@@ -28,7 +28,7 @@ Role = Literal["prompts", "answers", "decode", "positions"]
 DEADLINE_S = 60.0
 """Seconds for one answer, import and construction included in the first; honest ones take about one."""
 MAX_OUTPUT_BYTES = 64 * 1024
-TEXTS_PER_FRAME = 8192
+MAX_TEXTS_PER_FRAME = 8192
 MAX_VOCAB_SIZE = 2048
 MAX_DECODED_CHARACTERS = 4096
 
@@ -158,7 +158,7 @@ class Host:
     def encode(self, texts: Sequence[str], vocabulary: Vocabulary) -> Ragged:
         """Token ids of each text, checked against the vocabulary and the length that rule T00 allows."""
         parts: list[Ragged] = []
-        for batch in _batches(texts):
+        for batch in _batches(texts, self._max_ids(texts)):
             encoded = self._received(self.ask({"do": "encode", "texts": batch}).arrays, batch)
             self._check_ids(batch, encoded, vocabulary)
             parts.append(encoded)
@@ -167,7 +167,7 @@ class Host:
     def decode(self, sequences: Ragged) -> list[str]:
         """Text of each sequence of ids."""
         decoded: list[str] = []
-        for batch in _batches(range(len(sequences))):
+        for batch in _batches(range(len(sequences)), max(1, int(sequences.lengths.max(initial=0)))):
             part = sequences.take(np.array(batch))
             message = self.ask({"do": "decode"}, {"ids": part.flat(), "lengths": part.lengths}).message
             decoded += self._texts(message.get("texts"), len(batch))
@@ -252,12 +252,16 @@ class Host:
             raise self._failed("sent an encoding without ids and lengths")
         if lengths.shape != (len(texts),) or (lengths < 0).any() or int(lengths.sum(dtype=np.int64)) != len(ids):
             raise self._failed(f"sent lengths that do not fit {len(texts)} texts and {len(ids)} ids")
-        longest_prompt = 2 * self._max_digits + 2
-        allowed = 4 * max(longest_prompt, *(len(text) for text in texts)) + 8
+        allowed = self._max_ids(texts)
         for index in np.flatnonzero((lengths < 1) | (lengths > allowed))[:1]:
             got = f"encode({texts[index]!r}) gave {lengths[index]} ids"
             raise self._broke("T00", f"{got}; 1 to {allowed} (4 a character of the longest prompt, and 8) are allowed")
         return Ragged.from_flat(ids, lengths)
+
+    def _max_ids(self, texts: Sequence[str]) -> int:
+        """Ids that one of the texts may become (rule T00); a padded answer may be as long as the longest prompt."""
+        longest_prompt = 2 * self._max_digits + 2
+        return 4 * max([longest_prompt, *(len(text) for text in texts)]) + 8
 
     def _texts(self, texts: object, count: int) -> list[str]:
         if not isinstance(texts, list) or len(texts) != count:
@@ -284,7 +288,9 @@ RULES = frozenset({"T00", "T10", "T20", "T30", "P00", "P20"})
 """The rules that a host may name in an error."""
 
 
-def _batches(items: Sequence[Any]) -> Iterator[list[Any]]:
+def _batches(items: Sequence[Any], max_ids: int) -> Iterator[list[Any]]:
+    """Parts that fill half a frame at most, with `max_ids` ids of four bytes for every item."""
+    size = max(1, min(MAX_TEXTS_PER_FRAME, MAX_FRAME_BYTES // 2 // (4 * max_ids)))
     iterator = iter(items)
-    while batch := list(islice(iterator, TEXTS_PER_FRAME)):
+    while batch := list(islice(iterator, size)):
         yield batch

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_loop import PlainLoop, PlainModel, tokenizer_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness import decoding
@@ -19,7 +20,6 @@ from harness.task import Problems, Split, UniformDigits, draw
 from harness.track import Track, load_track
 from harness.training import Batches, Trainer
 from harness.trial import export_positions_for
-from plain_loop import PlainLoop, PlainModel, tokenizer_of
 
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 CPU = torch.device("cpu")
