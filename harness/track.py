@@ -60,6 +60,8 @@ class TrainingDefinition(_Part):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     warmup_steps: Count = 0
     """Steps over which the learning rate rises linearly to `learning_rate`."""
+    cooldown_steps: Count = 0
+    """Steps at the end over which it falls linearly towards 0; none in the notebook's recipe."""
 
     @property
     def num_steps(self) -> int:

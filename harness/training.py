@@ -100,8 +100,11 @@ class Trainer:
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=self.pad_id)
 
     def _learning_rate(self, index: int) -> float:
-        warmup = self.settings.warmup_steps
-        return self.settings.learning_rate * min(1.0, (index + 1) / warmup if warmup else 1.0)
+        """learning_rate * min(1, (index + 1) / warmup_steps, (num_steps - index) / (cooldown_steps + 1))"""
+        settings = self.settings
+        rising = (index + 1) / max(1, settings.warmup_steps)
+        falling = (settings.num_steps - index) / (settings.cooldown_steps + 1)
+        return settings.learning_rate * min(1.0, rising, falling)
 
 
 def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:

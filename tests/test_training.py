@@ -190,3 +190,12 @@ def test_parameters_without_a_gradient_only_decay() -> None:
     future = torch.ones(9, 9).triu(1).bool()
     torch.testing.assert_close(trained[..., future], terms.bias[..., future] * (1 - 1e-2 * 0.5))
     assert not torch.equal(trained[..., ~future], terms.bias[..., ~future] * (1 - 1e-2 * 0.5))
+
+
+def test_the_learning_rate_rises_over_the_warm_up_stays_and_falls_over_the_cool_down() -> None:
+    trainer = made_trainer(data_of(64), learning_rate=1e-3, warmup_steps=2, cooldown_steps=3, steps=6)
+    rates: list[float] = []
+    for index in range(6):
+        trainer.step(index)
+        rates.append(trainer._optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.5e-3, 1e-3, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
