@@ -18,8 +18,8 @@ from harness.records import Throughput
 from harness.track import Track
 from harness.training import Batches, Trainer
 
-ROUNDS = 5
-STEPS_A_ROUND = 1
+TRAIN_ROUNDS = 25
+DECODE_ROUNDS = 7
 WARM_UP_ROUNDS = 1
 VOCAB_SIZE, PAD_ID, EOS_ID = 14, 12, 13
 """Of the reference: ten digits, +, =, PAD and EOS."""
@@ -36,11 +36,14 @@ def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Th
     reference = reference_trainer(track, digits, device)
     own_prompts = _first_rows(prompts)
     reference_prompts = _first_rows(reference.data)
-    train = _interleaved(_steps(trainer), _steps(reference), STEPS_A_ROUND * track.training.batch_size, device)
+    train = _interleaved(
+        lambda: trainer.step(0), lambda: reference.step(0), TRAIN_ROUNDS, track.training.batch_size, device
+    )
     # No id ends an answer while the clock runs: rates must not depend on how soon a model says EOS.
     decode = _interleaved(
         lambda: greedy(trainer.model, trainer.positions, own_prompts, eos_id=-1),
         lambda: greedy(reference.model, reference.positions, reference_prompts, eos_id=-1),
+        DECODE_ROUNDS,
         EVALUATION_BATCH,
         device,
     )
@@ -91,21 +94,13 @@ def _look_up(_layout: Tensor, _generator: torch.Generator, table: Tensor) -> tup
     return (table,)
 
 
-def _steps(trainer: Trainer) -> Callable[[], None]:
-    def run() -> None:
-        for index in range(STEPS_A_ROUND):
-            trainer.step(index % trainer.settings.num_steps)
-
-    return run
-
-
 def _interleaved(
-    ours: Callable[[], object], reference: Callable[[], object], examples: int, device: torch.device
+    ours: Callable[[], object], reference: Callable[[], object], num_rounds: int, examples: int, device: torch.device
 ) -> tuple[float, float]:
     """Examples per second of `ours`, and the ratio of ours to the reference, each the median over the rounds."""
     rates: list[float] = []
     ratios: list[float] = []
-    for round_index in range(WARM_UP_ROUNDS + ROUNDS):
+    for round_index in range(WARM_UP_ROUNDS + num_rounds):
         own_s, reference_s = _seconds(ours, device), _seconds(reference, device)
         if round_index >= WARM_UP_ROUNDS:
             rates.append(examples / own_s)

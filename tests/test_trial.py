@@ -30,7 +30,8 @@ def twice() -> tuple[list[Record], list[Progress]]:
     assert isinstance(submission, Submission)
     reports: list[Progress] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(throughput, "ROUNDS", 1)
+        patch.setattr(throughput, "TRAIN_ROUNDS", 1)
+        patch.setattr(throughput, "DECODE_ROUNDS", 1)
         return [run(submission, load_track("smoke"), reports), run(submission, load_track("smoke"))], reports
 
 
@@ -163,7 +164,8 @@ def test_a_constant_tokenizer_learns_its_ids_and_scores_only_where_its_text_is_t
     write_submission: WriteSubmission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The notebook compared ids and would have given it all the points; the sum of `a+b` is `7` once in a while."""
-    monkeypatch.setattr(throughput, "ROUNDS", 1)
+    monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
     track = short(load_track("smoke"))
     track = track.model_copy(update={"training": track.training.model_copy(update={"problems": 1920})})
     record = run(write_submission(tokenizer=CONSTANT), track)
