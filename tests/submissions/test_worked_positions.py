@@ -35,8 +35,9 @@ def test_the_sinusoidal_table_is_that_of_vaswani(positions_of: PositionsOf) -> N
             assert table[0, p, 2 * k + 1].item() == pytest.approx(math.cos(angle), abs=1e-5)
 
 
-def test_the_token_embedding_is_rotated_by_the_notebooks_angles(positions_of: PositionsOf) -> None:
-    terms = positions_of("column_pairs_rotated", max_digits=2, max_length=9)(LAYOUT)
+@pytest.mark.parametrize("name", ["column_pairs_rotated", "reversed_rotated", "characters_rotated"])
+def test_the_token_embedding_is_rotated_by_the_notebooks_angles(name: str, positions_of: PositionsOf) -> None:
+    terms = positions_of(name, max_digits=2, max_length=9)(LAYOUT)
     expected = [[p * 10000 ** (-i / 64) for i in range(64)] for p in range(9)]
     torch.testing.assert_close(terms.embedding_angles, torch.tensor([expected]))
 
@@ -55,9 +56,10 @@ def test_biases_fall_linearly_with_a_slope_for_each_head(positions_of: Positions
         torch.testing.assert_close(bias[0, head], torch.tensor(expected))
 
 
-def test_learned_positions_are_small_at_first_and_one_row_each(positions_of: PositionsOf) -> None:
+@pytest.mark.parametrize("name", ["reversed_learned", "interleaved_learned"])
+def test_learned_positions_are_small_at_first_and_one_row_each(name: str, positions_of: PositionsOf) -> None:
     torch.manual_seed(0)
-    module = positions_of("reversed_learned", max_digits=20, max_length=63)
+    module = positions_of(name, max_digits=20, max_length=63)
     table = module.get_parameter("table")
     assert table.shape == (63, 128)
     assert table.std().item() == pytest.approx(0.02, rel=0.05)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from harness.protocol import Kind, PositionalEmbedding, Terms, Tokenizer
 
-LEARNED = ["reversed_learned", "reversed_abacus", "padded_coupled"]
+LEARNED = ["reversed_learned", "interleaved_learned", "reversed_abacus", "padded_coupled"]
 RANDOMISED = ["reversed_abacus", "padded_coupled"]
-NAMES = ["characters_sinusoidal", "column_pairs_rotated", "reversed_rope", "characters_alibi", *LEARNED]
+ROTATED = ["column_pairs_rotated", "reversed_rotated", "characters_rotated"]
+NAMES = ["characters_sinusoidal", "reversed_rope", "characters_alibi", *ROTATED, *LEARNED]
+SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 FIELDS = ("embedding", "embedding_angles", "angles", "bias")
 
 every_submission = pytest.mark.parametrize("name", NAMES)
@@ -31,6 +34,11 @@ def seeded_terms(module: PositionalEmbedding, layout: Tensor, seed: int) -> dict
 
 def equal(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
     return some.keys() == others.keys() and all(torch.equal(some[field], others[field]) for field in some)
+
+
+def test_these_are_all_the_folders_there_are() -> None:
+    folders = [path.name for path in SUBMISSIONS.iterdir() if (path / "submission.yaml").is_file()]
+    assert sorted(NAMES) == sorted(folders)
 
 
 @every_submission

@@ -10,7 +10,7 @@ from harness.protocol import Tokenizer
 TokenizerOf = Callable[..., Tokenizer]
 
 
-@pytest.mark.parametrize("name", ["characters_sinusoidal", "characters_alibi"])
+@pytest.mark.parametrize("name", ["characters_sinusoidal", "characters_alibi", "characters_rotated"])
 def test_characters_keep_the_order_of_the_text(name: str, tokenizer_of: TokenizerOf) -> None:
     tokenizer = tokenizer_of(name, max_digits=2)
     assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (14, 12, 13)
@@ -18,13 +18,22 @@ def test_characters_keep_the_order_of_the_text(name: str, tokenizer_of: Tokenize
     assert tokenizer.encode("125") == [1, 2, 5]
 
 
-@pytest.mark.parametrize("name", ["reversed_learned", "reversed_rope", "reversed_abacus"])
+@pytest.mark.parametrize("name", ["reversed_learned", "reversed_rope", "reversed_abacus", "reversed_rotated"])
 def test_reversed_numbers_begin_with_their_units(name: str, tokenizer_of: TokenizerOf) -> None:
     tokenizer = tokenizer_of(name, max_digits=2)
     assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (14, 12, 13)
     assert tokenizer.encode("57+68=") == [7, 5, 10, 8, 6, 11]
     assert tokenizer.encode("125") == [5, 2, 1]
     assert tokenizer.encode("10+3=") == [0, 1, 10, 3, 11]
+    assert tokenizer.decode([5, 2, 1]) == "125"
+
+
+def test_interleaved_digits_stand_column_by_column_units_first(tokenizer_of: TokenizerOf) -> None:
+    tokenizer = tokenizer_of("interleaved_learned", max_digits=3)
+    assert (tokenizer.vocab_size, tokenizer.pad_id, tokenizer.eos_id) == (14, 12, 13)
+    assert tokenizer.encode("57+68=") == [7, 8, 5, 6, 0, 0, 10, 11]
+    assert tokenizer.encode("986+1=") == [6, 1, 8, 0, 9, 0, 10, 11]
+    assert tokenizer.encode("125") == [5, 2, 1]
     assert tokenizer.decode([5, 2, 1]) == "125"
 
 
