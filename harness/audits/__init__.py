@@ -1,8 +1,8 @@
 """Audits: what a submission must keep before it is trained. One rule a function, grouped by what it protects."""
 
-from harness.audits.findings import RULES, Finding
+from harness.audits.findings import RULES, Finding, gate
 from harness.audits.positions import check_positions
-from harness.audits.tokens import check_tokenizer, from_error
+from harness.audits.tokens import check_tokenizer
 from harness.errors import SubmissionError
 from harness.submissions import Submission
 
@@ -16,6 +16,6 @@ def audit(submission: Submission) -> list[Finding]:
         try:
             findings += check(submission)
         except SubmissionError as error:
-            findings.append(from_error(error))
+            findings.append(gate(error.submission, error.rule, error.message))
             break  # without a tokenizer there is no layout to try the positions on
     return findings

@@ -24,3 +24,8 @@ class Finding:
     rule: str
     level: Level
     message: str
+
+
+def gate(submission: str, rule: str, message: str) -> Finding:
+    """A finding that keeps the submission from being trained."""
+    return Finding(submission=submission, rule=rule, level="gate", message=message)

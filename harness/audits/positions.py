@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.audits.findings import Finding
+from harness.audits.findings import Finding, gate
 from harness.audits.tokens import MAX_DIGITS
 from harness.encoding import encode
 from harness.host.client import Host
@@ -46,9 +46,11 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
             continue
         where = f"Terms.{name} at max_digits {max_digits}, in {mode}"
         if not bool(term.isfinite().all()):
-            yield _gate(submission, "P00", f"{where}, holds NaN or infinity; look for a division by zero or log(0)")
+            yield gate(submission.name, "P00", f"{where}, holds NaN or infinity; look for a division by zero or log(0)")
         elif "angles" not in name and (size := float(term.detach().abs().max())) > MAX_SIZE:
-            yield _gate(submission, "P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it")
+            yield gate(
+                submission.name, "P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it"
+            )
 
 
 def check_causal(submission: Submission, positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
@@ -61,8 +63,8 @@ def check_causal(submission: Submission, positions: Positions, layout: Tensor, p
             if long is None and short is None:
                 continue
             if long is None or short is None:
-                yield _gate(
-                    submission, "P20", f"Terms.{name} is there at one length and not at another; return it always"
+                yield gate(
+                    submission.name, "P20", f"Terms.{name} is there at one length and not at another; return it always"
                 )
                 return
             long = long[:, :, :length, :length] if name == "bias" else long[:, :length]
@@ -70,8 +72,8 @@ def check_causal(submission: Submission, positions: Positions, layout: Tensor, p
             if worst > CAUSAL_TOLERANCE:
                 where = f"when the layout is cut to {length} of {layout.shape[1]} positions"
                 seen = f"Terms.{name} changes by {worst:.3g} {where}"
-                yield _gate(
-                    submission,
+                yield gate(
+                    submission.name,
                     "P20",
                     f"{seen}; an answer position may not know what follows, so do not count from the end",
                 )
@@ -95,7 +97,3 @@ def _cut_lengths(prompt_length: int, length: int) -> list[int]:
 def _terms(positions: Positions, layout: Tensor, *, training: bool) -> Terms:
     with torch.no_grad():
         return positions.terms(layout, training=training, generator=generator(0, "audit"))
-
-
-def _gate(submission: Submission, rule: str, message: str) -> Finding:
-    return Finding(submission=submission.name, rule=rule, level="gate", message=message)

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.audits.findings import Finding
-from harness.errors import SubmissionError
+from harness.audits.findings import Finding, gate
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.submissions import Submission
@@ -40,7 +39,7 @@ def check_one_vocabulary(submission: Submission, vocabularies: list[Vocabulary])
         for name in differing
     )
     message = f"{seen or 'an id decodes differently at two max_digits'}; the vocabulary must not depend on max_digits"
-    yield _gate(submission, "T00", message)
+    yield gate(submission.name, "T00", message)
 
 
 def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
@@ -51,7 +50,7 @@ def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary,
     for answer, got in wrong[:1]:
         seen = f"decode(encode({answer!r})) is {got[:64]!r} at max_digits {max_digits}"
         message = f"{seen}, and {len(wrong)} of {len(answers)} answers do not come back; make decode invert encode"
-        yield _gate(submission, "T10", message)
+        yield gate(submission.name, "T10", message)
 
 
 def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
@@ -70,7 +69,7 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
         for index in _differing(first, other)[:1]:
             one, two = first.rows()[index], other.rows()[index]
             message = f"encode({texts[index]!r}) is {one}, and {two} {when}; keep no state, draw nothing, order no set"
-            yield _gate(submission, "T20", message)
+            yield gate(submission.name, "T20", message)
 
 
 def _differing(first: Ragged, second: Ragged) -> list[int]:
@@ -86,12 +85,3 @@ def _random_sums(max_digits: int) -> list[str]:
         digits = rng.integers(0, 10, size=index % (max_digits + 1) + 1).tolist()
         sums.append("".join(map(str, digits)).lstrip("0") or "0")
     return sums
-
-
-def _gate(submission: Submission, rule: str, message: str) -> Finding:
-    return Finding(submission=submission.name, rule=rule, level="gate", message=message)
-
-
-def from_error(error: SubmissionError) -> Finding:
-    """The finding that an error of a host amounts to."""
-    return Finding(submission=error.submission, rule=error.rule, level="gate", message=error.message)
