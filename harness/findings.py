@@ -30,7 +30,9 @@ def printed(verdicts: Findings, output: str) -> str:
 
 
 def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) -> list[Submission | Broken]:
-    """Those whose folders differ from the commit where this branch left `ref`, uncommitted changes included.
+    """Those whose folders, or folders they borrow from, differ from the commit where this branch left `ref`.
+
+    Uncommitted changes are included.
 
     Raises:
         UsageError: not a git checkout, no such ref, or no git.
@@ -48,7 +50,12 @@ def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) ->
             reason = visible((os.fsdecode(error.stderr).strip().splitlines() or ["git failed"])[0])
             raise UsageError(f"--changed {ref}: {reason}; name a commit or branch of this checkout") from error
     folders = {shown_name(path.split("/")[1]) for path in paths if path.startswith("submissions/")}
-    return [entry for entry in found if entry.name in folders]
+    return [entry for entry in found if folders & _folders_of(entry)]
+
+
+def _folders_of(entry: Submission | Broken) -> set[str]:
+    borrowed = {entry.tokenizer.folder.name, entry.positions.folder.name} if isinstance(entry, Submission) else set()
+    return {entry.name, *borrowed}
 
 
 def _annotation(name: str, rule: str, level: str, message: str) -> str:

@@ -1,8 +1,10 @@
 """The folders in `submissions/`: found, read and digested, never imported."""
 
 import hashlib
+import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +19,10 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_FOLDER_BYTES = 64 * 1024
 MAX_FILES = 64
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
-ENTRY_POINT = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+ENTRY_POINT = r"^([a-z][a-z0-9_]{0,39}/)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+"""`module:Class` in the folder itself, or `folder/module:Class` in another folder of `submissions/`."""
+FOR_PEOPLE = frozenset({"README.md", "submission.yaml"})
+"""Files that no host is given, so that rewording them makes no record stale."""
 
 
 class Hyperparameters(BaseModel):
@@ -53,14 +58,36 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One of the two classes of a submission, and all that its code may read: the files of the folder it lies in."""
+
+    folder: Path
+    entry_point: str
+    """`module:Class`, inside the folder."""
+    files: Mapping[str, bytes]
+    """Contents by relative path, as they were read once: what is digested is what runs."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the entry point and of the files."""
+        return _digest(self.entry_point, self.files)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
     """A folder that can be read; whether its code keeps the contract is for the audits to say."""
 
     name: str
     folder: Path
     manifest: Manifest
-    fingerprint: str
-    """Hex digest of the names and contents of its files."""
+    tokenizer: Part
+    positions: Part
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of everything in it that can move a score: both parts, and the hyper-parameters."""
+        parts = {"tokenizer": self.tokenizer.fingerprint, "positions": self.positions.fingerprint}
+        return _digest(json.dumps([parts, self.manifest.hyperparameters.set_values()], sort_keys=True), {})
 
     @property
     def division(self) -> str:
@@ -136,18 +163,45 @@ def read_folder(folder: Path) -> Submission | Broken:
             problems += problems_of_files
         except OSError as error:
             problems.append(f"holds something that cannot be read: {error.strerror}; remove it or make it readable")
-    digest = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        digest.update(os.fsencode(f"{len(name)}/{name}/{len(content)}/") + content)
-    fingerprint = digest.hexdigest()[:16]
     if not problems:
         try:
             manifest = read_yaml(folder / "submission.yaml", Manifest)
-            return Submission(name=folder.name, folder=folder, manifest=manifest, fingerprint=fingerprint)
+            tokenizer = _part("tokenizer", manifest.tokenizer, folder, files)
+            positions = _part("positions", manifest.positions, folder, files)
+            return Submission(
+                name=folder.name, folder=folder, manifest=manifest, tokenizer=tokenizer, positions=positions
+            )
         except DocumentError as error:
             problems.append(f"submission.yaml: {error}")
     name = shown_name(folder.name)
-    return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), fingerprint)
+    return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), _digest("", files))
+
+
+def _part(key: str, entry_point: str, folder: Path, files: dict[str, bytes]) -> Part:
+    """What the manifest's `key` names, in the folder itself or in the one it borrows from.
+
+    Raises:
+        DocumentError: the other folder is none that can be read.
+    """
+    lender, _, own = entry_point.rpartition("/")
+    if lender and lender != folder.name:
+        folder = folder.parent / lender
+        if folder.is_symlink() or not folder.is_dir():
+            raise DocumentError(
+                f"`{key}` borrows from submissions/{lender}, and there is no such folder; `harness list` names them"
+            )
+        files, problems = _read_files(folder)
+        if problems:
+            raise DocumentError(f"`{key}` borrows from submissions/{lender}, which {problems[0]}")
+    code = {name: content for name, content in files.items() if name not in FOR_PEOPLE}
+    return Part(folder=folder, entry_point=own, files=code)
+
+
+def _digest(heading: str, files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256(f"{heading}/".encode())
+    for name, content in sorted(files.items()):
+        digest.update(os.fsencode(f"{len(name)}/{name}/{len(content)}/") + content)
+    return digest.hexdigest()[:16]
 
 
 def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:

@@ -112,6 +112,15 @@ def test_committed_staged_unstaged_and_untracked_changes_all_count(checkout):
     assert checkout.changed() == ["a", "b", "c"]
 
 
+def test_a_change_counts_for_those_who_borrow_from_the_folder_too(checkout):
+    manifest = (checkout.root / "submissions" / "b" / "submission.yaml").read_text()
+    checkout.write("b/submission.yaml", manifest + "tokenizer: a/submission:Tokenizer\n")
+    checkout.commit()
+    checkout.git("branch", "-f", "main")
+    checkout.write("a/submission.py")
+    assert checkout.changed() == ["a", "b"]
+
+
 def test_what_happened_on_the_other_branch_does_not_count(checkout):
     checkout.write("a/submission.py")
     checkout.commit()

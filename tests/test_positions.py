@@ -46,10 +46,9 @@ def rebuilt(name: str) -> Positions:
 
 def original(submission: Submission) -> PositionalEmbedding:
     """Imported and built in this process; the worked submissions are ours."""
-    module_name, _, class_name = submission.manifest.positions.partition(":")
-    spec = importlib.util.spec_from_file_location(
-        f"original_{submission.name}", submission.folder / f"{module_name}.py"
-    )
+    part = submission.positions
+    module_name, _, class_name = part.entry_point.partition(":")
+    spec = importlib.util.spec_from_file_location(f"original_{submission.name}", part.folder / f"{module_name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -133,7 +132,7 @@ def test_terms_draw_from_the_trainers_generator_alone(submission: Submission) ->
     ]
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(draws[0], draws[1])
-    is_random = "self.training" in (submission.folder / "submission.py").read_text()
+    is_random = b"self.training" in submission.positions.files["submission.py"]
     assert (len({float(draw) for draw in draws}) > 1) == is_random
 
 

@@ -293,10 +293,62 @@ def test_the_fingerprint_moves_with_any_name_and_with_what_lies_where(tmp_path):
     assert len({fingerprint(tmp_path, str(number), **files) for number, files in enumerate(variants)}) == len(variants)
 
 
-def test_the_fingerprint_moves_with_the_manifest(tmp_path):
-    one = read(write_folder(tmp_path, "one"))
-    two = read(write_folder(tmp_path, "two", manifest=MANIFEST + "# a remark\n"))
-    assert one.fingerprint != two.fingerprint
+def test_the_fingerprint_moves_with_what_of_the_manifest_can_move_a_score(tmp_path):
+    lines = [
+        "",
+        "tokenizer: submission:Other\n",
+        "positions: submission:Other\n",
+        "hyperparameters: {epochs: 2}\n",
+        "hyperparameters: {epochs: 3}\n",
+    ]
+    folders = [write_folder(tmp_path, f"n{number}", manifest=MANIFEST + line) for number, line in enumerate(lines)]
+    assert len({read(folder).fingerprint for folder in folders}) == len(lines)
+
+
+def test_words_for_people_move_no_fingerprint_and_reach_no_host(tmp_path):
+    one = read(write_folder(tmp_path, "one", README_dot_md="An idea."))
+    two = read(write_folder(tmp_path, "two", manifest=MANIFEST.replace("A title", "Another"), README_dot_md="Better."))
+    assert one.fingerprint == two.fingerprint
+    assert dict(one.tokenizer.files) == dict(one.positions.files) == {}
+
+
+def test_a_class_can_be_borrowed_from_another_folder_whose_code_then_counts(tmp_path):
+    lender = write_folder(tmp_path, "lender", tokens_dot_py="x = 1\n", README_dot_md="Words.")
+    manifest = MANIFEST + "tokenizer: lender/tokens:Pairs\n"
+    borrower = read(write_folder(tmp_path, "borrower", manifest=manifest, submission_dot_py="y = 1\n"))
+    assert (borrower.tokenizer.folder, borrower.tokenizer.entry_point) == (lender, "tokens:Pairs")
+    assert dict(borrower.tokenizer.files) == {"tokens.py": b"x = 1\n"}
+    assert (borrower.positions.folder, borrower.positions.entry_point) == (
+        tmp_path / "submissions" / "borrower",
+        "submission:PositionalEmbedding",
+    )
+    assert dict(borrower.positions.files) == {"submission.py": b"y = 1\n"}
+    write(lender / "README.md", "Other words.")
+    assert read(borrower.folder).fingerprint == borrower.fingerprint
+    write(lender / "tokens.py", "x = 2\n")
+    assert read(borrower.folder).fingerprint != borrower.fingerprint
+
+
+def test_a_lender_need_not_be_a_whole_submission_but_its_files_keep_the_rules(tmp_path):
+    manifest = MANIFEST + "positions: lender/parts:Table\n"
+    borrower = write_folder(tmp_path, "borrower", manifest=manifest)
+    assert refusal(borrower) == (
+        "submission.yaml: `positions` borrows from submissions/lender, and there is no such folder; "
+        "`harness list` names them"
+    )
+    lender = tmp_path / "submissions" / "lender"
+    lender.symlink_to(borrower)
+    assert "there is no such folder" in refusal(borrower)
+    lender.unlink()
+    write(lender / "parts.py", b"\xff")
+    assert "`positions` borrows from submissions/lender, which 'parts.py' is not UTF-8 text" in refusal(borrower)
+    write(lender / "parts.py", "z = 1\n")
+    assert dict(read(borrower).positions.files) == {"parts.py": b"z = 1\n"}
+
+
+@pytest.mark.parametrize("entry_point", ["../one/submission:Tokenizer", "/submission:Tokenizer", "a/b/c:D", "A/b:C"])
+def test_a_class_is_borrowed_by_a_folders_name_and_not_by_a_path(tmp_path, entry_point):
+    assert "`tokenizer`: " in refusal(write_folder(tmp_path, manifest=MANIFEST + f"tokenizer: {entry_point}\n"))
 
 
 def test_byte_code_caches_move_no_fingerprint(tmp_path):

@@ -68,11 +68,11 @@ class Host:
         self._max_digits = max_digits
         self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._output = bytearray()
-        manifest = submission.manifest
+        part = submission.positions if role == "positions" else submission.tokenizer
         settings = {
-            "folder": str(submission.folder.resolve()),
+            "folder": str(part.folder.resolve()),
             "role": role,
-            "entry_point": manifest.positions if role == "positions" else manifest.tokenizer,
+            "entry_point": part.entry_point,
             "max_digits": max_digits,
         }
         self._zygote = zygote_for(hash_seed)

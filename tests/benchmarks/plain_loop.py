@@ -19,8 +19,9 @@ from harness.track import ModelDefinition
 
 def tokenizer_of(submission: Submission, max_digits: int) -> Tokenizer:
     """The submission's tokenizer in this very process, as a user's own loop would have it."""
-    module_name, _, class_name = submission.manifest.tokenizer.partition(":")
-    spec = importlib.util.spec_from_file_location(submission.name, submission.folder / f"{module_name}.py")
+    part = submission.tokenizer
+    module_name, _, class_name = part.entry_point.partition(":")
+    spec = importlib.util.spec_from_file_location(submission.name, part.folder / f"{module_name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -51,11 +51,12 @@ def layout_of() -> Callable[..., Tensor]:
     return build
 
 
-def _load(name: str, member: str) -> Any:
+def _load(name: str, member: Literal["tokenizer", "positions"]) -> Any:
     submission = read_folder(SUBMISSIONS / name)
     assert isinstance(submission, Submission), submission
-    module_name, _, class_name = getattr(submission.manifest, member).partition(":")
-    spec = importlib.util.spec_from_file_location(f"{name}_{module_name}", submission.folder / f"{module_name}.py")
+    part = submission.tokenizer if member == "tokenizer" else submission.positions
+    module_name, _, class_name = part.entry_point.partition(":")
+    spec = importlib.util.spec_from_file_location(f"{name}_{module_name}", part.folder / f"{module_name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
