@@ -132,7 +132,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
 
 def test_rerun_chooses_by_state(root: Path) -> None:
     shutil.copytree(root / "submissions" / "good", root / "submissions" / "unrun")
-    (root / "submissions" / "good" / "README.md").write_text("changed", encoding="utf-8")
+    (root / "submissions" / "good" / "notes.txt").write_text("changed", encoding="utf-8")
 
     def planned(*choice: str) -> list[str]:
         names = ("good", "lossy", "unrun")
@@ -168,7 +168,7 @@ def run_tiny(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_changed_submission_is_stale_and_alone_runs_again(tiny: Path) -> None:
     before = files_of(tiny / "results")
-    (tiny / "submissions" / "two" / "README.md").write_text("changed", encoding="utf-8")
+    (tiny / "submissions" / "two" / "notes.txt").write_text("changed", encoding="utf-8")
     assert run_tiny(tiny, "-n").stdout == "two d1-s0: the submission changed since\n"
     assert run_tiny(tiny).returncode == 0
     after = files_of(tiny / "results")

@@ -1,6 +1,5 @@
 """Which trials run: every state of a record against every choice of what to run again."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from made_records import HARNESS, make_failure, make_record, make_submission, ma
 
 from harness.plan import Plan, PlannedTrial, Rerun, plan
 from harness.records import record_path, save
-from harness.submissions import Submission
+from harness.submissions import Submission, read_folder
 from harness.track import Track
 
 TRACK = make_track(digits=[3], seeds=[0])
@@ -91,9 +90,11 @@ def test_nothing_runs_once_every_record_is_there_and_a_new_seed_runs_alone(tmp_p
 def test_an_edit_of_the_submission_makes_its_trials_run_again_and_no_others(tmp_path):
     both = {name: make_submission(tmp_path, name) for name in ("a", "b")}
     save_all(tmp_path, [make_record(submission, TRACK, 3, 0, 0.5) for submission in both.values()])
-    edited = {"a": both["a"], "b": replace(both["b"], fingerprint="of the edit")}
-    made = planned(tmp_path, edited, None)
-    assert made.to_run == [PlannedTrial(edited["b"], 3, 0, "the submission changed since")]
+    (both["b"].folder / "submission.py").write_text("x = 1\n")
+    edited = read_folder(both["b"].folder)
+    assert isinstance(edited, Submission)
+    made = planned(tmp_path, {**both, "b": edited}, None)
+    assert made.to_run == [PlannedTrial(edited, 3, 0, "the submission changed since")]
     assert made.num_fresh == 1
 
 
