@@ -11,11 +11,13 @@ run: $(VENV)/.run-installed  ## set up, then validate, train and render the defa
 test: $(VENV)/.test-installed  ## set up, then every test
 	$(BIN)/pytest
 
-lint: $(VENV)/.dev-installed  ## formatting, lint, types, and the direction of imports
+lint: $(VENV)/.dev-installed  ## formatting, lint, types, the direction of imports, workflows
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
 
 format: $(VENV)/.dev-installed  ## what `lint` would complain about, as far as a tool can mend it
 	$(BIN)/ruff format .

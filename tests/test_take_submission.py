@@ -1,0 +1,205 @@
+"""What a workflow takes out of a stranger's pull request, on real commits: one folder of regular files, or nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.submissions import MAX_FILES, MAX_FOLDER_BYTES, NAME
+
+SCRIPT = Path(__file__).parents[1] / ".github" / "take_submission.py"
+
+
+class Request:
+    """A clone with a base commit of two submissions, and a checkout of that base where the script runs."""
+
+    def __init__(self, root: Path) -> None:
+        self.clone, self.checkout = root / "clone", root / "checkout"
+        for name in ("mine", "other"):
+            self.write(f"submissions/{name}/submission.py", f"# {name}\n")
+        self.write("harness/trial.py", "# ours\n")
+        self.git("init", "-q", "-b", "main")
+        self.commit()
+        subprocess.run(["git", "clone", "-q", self.clone, self.checkout], check=True)
+        self.git("switch", "-q", "-c", "request")
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        command = ["git", *identity, *arguments]
+        done = subprocess.run(command, cwd=self.clone, check=True, capture_output=True, text=True, env=environment)
+        return done.stdout.strip()
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "x")
+
+    def write(self, path: str, content: str) -> None:
+        target = self.clone / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+
+    def take(self) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, SCRIPT, "main", "request", "--repository", self.clone]
+        return subprocess.run(command, cwd=self.checkout, capture_output=True, text=True)
+
+    def taken(self) -> dict[str, str]:
+        """What lies in the checkout's `submissions/` now, by path."""
+        folder = self.checkout / "submissions"
+        return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+    def refusal(self) -> str:
+        """The lines of a request that is refused; nothing in the checkout has changed."""
+        done = self.take()
+        assert (done.returncode, done.stdout) == (1, "")
+        assert self.taken() == {"mine/submission.py": "# mine\n", "other/submission.py": "# other\n"}
+        assert "Traceback" not in done.stderr
+        return done.stderr.strip()
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> Request:
+    return Request(tmp_path)
+
+
+def test_a_new_folder_is_written_beside_the_others_and_named(request_: Request) -> None:
+    request_.write("submissions/new_idea/submission.py", "x = 1\n")
+    request_.write("submissions/new_idea/parts/table.txt", "1 2 3\n")
+    request_.commit()
+    done = request_.take()
+    assert (done.returncode, done.stdout) == (0, "new_idea\n")
+    assert request_.taken() == {
+        "mine/submission.py": "# mine\n",
+        "other/submission.py": "# other\n",
+        "new_idea/submission.py": "x = 1\n",
+        "new_idea/parts/table.txt": "1 2 3\n",
+    }
+
+
+def test_a_changed_folder_replaces_the_old_one_whole(request_: Request) -> None:
+    request_.git("mv", "submissions/mine/submission.py", "submissions/mine/code.py")
+    request_.commit()
+    assert request_.take().stdout == "mine\n"
+    assert request_.taken() == {"mine/code.py": "# mine\n", "other/submission.py": "# other\n"}
+
+
+def test_what_the_base_branch_did_meanwhile_is_no_part_of_the_request(request_: Request) -> None:
+    request_.write("submissions/mine/submission.py", "# better\n")
+    request_.commit()
+    request_.git("switch", "-q", "main")
+    request_.write("harness/trial.py", "# newer\n")
+    request_.commit()
+    request_.git("switch", "-q", "request")
+    assert request_.take().stdout == "mine\n"
+
+
+def test_what_lies_in_the_clones_work_tree_is_not_looked_at(request_: Request) -> None:
+    request_.write("submissions/mine/submission.py", "# committed\n")
+    request_.commit()
+    request_.write("submissions/mine/submission.py", "# not committed\n")
+    assert request_.take().returncode == 0
+    assert request_.taken()["mine/submission.py"] == "# committed\n"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "harness/trial.py",
+        "results/quick/mine/d2-s0.json",
+        ".github/workflows/ci.yml",
+        "submissions/README.md",
+        "submissions/Bad/submission.py",
+        "submissions/a-b/submission.py",
+        "leaderboard.md",
+    ],
+)
+def test_a_request_that_touches_anything_else_is_refused(request_: Request, path: str) -> None:
+    request_.write("submissions/mine/submission.py", "# better\n")
+    request_.write(path, "{}\n")
+    request_.commit()
+    assert request_.refusal() == f"{path!r} is no file of a folder of submissions/; send the folder only"
+
+
+def test_two_folders_in_one_request_are_refused(request_: Request) -> None:
+    for name in ("mine", "other"):
+        request_.write(f"submissions/{name}/submission.py", "# better\n")
+    request_.commit()
+    assert request_.refusal() == "2 submissions change, mine, other; send one at a time"
+
+
+def test_a_file_moved_out_of_another_folder_counts_for_both(request_: Request) -> None:
+    (request_.clone / "submissions" / "new").mkdir()
+    request_.git("mv", "submissions/other/submission.py", "submissions/new/submission.py")
+    request_.commit()
+    assert request_.refusal() == "2 submissions change, new, other; send one at a time"
+
+
+def test_an_empty_request_is_refused(request_: Request) -> None:
+    assert request_.refusal() == "the request changes nothing"
+
+
+def test_a_removed_folder_is_refused(request_: Request) -> None:
+    request_.git("rm", "-q", "-r", "submissions/mine")
+    request_.commit()
+    assert request_.refusal().startswith("submissions/mine is removed;")
+
+
+def test_symbolic_links_and_submodules_are_refused(request_: Request) -> None:
+    (request_.clone / "submissions" / "mine" / "key.txt").symlink_to("/etc/hostname")
+    request_.git("add", "-A")
+    commit = request_.git("rev-parse", "HEAD")
+    request_.git("update-index", "--add", "--cacheinfo", f"160000,{commit},submissions/mine/module")
+    request_.git("commit", "-q", "-m", "x")
+    assert request_.refusal().splitlines() == [
+        "'submissions/mine/key.txt' is no regular file; symbolic links and submodules are not taken",
+        "'submissions/mine/module' is no regular file; symbolic links and submodules are not taken",
+    ]
+
+
+def test_a_tree_whose_paths_would_leave_the_folder_is_refused(request_: Request) -> None:
+    blob = request_.git("hash-object", "-w", "harness/trial.py")
+
+    def tree(*entries: bytes) -> str:
+        command = ["git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+        done = subprocess.run(command, cwd=request_.clone, input=b"".join(entries), capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    def entry(mode: str, name: str, object_id: str) -> bytes:
+        return f"{mode} {name}\0".encode() + bytes.fromhex(object_id)
+
+    outside = tree(entry("100644", "trial.py", blob))
+    mine = tree(entry("40000", "..", outside), entry("100644", "a\nb", blob))
+    top = tree(entry("40000", "submissions", tree(entry("40000", "mine", mine))))
+    commit = request_.git("commit-tree", top, "-p", "main", "-m", "x")
+    request_.git("update-ref", "refs/heads/request", commit)
+    refusal = request_.refusal()
+    assert "'harness/trial.py' is no file of a folder of submissions/" in refusal
+    rest = tree(
+        entry("40000", "harness", tree(entry("100644", "trial.py", blob))),
+        entry("40000", "submissions", tree(entry("40000", "mine", mine), entry("40000", "other", other(request_)))),
+    )
+    commit = request_.git("commit-tree", rest, "-p", "main", "-m", "x")
+    request_.git("update-ref", "refs/heads/request", commit)
+    assert request_.refusal().splitlines() == [
+        "'submissions/mine/../trial.py' is no name for a file; use letters, digits and _",
+        r"'submissions/mine/a\nb' is no name for a file; use letters, digits and _",
+    ]
+
+
+def other(request_: Request) -> str:
+    return request_.git("rev-parse", "main:submissions/other")
+
+
+def test_too_many_or_too_large_files_are_refused_before_any_is_read(request_: Request) -> None:
+    request_.write("submissions/mine/large.txt", "x" * (MAX_FOLDER_BYTES + 1))
+    request_.commit()
+    assert f"{MAX_FILES} files and {MAX_FOLDER_BYTES} bytes are allowed" in request_.refusal()
+
+
+def test_its_limits_are_those_of_the_harness() -> None:
+    text = SCRIPT.read_text()
+    assert f'NAME = re.compile(r"{NAME.pattern}")' in text
+    assert f"MAX_FILES = {MAX_FILES}\n" in text
+    assert f"MAX_BYTES = {MAX_FOLDER_BYTES // 1024} * 1024\n" in text
