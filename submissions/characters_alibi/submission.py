@@ -1,33 +1,9 @@
-"""One token per character, and attention with linear biases: ALiBi (Press et al., 2021, arXiv:2108.12409)."""
-
-from collections.abc import Sequence
+"""Attention with linear biases: ALiBi (Press et al., 2021, arXiv:2108.12409)."""
 
 import torch
 from torch import Tensor
 
-from harness.protocol import ModelShape, PositionalEmbedding, Terms, Tokenizer
-
-CHARACTERS = "0123456789+="
-
-
-class Characters(Tokenizer):
-    """Every character is a token, most significant digit first; PAD is 12, EOS 13.
-
-    `57+68=` -> 5 7 10 6 8 11, and its answer `125` -> 1 2 5.
-    """
-
-    vocab_size = 14
-    pad_id = 12
-    eos_id = 13
-
-    def __init__(self, max_digits: int) -> None:
-        """Characters need no widths: `max_digits` is not used."""
-
-    def encode(self, text: str) -> list[int]:
-        return [CHARACTERS.index(character) for character in text]
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return "".join(CHARACTERS[token_id] for token_id in token_ids if token_id < len(CHARACTERS))
+from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
 
 class LinearBiases(PositionalEmbedding):

@@ -1,11 +1,8 @@
-"""The digits of a column side by side, least significant column first, and learned absolute positions."""
+"""The digits of a column side by side, least significant column first."""
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
-
-from harness.protocol import ModelShape, PositionalEmbedding, Terms, Tokenizer
+from harness.protocol import Tokenizer
 
 CHARACTERS = "0123456789+="
 
@@ -33,17 +30,3 @@ class InterleavedDigits(Tokenizer):
 
     def decode(self, token_ids: Sequence[int]) -> str:
         return "".join(CHARACTERS[token_id] for token_id in reversed(token_ids) if token_id < len(CHARACTERS))
-
-
-class LearnedTable(PositionalEmbedding):
-    """embedding[p] = table[p] for the absolute position p, counted from the left, padding included.
-
-    Rows start as N(0, 0.02^2), far below a scaled token embedding: what a position means is learned, not drawn.
-    """
-
-    def __init__(self, shape: ModelShape) -> None:
-        super().__init__(shape)
-        self.table = nn.Parameter(0.02 * torch.randn(shape.max_length, shape.d_model))
-
-    def forward(self, layout: Tensor) -> Terms:
-        return Terms(embedding=self.table[None, : layout.shape[1]])

@@ -1,35 +1,9 @@
-"""Numbers least significant digit first (Lee et al., 2023), and RoPE (Su et al., 2021, arXiv:2104.09864)."""
-
-import re
-from collections.abc import Sequence
+"""Rotary position embedding: RoPE (Su et al., 2021, arXiv:2104.09864)."""
 
 import torch
 from torch import Tensor
 
-from harness.protocol import ModelShape, PositionalEmbedding, Terms, Tokenizer
-
-CHARACTERS = "0123456789+="
-
-
-class ReversedCharacters(Tokenizer):
-    """Every character is a token, every number written backwards (arXiv:2307.03381); PAD is 12, EOS 13.
-
-    `57+68=` is read as `75+86=` -> 7 5 10 8 6 11, and its answer `125` as `521` -> 5 2 1.
-    """
-
-    vocab_size = 14
-    pad_id = 12
-    eos_id = 13
-
-    def __init__(self, max_digits: int) -> None:
-        """Characters need no widths: `max_digits` is not used."""
-
-    def encode(self, text: str) -> list[int]:
-        reversed_text = re.sub("[0-9]+", lambda number: number[0][::-1], text)
-        return [CHARACTERS.index(character) for character in reversed_text]
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        return "".join(CHARACTERS[token_id] for token_id in reversed(token_ids) if token_id < len(CHARACTERS))
+from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
 
 class RotaryPositions(PositionalEmbedding):
