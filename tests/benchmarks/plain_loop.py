@@ -4,7 +4,6 @@
 every position, greedy decoding that runs the whole sequence again for each token.
 """
 
-import importlib.util
 import math
 from collections.abc import Sequence
 
@@ -13,20 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.protocol import Tokenizer
-from harness.submissions import Submission
 from harness.track import ModelDefinition
-
-
-def tokenizer_of(submission: Submission, max_digits: int) -> Tokenizer:
-    """The submission's tokenizer in this very process, as a user's own loop would have it."""
-    part = submission.tokenizer
-    module_name, _, class_name = part.entry_point.partition(":")
-    spec = importlib.util.spec_from_file_location(submission.name, part.folder / f"{module_name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, class_name)(max_digits)
 
 
 class PlainModel(nn.Module):

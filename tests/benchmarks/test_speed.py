@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from plain_loop import PlainLoop, PlainModel, tokenizer_of
+from gallery import class_of
+from plain_loop import PlainLoop, PlainModel
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness import decoding
@@ -76,7 +77,7 @@ class Setting:
         return trainer, data, encoded.vocabulary.eos_id
 
     def plain(self) -> PlainLoop:
-        tokenizer = tokenizer_of(self.submission, self.digits)
+        tokenizer = class_of(self.submission.tokenizer)(self.digits)
         model = PlainModel(self.track.model, tokenizer.vocab_size, max_length=4 * self.digits + 8)
         return PlainLoop(model, tokenizer, self.track.training.learning_rate)
 
@@ -142,7 +143,7 @@ def test_encoding_64000_problems(which: str, benchmark: BenchmarkFixture) -> Non
     setting = Setting.of("characters_sinusoidal", 9)
     texts = draw(UniformDigits(9), Split.TRAIN, count=64_000, track_seed=1).prompts()
     if which == "in Python":
-        tokenizer = tokenizer_of(setting.submission, 9)
+        tokenizer = class_of(setting.submission.tokenizer)(9)
         measure(benchmark, "encoding 64,000 problems, characters", lambda: [tokenizer.encode(text) for text in texts])
         return
     with Host(setting.submission, "prompts", max_digits=9) as host:

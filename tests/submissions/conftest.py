@@ -1,12 +1,11 @@
-"""Imports the worked submissions into the test process: they are ours; the harness itself never does this."""
+"""The worked submissions, built in the test process."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
 import torch
+from gallery import class_of
 from torch import Tensor
 
 from harness.protocol import Kind, ModelShape, PositionalEmbedding, Tokenizer
@@ -20,7 +19,7 @@ def tokenizer_of() -> Callable[..., Tokenizer]:
     """`tokenizer_of("reversed_rope", max_digits=9)`"""
 
     def build(name: str, *, max_digits: int) -> Tokenizer:
-        return _load(name, "tokenizer")(max_digits)
+        return class_of(_submission(name).tokenizer)(max_digits)
 
     return build
 
@@ -33,7 +32,7 @@ def positions_of() -> Callable[..., PositionalEmbedding]:
         shape = ModelShape(
             d_model=128, num_heads=16, head_dim=8, num_layers=8, max_digits=max_digits, max_length=max_length
         )
-        return _load(name, "positions")(shape)
+        return class_of(_submission(name).positions)(shape)
 
     return build
 
@@ -51,17 +50,10 @@ def layout_of() -> Callable[..., Tensor]:
     return build
 
 
-def _load(name: str, member: Literal["tokenizer", "positions"]) -> Any:
+def _submission(name: str) -> Submission:
     submission = read_folder(SUBMISSIONS / name)
     assert isinstance(submission, Submission), submission
-    part = submission.tokenizer if member == "tokenizer" else submission.positions
-    module_name, _, class_name = part.entry_point.partition(":")
-    spec = importlib.util.spec_from_file_location(f"{name}_{module_name}", part.folder / f"{module_name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, class_name)
+    return submission
 
 
 def _kind(text: str) -> Kind:
