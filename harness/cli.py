@@ -77,6 +77,10 @@ DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a
 Workers = Annotated[
     int | None, typer.Option("-j", min=1, max=256, help="Trials at a time; one a core, or one on a GPU.")
 ]
+RerunOption = Annotated[
+    RerunChoice | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
+]
+DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and stop.")]
 
 
 def main() -> None:
@@ -171,10 +175,8 @@ def run(
     track: TrackOption = "quick",
     device: DeviceOption = Device.auto,
     workers: Workers = None,
-    rerun: Annotated[
-        RerunChoice | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and stop.")] = False,
+    rerun: RerunOption = None,
+    dry_run: DryRun = False,
 ) -> ExitCode:
     """Trains and scores what has no record yet, or a stale one."""
     return _train(context.obj, names or [], track, device, workers, rerun, dry_run=dry_run, audited=False)
@@ -216,6 +218,49 @@ def show(
     (entry,) = select(discover(context.obj), [name])
     loaded, _ = _load_track(track)
     print(shown(entry, loaded, context.obj / "results"), end="")
+
+
+@app.command()
+def cross(
+    context: typer.Context,
+    tokenizers: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Folders whose tokenizers to take; all if none.")
+    ] = "",
+    positions: Annotated[str, typer.Option(metavar="C,D,…", help="Folders whose positions to take; all if none.")] = "",
+    track: TrackOption = "quick",
+    device: DeviceOption = Device.auto,
+    workers: Workers = None,
+    rerun: RerunOption = None,
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Crosses tokenizers with positions: trains every pair, and tells whose idea it is."""
+    from harness.board.crossing import as_text, crossing_of, render_crossing
+    from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
+    from harness.fingerprint import harness_fingerprint
+    from harness.plan import Rerun
+
+    root: Path = context.obj
+    loaded, track_file = _load_track(track)
+    found = discover(root)
+    grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
+    harness = harness_fingerprint()
+    which = Rerun(rerun.value) if rerun is not None else None
+    planned = plan_cross(grid, found, loaded, root / "results", harness, which)
+    _say(
+        f"{_count(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
+        + _summary(planned, loaded, dry_run)
+    )
+    if dry_run:
+        for trial in planned.to_run:
+            print(f"{trial.name}: {trial.why}")
+        return ExitCode.DONE
+    results = root / "results" / FOLDER
+    code = _run_trials(planned.to_run, loaded, track_file, results, device, _num_workers(workers, device), {})
+    crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
+    print(as_text(crossing), end="")
+    for path in render_crossing(crossing, root):
+        _say(f"wrote {path.relative_to(root)}")
+    return max(code, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 
 @app.command()
@@ -277,7 +322,9 @@ def _train(
             name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))
         }
         to_run = [trial for trial in to_run if trial.submission.name in verdicts]
-    code = max(code, _run_trials(to_run, track, track_file, root, device, _num_workers(workers, device), refused))
+    code = max(
+        code, _run_trials(to_run, track, track_file, root / "results", device, _num_workers(workers, device), refused)
+    )
     return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
 
 
@@ -285,7 +332,7 @@ def _run_trials(
     to_run: "list[PlannedTrial]",
     track: "Track",
     track_file: Path,
-    root: Path,
+    results: Path,
     device: Device,
     num_workers: int,
     refused: dict[str, tuple[str, str]],
@@ -302,7 +349,7 @@ def _run_trials(
             to_run,
             track,
             track_file,
-            root / "results",
+            results,
             device=device.value,
             num_workers=num_workers,
             refused=refused,
@@ -380,6 +427,10 @@ def _load_track(name_or_path: str) -> tuple["Track", Path]:
     track = load_track(name_or_path)
     built_in = name_or_path in built_in_names()
     return track, BUILT_IN / f"{name_or_path}.yaml" if built_in else Path(name_or_path).resolve()
+
+
+def _comma_separated(names: str) -> list[str]:
+    return [name for name in names.replace(" ", "").split(",") if name]
 
 
 def _num_workers(workers: int | None, device: Device) -> int:

@@ -43,7 +43,7 @@ def audit_all(
 ) -> Iterator[tuple[Submission, list[tuple[str, str, str]]] | Crashed]:
     """Each submission with its findings (rule, level, message), as they come."""
     by_name = {submission.name: submission for submission in submissions}
-    jobs = [Job(name, {"kind": "audit", "folder": str(entry.folder)}) for name, entry in by_name.items()]
+    jobs = [Job(name, {"kind": "audit", **_place(entry)}) for name, entry in by_name.items()]
     for event in run(jobs, num_workers):
         if event.kind == "findings":
             yield by_name[event.job.name], [(rule, level, text) for rule, level, text in event.values["findings"]]
@@ -79,7 +79,7 @@ def run_trials(
             trial.name,
             {
                 "kind": "trial",
-                "folder": str(trial.submission.folder),
+                **_place(trial.submission),
                 "track": definition,
                 "digits": trial.digits,
                 "seed": trial.seed,
@@ -101,6 +101,12 @@ def run_trials(
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would say the same
             yield crash
+
+
+def _place(submission: Submission) -> dict[str, str]:
+    """Where the worker reads the submission, or the two that a pair is crossed from."""
+    crossed_with = submission.crossed_with
+    return {"folder": str(submission.folder)} | ({"crossed_with": str(crossed_with)} if crossed_with else {})
 
 
 def _crash(job: str, kind: str, values: dict[str, Any]) -> Crashed:

@@ -72,6 +72,10 @@ class Part:
         """Hex digest of the entry point and of the files."""
         return _digest(self.entry_point, self.files)
 
+    @property
+    def class_name(self) -> str:
+        return self.entry_point.partition(":")[2]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
@@ -82,6 +86,8 @@ class Submission:
     manifest: Manifest
     tokenizer: Part
     positions: Part
+    crossed_with: Path | None = None
+    """Of a `pair`: the folder whose positions it takes."""
 
     @property
     def fingerprint(self) -> str:
@@ -128,6 +134,25 @@ def discover(root: Path) -> list[Submission | Broken]:
     if not folders:
         raise UsageError(f"{submissions} holds no folder; start one with `harness new NAME`")
     return [read_folder(folder) for folder in folders]
+
+
+def pair(one: Submission, other: Submission) -> Submission:
+    """The tokenizer of `one` with the positions of `other`, trained as the track says."""
+    manifest = Manifest(
+        title=f"{one.name} with {other.name}"[:80],
+        authors=list(dict.fromkeys([*one.manifest.authors, *other.manifest.authors]))[:20],
+        summary=f"The tokenizer of {one.name} with the positions of {other.name}.",
+        tokenizer=one.manifest.tokenizer,
+        positions=other.manifest.positions,
+    )
+    return Submission(
+        name=f"{one.name}+{other.name}",
+        folder=one.folder,
+        manifest=manifest,
+        tokenizer=one.tokenizer,
+        positions=other.positions,
+        crossed_with=other.folder,
+    )
 
 
 def select(found: list[Submission | Broken], names: list[str]) -> list[Submission | Broken]:

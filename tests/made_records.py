@@ -95,6 +95,6 @@ def make_trials(submission: Submission, track: Track, right: float, **changes: o
     ]
 
 
-def save_all(root: Path, records: list[Record]) -> None:
+def save_all(root: Path, records: list[Record], below: str = "") -> None:
     for record in records:
-        save(record, root / "results")
+        save(record, root / "results" / below)

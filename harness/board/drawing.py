@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from harness.board.labels import annotate, spread
-from harness.board.plots import AccuracyPlot, Plot, Series, ThroughputPlot, digest
+from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Plot, Series, ThroughputPlot, digest
 from harness.board.text import percent, plain
 
 WIDTH = 9.0
@@ -30,6 +32,8 @@ class Theme:
     muted: str
     grid: str
     series: tuple[str, ...]
+    on_series: str
+    """Text on a ground of the first of them."""
 
 
 LIGHT = Theme(
@@ -38,6 +42,7 @@ LIGHT = Theme(
     muted="#6e7781",
     grid="#d1d9e0",
     series=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07D00", "#3A3A3A"),
+    on_series="#ffffff",
 )
 DARK = Theme(
     name="dark",
@@ -45,6 +50,7 @@ DARK = Theme(
     muted="#9198a1",
     grid="#3d444d",
     series=("#56B4E9", "#E69F00", "#2BC59A", "#CC79A7", "#F0E442", "#F0F6FC"),
+    on_series="#0d1117",
 )
 THEMES = (LIGHT, DARK)
 MARKERS = "osD^vP"
@@ -74,10 +80,16 @@ def draw(plot: Plot, theme: Theme) -> str:
     }
     file = io.StringIO()
     with mpl.rc_context(settings):
-        figure = _scatter(plot, theme) if isinstance(plot, ThroughputPlot) else _accuracy(plot, theme)
+        figure = _figure_of(plot, theme)
         metadata = {"Date": None, "Creator": None, "Description": digest(plot, theme.name)}
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _figure_of(plot: Plot, theme: Theme) -> Figure:
+    if isinstance(plot, ThroughputPlot):
+        return _scatter(plot, theme)
+    return _heat_map(plot, theme) if isinstance(plot, GridPlot) else _accuracy(plot, theme)
 
 
 def _accuracy(plot: AccuracyPlot, theme: Theme) -> Figure:
@@ -185,6 +197,27 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
         spots = [(ratio, one.estimates[0].value) for ratio, one in points]
         colours = [_style(theme, one.place)[0] for _, one in points]
         annotate(axes, spots, [_label(one) for _, one in points], colours)
+    return figure
+
+
+def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
+    """A cell's ground goes from the page's own to the first colour of the theme; its number stands in it."""
+    figure, axes = _figure(1.6 + 0.32 * len(plot.rows))
+    ground = LinearSegmentedColormap.from_list("share", [f"{theme.series[0]}10", theme.series[0]])
+    shares = np.array([[np.nan if share is None else share for share in line] for line in plot.shares])
+    axes.imshow(shares, cmap=ground, vmin=0, vmax=1, aspect="auto")
+    for row, line in enumerate(plot.shares):
+        for column, share in enumerate(line):
+            text, colour = ("×", theme.muted) if share is None else (percent(share), theme.text)
+            if share is not None and share > 0.6:
+                colour = theme.on_series
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    axes.set_yticks(range(len(plot.rows)), [plain(label, MAX_LABEL) for label in plot.rows], color=theme.text)
+    labels = [plain(label, MAX_LABEL) for label in plot.columns]
+    axes.set_xticks(range(len(plot.columns)), labels, color=theme.text, rotation=35, ha="left", rotation_mode="anchor")
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     return figure
 
 

@@ -62,7 +62,22 @@ class ThroughputPlot:
         )
 
 
-Plot = AccuracyPlot | ThroughputPlot
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GridPlot:
+    """Exact match of every tokenizer (down) with every kind of positions (across); None where there is none."""
+
+    name = "cross"
+
+    rows: list[str]
+    columns: list[str]
+    shares: list[list[float | None]]
+
+    @property
+    def description(self) -> str:
+        return f"Exact match of {len(self.rows)} tokenizers with {len(self.columns)} kinds of positions"
+
+
+Plot = AccuracyPlot | ThroughputPlot | GridPlot
 
 
 def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:

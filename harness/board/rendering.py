@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from harness.board.drawing import THEMES, draw
+from harness.board.drawing import THEMES, Theme, draw
 from harness.board.markdown import Section, page, plot_path
-from harness.board.plots import digest, plots_of
+from harness.board.plots import Plot, digest, plots_of
 from harness.errors import HarnessError, MachineError
 from harness.fingerprint import harness_fingerprint
 from harness.records import read_all, write_atomically
@@ -24,21 +24,32 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
         MachineError: a file could not be written.
     """
     sections = sections_of(root)
-    differing = []
-    for section in sections:
-        for plot in section.plots:
-            for theme in THEMES:
-                path = root / plot_path(section.name, plot, theme.name)
-                if digest(plot, theme.name) not in _content(path):
-                    differing.append(path)
-                    if not check:
-                        _write(path, draw(plot, theme))
-    board = page(sections)
-    if _content(root / "leaderboard.md") != board:
+    differing = [
+        path
+        for section in sections
+        for plot in section.plots
+        for theme in THEMES
+        if update_plot(path := root / plot_path(section.name, plot, theme.name), plot, theme, check=check)
+    ]
+    if update_text(root / "leaderboard.md", page(sections), check=check):
         differing.append(root / "leaderboard.md")
-        if not check:
-            _write(root / "leaderboard.md", board)
     return differing
+
+
+def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) -> bool:
+    """Draws the plot anew if the file shows something else; whether it does."""
+    differs = digest(plot, theme.name) not in _content(path)
+    if differs and not check:
+        _write(path, draw(plot, theme))
+    return differs
+
+
+def update_text(path: Path, text: str, *, check: bool = False) -> bool:
+    """Writes the text if the file holds another; whether it does."""
+    differs = _content(path) != text
+    if differs and not check:
+        _write(path, text)
+    return differs
 
 
 def sections_of(root: Path) -> list[Section]:

@@ -18,7 +18,7 @@ from harness.audits import audit
 from harness.errors import HarnessError, MachineError, SubmissionError
 from harness.host.serve import die_with_parent
 from harness.provenance import failed_record
-from harness.submissions import Broken, Submission, read_folder
+from harness.submissions import Broken, Submission, pair, read_folder
 from harness.track import Track
 from harness.trial import Progress, device_name, run_trial
 
@@ -41,14 +41,21 @@ def main() -> None:
 
 
 def _do(job: dict[str, Any], events: TextIO) -> None:
-    submission = read_folder(Path(job["folder"]))
-    if isinstance(submission, Broken):
-        raise submission.error
+    submission = _read(job["folder"])
+    if "crossed_with" in job:
+        submission = pair(submission, _read(job["crossed_with"]))
     if job["kind"] == "audit":
         findings = audit(submission)
         _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])
         return
     _send(events, event="record", record=_trial(job, submission, events))
+
+
+def _read(folder: str) -> Submission:
+    submission = read_folder(Path(folder))
+    if isinstance(submission, Broken):
+        raise submission.error
+    return submission
 
 
 def _trial(job: dict[str, Any], submission: Submission, events: TextIO) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""Shows a grid of tokenizers and positions: a table, a heat map, and whose idea it was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from harness.board.drawing import THEMES
+from harness.board.plots import GridPlot
+from harness.board.rendering import update_plot, update_text
+from harness.board.text import markdown, percent, plain
+from harness.cross import FOLDER, Grid
+from harness.effects import Effects, main_effects
+from harness.scoring import Row, State
+from harness.statistics import Estimate
+from harness.track import Track
+
+MAX_NAME = 60
+MAX_REASON = 200
+NOTHING = "–"
+NOT_RUN = "·"
+IMPOSSIBLE = "×"
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A grid with its rows, best tokenizer and best positions first, and their effects."""
+
+    track: Track
+    tokenizers: list[str]
+    positions: list[str]
+    rows: list[list[Row]]
+    effects: Effects | None
+
+
+def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
+    effects = main_effects([[row.counts if row.is_complete else None for row in line] for line in rows])
+    down, across = range(len(rows)), range(len(rows[0]))
+    if effects:
+        down = sorted(down, key=lambda i: _descending(effects.rows[i]))
+        across = sorted(across, key=lambda j: _descending(effects.columns[j]))
+    ordered = effects and Effects(
+        mean=effects.mean,
+        rows=[effects.rows[i] for i in down],
+        columns=[effects.columns[j] for j in across],
+        explained_by_rows=effects.explained_by_rows,
+        explained_by_columns=effects.explained_by_columns,
+    )
+    return Crossing(
+        track,
+        [grid.tokenizer_labels[i] for i in down],
+        [grid.position_labels[j] for j in across],
+        [[rows[i][j] for j in across] for i in down],
+        ordered,
+    )
+
+
+def render_crossing(crossing: Crossing, root: Path) -> list[Path]:
+    """Writes `results/cross/<track>/cross.md` and its heat map; the files that differed come back."""
+    folder = root / "results" / FOLDER / crossing.track.name
+    shares = [
+        [round(row.fresh.value, 6) if row.is_complete and row.fresh else None for row in line] for line in crossing.rows
+    ]
+    plot = GridPlot(rows=crossing.tokenizers, columns=crossing.positions, shares=shares)
+    plots = {theme: folder / f"cross-{theme.name}.svg" for theme in THEMES}
+    differing = [path for theme, path in plots.items() if update_plot(path, plot, theme)]
+    return differing + [path for path in [folder / "cross.md"] if update_text(path, page(crossing))]
+
+
+def page(crossing: Crossing) -> str:
+    track = crossing.track
+    parts = [
+        f"# {markdown(track.name, MAX_NAME)}: tokenizers crossed with positions",
+        f"{markdown(track.summary, 400)}",
+        f"Exact match on fresh problems in per cent, mean over the track's digits ({_listed(track.digits)}) and seeds "
+        f"({_listed(track.seeds)}). {IMPOSSIBLE}: the pair failed; {NOT_RUN}: not run.",
+        _grid_table(crossing, "pipe"),
+        '<picture><source media="(prefers-color-scheme: dark)" srcset="cross-dark.svg">'
+        '<img alt="The same as a heat map" src="cross-light.svg"></picture>',
+        *_effect_parts(crossing, "pipe"),
+    ]
+    if failed := failures(crossing):
+        parts += ["## Impossible pairs", "\n".join(f"* {markdown(line, 2 * MAX_REASON)}" for line in failed)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_text(crossing: Crossing) -> str:
+    """The same for a terminal."""
+    parts = [_grid_table(crossing, "simple"), *_effect_parts(crossing, "simple"), *failures(crossing)]
+    return "\n\n".join(parts) + "\n"
+
+
+def failures(crossing: Crossing) -> list[str]:
+    """`tokenizer with positions: reason`, one line for each pair that failed."""
+    return [
+        f"{tokenizer} with {positions}: {plain(row.standing.reason or NOTHING, MAX_REASON)}"
+        for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
+        for positions, row in zip(crossing.positions, line, strict=True)
+        if row.standing.state in {State.FAILED, State.UNVERIFIED}
+    ]
+
+
+def _grid_table(crossing: Crossing, style: str) -> str:
+    lines = [
+        [_shown(tokenizer, style), *(_cell(row) for row in line)]
+        for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
+    ]
+    headers = ["tokenizer", *(_shown(label, style) for label in crossing.positions)]
+    align = ["left", *["right"] * len(crossing.positions)]
+    return tabulate(lines, headers=headers, tablefmt=style, disable_numparse=True, colalign=align)
+
+
+def _effect_parts(crossing: Crossing, style: str) -> list[str]:
+    effects = crossing.effects
+    heading = "## " if style == "pipe" else ""
+    if effects is None:
+        return [f"{heading}Main effects need two tokenizers and two kinds of positions with results."]
+    by_rows, by_columns = effects.explained_by_rows, effects.explained_by_columns
+    left = 1 - by_rows.value - by_columns.value
+    kinds = (("tokenizer", crossing.tokenizers, effects.rows), ("positions", crossing.positions, effects.columns))
+    tables = [
+        tabulate(
+            [[_shown(label, style), _points(one)] for label, one in zip(labels, estimates, strict=True)],
+            headers=[kind, "points"],
+            tablefmt=style,
+            disable_numparse=True,
+            colalign=["left", "right"],
+        )
+        for kind, labels, estimates in kinds
+    ]
+    seeds = (
+        "With one seed the intervals tell the luck of the drawn problems alone, not that of the initial weights."
+        if len(crossing.track.seeds) == 1
+        else "Intervals: a bootstrap over seeds and problems."
+    )
+    return [
+        f"{heading}Whose idea is it?",
+        f"Mean of the grid: {percent(effects.mean.value)} %. Of the variance over its pairs the tokenizers explain "
+        f"{_share(by_rows)}, the positions {_share(by_columns)}; the other {100 * left:.0f} % is interplay, what a "
+        "pair is worth beyond its two parts.",
+        "Main effects, in points of exact match over the mean tokenizer, or the mean kind of positions, of this grid, "
+        f"with 95 % intervals. {seeds}",
+        *tables,
+    ]
+
+
+def _cell(row: Row) -> str:
+    if row.is_complete and row.fresh:
+        return percent(row.fresh.value)
+    return IMPOSSIBLE if row.standing.state in {State.FAILED, State.UNVERIFIED} else NOT_RUN
+
+
+def _points(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return NOTHING
+    return f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def _share(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.0f} % [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+
+
+def _descending(estimate: Estimate | None) -> float:
+    return -estimate.value if estimate else 2.0
+
+
+def _shown(label: str, style: str) -> str:
+    return markdown(label, MAX_NAME) if style == "pipe" else plain(label, MAX_NAME)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

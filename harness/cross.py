@@ -1,0 +1,104 @@
+"""Crosses the tokenizers of some submissions with the positions of others: a grid of pairs, each trained as a trial.
+
+The records of the pairs lie in `results/cross/<track>/<tokenizer's folder>+<positions' folder>/`, where no board looks.
+A pair that is some submission as it stands takes that submission's records, if they are fresh.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.plan import Plan, Rerun, plan
+from harness.records import read_all
+from harness.scoring import Row, rows_of
+from harness.submissions import Broken, Part, Submission, pair, select
+from harness.track import Track
+
+FOLDER = "cross"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Tokenizers down, positions across, each as a submission that has it."""
+
+    tokenizers: list[Submission]
+    positions: list[Submission]
+
+    @property
+    def tokenizer_labels(self) -> list[str]:
+        return _labels([(one.name, one.tokenizer) for one in self.tokenizers])
+
+    @property
+    def position_labels(self) -> list[str]:
+        return _labels([(one.name, one.positions) for one in self.positions])
+
+    def pairs(self) -> list[list[Submission]]:
+        return [[pair(one, other) for other in self.positions] for one in self.tokenizers]
+
+
+def grid_of(found: Sequence[Submission | Broken], tokenizers: list[str], positions: list[str]) -> Grid:
+    """The tokenizers and the positions of the named submissions, of all where none is named; equal ones once.
+
+    Raises:
+        UsageError: a name that no submission has, or whose folder cannot be read; fewer than two pairs.
+    """
+    axes = [_readable(select(list(found), names), is_named=bool(names)) for names in (tokenizers, positions)]
+    grid = Grid(
+        _one_of_each(axes[0], lambda one: one.tokenizer),
+        _one_of_each(axes[1], lambda one: one.positions),
+    )
+    if len(grid.tokenizers) * len(grid.positions) < 2:
+        raise UsageError("one tokenizer with one kind of positions is a submission, not a grid; name more of either")
+    return grid
+
+
+def plan_cross(
+    grid: Grid, found: Sequence[Submission | Broken], track: Track, results: Path, harness: str, rerun: Rerun | None
+) -> Plan:
+    """The trials of the pairs whose numbers are not known yet."""
+    known = _board_rows(found, track, results, harness)
+    pairs = [one for line in grid.pairs() for one in line if one.fingerprint not in known]
+    return plan(track, pairs, results / FOLDER, harness, rerun)
+
+
+def rows_of_cross(
+    grid: Grid, found: Sequence[Submission | Broken], track: Track, results: Path, harness: str
+) -> list[list[Row]]:
+    """For every pair what is known of it, as a row of the board would say."""
+    known = _board_rows(found, track, results, harness)
+    pairs = grid.pairs()
+    records = list(read_all(results / FOLDER, track.name))
+    own = {row.name: row for row in rows_of(track, [one for line in pairs for one in line], records, harness)}
+    return [[known.get(one.fingerprint, own[one.name]) for one in line] for line in pairs]
+
+
+def _board_rows(found: Sequence[Submission | Broken], track: Track, results: Path, harness: str) -> dict[str, Row]:
+    """The board's complete rows by the submission's fingerprint."""
+    rows = rows_of(track, found, read_all(results, track.name), harness)
+    return {row.submission.fingerprint: row for row in rows if row.submission and row.is_complete}
+
+
+def _readable(entries: Sequence[Submission | Broken], *, is_named: bool) -> list[Submission]:
+    """A broken folder that was asked for by name is an error; among all of them it is passed over."""
+    for entry in entries:
+        if isinstance(entry, Broken) and is_named:
+            raise UsageError(f"{entry.error}; mend it, or leave it out of the grid")
+    return [entry for entry in entries if isinstance(entry, Submission)]
+
+
+def _one_of_each(submissions: Sequence[Submission], part_of: Callable[[Submission], Part]) -> list[Submission]:
+    """One submission for each different part: the one in whose own folder it lies, or else the first that has it."""
+    chosen: dict[str, Submission] = {}
+    for submission in submissions:
+        part = part_of(submission)
+        if part.fingerprint not in chosen or part.folder == submission.folder:
+            chosen[part.fingerprint] = submission
+    return list(chosen.values())
+
+
+def _labels(parts: Sequence[tuple[str, Part]]) -> list[str]:
+    """The names of the classes; where two folders have one of the same name, with the folder's."""
+    counts = Counter(part.class_name for _, part in parts)
+    return [part.class_name if counts[part.class_name] == 1 else f"{name}:{part.class_name}" for name, part in parts]

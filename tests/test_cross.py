@@ -1,0 +1,158 @@
+"""Crossing tokenizers with positions: which pairs there are, whose records count, what is shown; with real trials."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bad_folders import TINY, write_folder
+from made_records import HARNESS, make_failure, make_record, make_track, save_all
+
+from harness.board.crossing import as_text, crossing_of, render_crossing
+from harness.cross import grid_of, plan_cross, rows_of_cross
+from harness.errors import UsageError
+from harness.submissions import Submission, discover, pair
+
+TRACK = make_track(digits=[3], seeds=[0])
+ZERO = "return Terms(embedding=0 * self.table[None, :length])"
+BACKWARDS = "return [CHARACTERS.index(character) for character in reversed(text)]"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """`a` and `b` share nothing; `c` has a's tokenizer and positions of its own."""
+    write_folder(tmp_path, "a")
+    write_folder(tmp_path, "b", encode=BACKWARDS, forward=ZERO)
+    folder = write_folder(tmp_path, "c", forward=ZERO)
+    manifest = folder / "submission.yaml"
+    lines = [line for line in manifest.read_text().splitlines() if not line.startswith("tokenizer:")]
+    manifest.write_text("\n".join([*lines, "tokenizer: a/submission:Characters", ""]))
+    return tmp_path
+
+
+def found_in(root: Path) -> dict[str, Submission]:
+    found = {entry.name: entry for entry in discover(root)}
+    assert all(isinstance(entry, Submission) for entry in found.values())
+    return {name: entry for name, entry in found.items() if isinstance(entry, Submission)}
+
+
+def test_a_pair_takes_one_part_from_each_and_no_settings_of_either(root: Path) -> None:
+    manifest = root / "submissions" / "b" / "submission.yaml"
+    manifest.write_text(manifest.read_text() + "hyperparameters: {learning_rate: 0.01}\n")
+    found = found_in(root)
+    crossed = pair(found["a"], found["b"])
+    assert crossed.tokenizer == found["a"].tokenizer
+    assert crossed.positions == found["b"].positions
+    assert (crossed.name, crossed.division) == ("a+b", "closed")
+
+
+def test_a_pair_of_a_folder_with_itself_is_that_folder(root: Path) -> None:
+    for submission in found_in(root).values():
+        assert pair(submission, submission).fingerprint == submission.fingerprint
+
+
+def test_the_grid_has_every_tokenizer_and_every_positions_once(root: Path) -> None:
+    found = list(discover(root))
+    grid = grid_of(found, [], [])
+    assert [one.name for one in grid.tokenizers] == ["a", "b"]
+    assert [one.name for one in grid.positions] == ["a", "b", "c"]
+    assert [[one.name for one in line] for line in grid.pairs()] == [["a+a", "a+b", "a+c"], ["b+a", "b+b", "b+c"]]
+    assert grid.tokenizer_labels == ["a:Characters", "b:Characters"]
+
+
+def test_named_folders_make_a_smaller_grid(root: Path) -> None:
+    grid = grid_of(list(discover(root)), ["b"], ["a", "c"])
+    assert [[one.name for one in line] for line in grid.pairs()] == [["b+a", "b+c"]]
+
+
+def test_what_cannot_be_crossed_is_refused_by_name(root: Path) -> None:
+    (root / "submissions" / "b" / "submission.yaml").write_text("title: [\n")
+    found = list(discover(root))
+    with pytest.raises(UsageError, match="no submission 'x'; there are: a, b, c"):
+        grid_of(found, ["x"], [])
+    with pytest.raises(UsageError, match=r"submissions/b: T00: .*; mend it, or leave it out of the grid"):
+        grid_of(found, ["b"], [])
+    with pytest.raises(UsageError, match="is a submission, not a grid; name more of either"):
+        grid_of(found, ["a"], ["a", "a"])
+    assert [one.name for one in grid_of(found, [], []).positions] == ["a", "c"]
+
+
+def test_a_pair_that_is_a_submission_takes_its_fresh_record_and_runs_otherwise(root: Path) -> None:
+    found = found_in(root)
+    entries, results = list(found.values()), root / "results"
+    grid = grid_of(entries, [], [])
+    record = make_record(found["a"], TRACK, 3, 0, 0.75)
+    save_all(root, [record, make_record(found["b"], TRACK, 3, 0, 0.5).model_copy(update={"digits": 6})])
+    planned = plan_cross(grid, entries, TRACK, results, HARNESS, None)
+    assert [trial.submission.name for trial in planned.to_run] == ["a+b", "a+c", "b+a", "b+b", "b+c"]
+    rows = rows_of_cross(grid, entries, TRACK, results, HARNESS)
+    assert rows[0][0].fresh is not None
+    assert rows[0][0].fresh.value == 0.75
+    assert all(row.fresh is None for row in [*rows[0][1:], *rows[1]])
+
+
+def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects(root: Path) -> None:
+    found = found_in(root)
+    entries = list(found.values())
+    grid = grid_of(entries, [], ["a", "c"])
+    shares = {"a+a": 0.9, "a+c": 0.5, "b+a": 0.3}
+    pairs = {one.name: one for line in grid.pairs() for one in line}
+    records = [make_record(pairs[name], TRACK, 3, 0, share) for name, share in shares.items()]
+    save_all(root, [*records, make_failure(pairs["b+c"], TRACK, 3, 0, "P00: no such | row")], below="cross")
+    rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
+    crossing = crossing_of(grid, TRACK, rows)
+    text = as_text(crossing)
+    assert "b:Characters with c:LearnedPositions: 1 of 1 trials: P00: no such | row" in text
+    assert [line.split() for line in text.splitlines()[2:4]] == [
+        ["a:Characters", "90.0", "50.0"],
+        ["b:Characters", "30.0", "×"],
+    ]
+    # Three cells and three parameters: a's tokenizer is 0.6 above b's, a's positions 0.4 above c's.
+    assert "+30.0 [" in text
+    assert "-30.0 [" in text
+    assert "+20.0 [" in text
+
+
+def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_board(root: Path) -> None:
+    entries = list(found_in(root).values())
+    grid = grid_of(entries, [], [])
+    records = [make_record(one, TRACK, 3, 0, 0.5 + i / 10) for i, one in enumerate(grid.pairs()[0])]
+    save_all(root, records, below="cross")
+    crossing = crossing_of(grid, TRACK, rows_of_cross(grid, entries, TRACK, root / "results", HARNESS))
+    written = render_crossing(crossing, root)
+    folder = root / "results" / "cross" / TRACK.name
+    assert {path.name for path in written} == {"cross.md", "cross-light.svg", "cross-dark.svg"}
+    assert {path.parent for path in written} == {folder}
+    assert render_crossing(crossing, root) == []
+    assert "| a:Characters" in (folder / "cross.md").read_text()
+
+
+def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> None:
+    track = root / "tiny.yaml"
+    track.write_text(json.dumps(TINY.model_dump(mode="json", exclude={"model": {"dropout"}})))
+    shutil.rmtree(root / "submissions" / "c")
+
+    def cross(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "harness", "-C", str(root), "cross", "-t", str(track), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert cross("-n").stdout.splitlines() == [f"{name} d1-s0: missing" for name in ("a+a", "a+b", "b+a", "b+b")]
+    first = cross("-j", "2")
+    assert first.returncode == 0, first.stderr
+    records = sorted(path.relative_to(root / "results" / "cross") for path in root.rglob("d1-s0.json"))
+    assert [str(path.parent) for path in records] == ["tiny/a+a", "tiny/a+b", "tiny/b+a", "tiny/b+b"]
+    assert "Whose idea is it?" in first.stdout
+    assert "wrote results/cross/tiny/cross.md" in first.stderr
+    second = cross()
+    assert second.stdout == first.stdout
+    assert "nothing to run, 4 trials up to date" in second.stderr
+    assert "wrote" not in second.stderr
+
+
+def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
+    command = [sys.executable, "-m", "harness", "-C", str(root), "cross", "--tokenizers", "a,nobody"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no submission 'nobody'; there are: a, b, c" in done.stderr

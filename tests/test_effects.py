@@ -1,0 +1,95 @@
+"""Main effects of a grid, against sums by hand and numpy's own least squares."""
+
+import numpy as np
+import pytest
+
+from harness.effects import main_effects
+from harness.statistics import Counts
+
+TOTAL = 1_000_000
+
+
+def cell(share: float, total: int = TOTAL, seeds: int = 1) -> Counts:
+    return Counts.of([[round(share * total)]] * seeds, [[total]] * seeds)
+
+
+def test_a_full_grid_has_the_effects_of_its_marginal_means():
+    shares = [[0.9, 0.5, 0.1], [0.5, 0.3, 0.1]]  # mean 0.4; rows 0.5, 0.3; columns 0.7, 0.4, 0.1
+    effects = main_effects([[cell(share) for share in line] for line in shares])
+    assert effects is not None
+    assert effects.mean.value == pytest.approx(0.4)
+    assert [row.value for row in effects.rows if row] == pytest.approx([0.1, -0.1])
+    assert [column.value for column in effects.columns if column] == pytest.approx([0.3, 0.0, -0.3])
+    # Sums of squares: rows 3 · (0.1² + 0.1²), columns 2 · (0.3² + 0.3²), in all 0.46; what is left is interplay.
+    assert effects.explained_by_rows.value == pytest.approx(0.06 / 0.46)
+    assert effects.explained_by_columns.value == pytest.approx(0.36 / 0.46)
+
+
+def test_a_grid_without_interplay_is_explained_whole():
+    effects = main_effects([[cell(0.2 + 0.3 * i + 0.1 * j) for j in range(3)] for i in range(2)])
+    assert effects is not None
+    assert effects.explained_by_rows.value + effects.explained_by_columns.value == pytest.approx(1, abs=1e-6)
+
+
+def test_cells_that_are_missing_are_left_out_of_the_least_squares():
+    """Against numpy's solver on the cells that there are, with the last effects written as minus the others' sum."""
+    shares = {(0, 0): 0.9, (0, 1): 0.7, (0, 2): 0.2, (1, 0): 0.6, (1, 2): 0.1, (2, 1): 0.3, (2, 2): 0.05}
+    effects = main_effects([[cell(shares[i, j]) if (i, j) in shares else None for j in range(3)] for i in range(3)])
+    coded = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    design = np.array([[1.0, *coded[i], *coded[j]] for i, j in shares])
+    mean, *others = np.linalg.lstsq(design, np.array(list(shares.values())), rcond=None)[0]
+    assert effects is not None
+    assert effects.mean.value == pytest.approx(mean, abs=1e-6)
+    rows, columns = others[:2], others[2:]
+    assert [row.value for row in effects.rows if row] == pytest.approx([*rows, -sum(rows)], abs=1e-6)
+    assert [column.value for column in effects.columns if column] == pytest.approx([*columns, -sum(columns)], abs=1e-6)
+
+
+def test_a_row_without_a_cell_has_no_effect_and_moves_no_other():
+    shares = [[0.9, 0.5, 0.1], [0.5, 0.3, 0.1]]
+    grid = [[cell(share) for share in line] for line in shares]
+    with_gap = main_effects([grid[0], [None, None, None], grid[1]])
+    plain = main_effects(grid)
+    assert with_gap is not None
+    assert plain is not None
+    assert with_gap.rows[1] is None
+    assert [row.value for row in with_gap.rows if row] == pytest.approx([row.value for row in plain.rows if row])
+    assert with_gap.mean.value == pytest.approx(plain.mean.value)
+
+
+@pytest.mark.parametrize(
+    "grid", [[[cell(0.5), cell(0.1)]], [[cell(0.5)], [cell(0.1)]], [[cell(0.5), None], [None, None]]]
+)
+def test_one_row_or_one_column_has_no_effects(grid):
+    assert main_effects(grid) is None
+
+
+def test_a_grid_in_which_all_are_alike_explains_nothing():
+    effects = main_effects([[cell(0.5)] * 2] * 2)
+    assert effects is not None
+    assert effects.explained_by_rows.value == effects.explained_by_columns.value == 0
+
+
+def test_intervals_cover_the_luck_of_the_problems_and_narrow_with_their_number():
+    """The row effect of a 2 × 2 grid is half the difference of two means of two: its error follows from the counts."""
+    shares = [[0.5, 0.5], [0.3, 0.3]]
+    for total in (400, 40_000):
+        effects = main_effects([[cell(share, total) for share in line] for line in shares])
+        assert effects is not None
+        assert effects.rows[0] is not None
+        deviation = np.sqrt(sum(share * (1 - share) / total for line in shares for share in line)) / 4
+        half_width = (effects.rows[0].high - effects.rows[0].low) / 2
+        assert half_width == pytest.approx(1.96 * deviation, rel=0.12)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    steady = [[Counts.of([[500], [500]], [[1000], [1000]])] * 2, [Counts.of([[300], [300]], [[1000], [1000]])] * 2]
+    shaky = [[Counts.of([[100], [900]], [[1000], [1000]])] * 2, [Counts.of([[300], [300]], [[1000], [1000]])] * 2]
+    widths = []
+    for grid in (steady, shaky):
+        effects = main_effects(grid)
+        assert effects is not None
+        assert effects.rows[0] is not None
+        assert effects.rows[0].value == pytest.approx(0.1)
+        widths.append(effects.rows[0].high - effects.rows[0].low)
+    assert widths[1] > 5 * widths[0]
