@@ -86,8 +86,9 @@ def page(crossing: Crossing) -> str:
 
 
 def as_text(crossing: Crossing) -> str:
-    """The same for a terminal."""
-    parts = [_grid_table(crossing, "simple"), *_effect_parts(crossing, "simple"), *failures(crossing)]
+    """The same for a terminal, which is narrow: positions across by number."""
+    across = "  ".join(f"{number} {plain(label, MAX_NAME)}" for number, label in enumerate(crossing.positions, start=1))
+    parts = [_grid_table(crossing, "simple"), across, *_effect_parts(crossing, "simple"), *failures(crossing)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -106,7 +107,9 @@ def _grid_table(crossing: Crossing, style: str) -> str:
         [_shown(tokenizer, style), *(_cell(row) for row in line)]
         for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
     ]
-    headers = ["tokenizer", *(_shown(label, style) for label in crossing.positions)]
+    numbers = map(str, range(1, len(crossing.positions) + 1))
+    labels = numbers if style == "simple" else (_shown(label, style) for label in crossing.positions)
+    headers = ["tokenizer", *labels]
     align = ["left", *["right"] * len(crossing.positions)]
     return tabulate(lines, headers=headers, tablefmt=style, disable_numparse=True, colalign=align)
 

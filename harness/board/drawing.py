@@ -208,7 +208,7 @@ def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
     axes.imshow(shares, cmap=ground, vmin=0, vmax=1, aspect="auto")
     for row, line in enumerate(plot.shares):
         for column, share in enumerate(line):
-            text, colour = ("×", theme.muted) if share is None else (percent(share), theme.text)
+            text, colour = ("–", theme.muted) if share is None else (percent(share), theme.text)
             if share is not None and share > 0.6:
                 colour = theme.on_series
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
