@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.submissions import Broken, Submission, discover, select
+from harness.submissions import Broken, Submission, discover, read_folder, select
 
 if TYPE_CHECKING:
     from harness.plan import Plan, PlannedTrial
@@ -135,11 +135,14 @@ def new(
     like: Annotated[str | None, typer.Option(help="A submission to start from; else a plain one that works.")] = None,
 ) -> None:
     """Starts a submission: a folder that validates and trains as it stands."""
-    from harness.folders import start_submission
+    from harness.folders import borrowed_parts, start_submission
 
     folder = start_submission(context.obj, name, like)
     print(f"wrote {folder.relative_to(context.obj)}/")
-    print(f"next: edit {folder.name}/submission.py, then `harness validate {name}` and `harness run {name}`")
+    started = read_folder(folder)
+    for line in borrowed_parts(started) if isinstance(started, Submission) else []:
+        print(line)
+    print(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`")
 
 
 @app.command()

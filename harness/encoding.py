@@ -23,7 +23,7 @@ def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: 
     """Tokenises every set of problems.
 
     All sets share the widths of the longest prompt and answer, so that a position means the same in training and in
-    test; only a `lengths/…` suite that needs more room than training gets a width of its own.
+    test; only a set of longer operands, `lengths/…` or `validation/…`, gets a width of its own if it needs one.
 
     Args:
         sets: problems by name.
@@ -46,7 +46,7 @@ def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: 
             raise SubmissionError(submission.name, "T20", message)
         prompt_ids = _encode_unique(prompts_host, prompts, vocabulary, rng)
         answer_ids = _encode_unique(answers_host, answers, vocabulary, rng)
-    trained = [name for name in sets if not name.startswith("lengths/")]
+    trained = [name for name in sets if not name.startswith(("lengths/", "validation/"))]
     prompt_length = max(_longest(prompt_ids[name]) for name in trained)
     answer_length = max(_longest(answer_ids[name]) for name in trained) + 1
     sequences = {

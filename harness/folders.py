@@ -1,11 +1,12 @@
 """Starts new submissions: copies the template, or another submission, into a folder of its own."""
 
-import re
 import shutil
 from pathlib import Path
 
+import yaml
+
 from harness.errors import MachineError, UsageError
-from harness.submissions import NAME
+from harness.submissions import NAME, Broken, Submission, read_folder
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -27,16 +28,33 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
     source = TEMPLATE if like is None else root / "submissions" / like
     if not (source / "submission.yaml").is_file():
         raise UsageError(f"no submission {like!r} in {root / 'submissions'}; `harness list` names them")
+    if like is not None and isinstance(original := read_folder(source), Broken):
+        raise UsageError(f"{original.error}; mend it, or start from another")
     try:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         manifest = target / "submission.yaml"
-        titled = re.sub(
-            r"^title:.*$",
-            f"title: {name.replace('_', ' ').capitalize()}",
-            manifest.read_text(encoding="utf-8"),
-            flags=re.M,
-        )
+        titled = _titled(manifest.read_text(encoding="utf-8"), name.replace("_", " ").capitalize())
         manifest.write_text(titled, encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{target} could not be written: {error.strerror}; make {root} writable") from error
     return target
+
+
+def borrowed_parts(submission: Submission) -> list[str]:
+    """How to make a part that lies in another folder one's own, one line each."""
+    parts = {"tokenizer": submission.tokenizer, "positions": submission.positions}
+    return [
+        f"its {key}, {part.class_name}, is borrowed from submissions/{part.folder.name}/: to change it, copy its file "
+        "here and name the class in submission.yaml"
+        for key, part in parts.items()
+        if part.folder != submission.folder
+    ]
+
+
+def _titled(manifest: str, title: str) -> str:
+    """The manifest under another title, all else as it is; a title may be folded over lines."""
+    document = yaml.compose(manifest, yaml.SafeLoader)
+    assert isinstance(document, yaml.MappingNode)
+    value = next(value for key, value in document.value if key.value == "title")
+    end = "\n" if manifest[: value.end_mark.index].endswith("\n") else ""
+    return manifest[: value.start_mark.index] + title + end + manifest[value.end_mark.index :]

@@ -52,6 +52,28 @@ class CurvePoint(_Part):
     """Exact match on the first problems of `test`."""
     digit_accuracy: Share
     """Answer tokens predicted right, each after the right ones before it."""
+    lengths: dict[str, Share] = {}
+    """Exact match on the validation problems of each length beyond the trained ones."""
+
+
+class Checkpoint(_Part):
+    """The weights at the curve point with the highest mean accuracy beyond the trained lengths, the last of equals."""
+
+    step: Count
+    validation_accuracy: Share
+    lengths: dict[str, Score]
+    """As `suites.lengths`, of these weights."""
+
+
+class Drift(_Part):
+    """How far the rows of the largest positional table moved: root mean square, over their numbers, of end - start."""
+
+    rows: Count
+    touched_rows: Count
+    """Rows that got a gradient in some step."""
+    touched: float | None
+    untouched: float | None
+    """What moves these is weight decay alone: every step takes learning_rate * weight_decay of them."""
 
 
 class Mistake(_Part):
@@ -115,6 +137,10 @@ class Record(_Part):
     """Hyper-parameters that the submission sets itself; any puts it into the open division."""
     parameters: Parameters | None = None
     suites: Suites | None = None
+    best: Checkpoint | None = None
+    """Only in a track that measures length generalisation; `suites` are of the final weights."""
+    drift: Drift | None = None
+    """Only of positions that have a table."""
     digit_accuracy: Share | None = None
     """At the end of the training, on the first problems of `test`."""
     curve: list[CurvePoint] = []

@@ -74,6 +74,8 @@ class Result:
     """Median over seeds; null unless more than half of them got there."""
     lengths: dict[int, Estimate]
     reach: Reach | None
+    best_reach: Reach | None
+    """Of the checkpoint that did best beyond the trained lengths; `reach` is of the final weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,13 +252,9 @@ def _order(row: Row) -> tuple[bool, float, str]:
 def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
     """The trials at one number of digits, one a seed."""
     suites = [trial.suites for trial in trials if trial.suites]
-    by_length = {
-        length: scores
-        for length in range(1, (track.longest or 0) + 1)
-        if (scores := [found.lengths[str(length)] for found in suites if str(length) in found.lengths])
-    }
     chains = [found.carry[str(digits)] for found in suites if str(digits) in found.carry]
-    lengths = {length: _estimate(scores) for length, scores in by_length.items()}
+    lengths = _by_length([found.lengths for found in suites], track)
+    best_lengths = _by_length([trial.best.lengths for trial in trials if trial.best], track)
     accuracies = [trial.digit_accuracy for trial in trials if trial.digit_accuracy is not None]
     examples = [np.inf if trial.examples_to_90 is None else trial.examples_to_90 for trial in trials]
     median_examples = float(np.median(examples))
@@ -269,7 +267,16 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
         examples_to_90=median_examples if np.isfinite(median_examples) else None,
         lengths=lengths,
         reach=_reach(lengths) if lengths else None,
+        best_reach=_reach(best_lengths) if best_lengths else None,
     )
+
+
+def _by_length(found: Sequence[dict[str, Score]], track: Track) -> dict[int, Estimate]:
+    return {
+        length: _estimate(scores)
+        for length in range(1, (track.longest or 0) + 1)
+        if (scores := [scores[str(length)] for scores in found if str(length) in scores])
+    }
 
 
 def _estimate(scores: Sequence[Score]) -> Estimate:

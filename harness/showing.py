@@ -42,6 +42,16 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
         lines += [f"  {name:<11} {_with_interval(getattr(record.suites, name))}" for name in ("fresh", "test", "edge")]
         lines += [f"  carry       {carry}   (by longest chain)"] if carry else []
         lines += [f"  lengths     {lengths}"] if lengths else []
+    if record.best:
+        lengths = "  ".join(f"{length}: {_share(score)}" for length, score in record.best.lengths.items())
+        lines.append(f"  best        {lengths}   (the weights after step {record.best.step:,})")
+    if record.drift:
+        moved, still = record.drift.touched, record.drift.untouched
+        untouched = record.drift.rows - record.drift.touched_rows
+        lines.append(
+            f"  drift       {record.drift.touched_rows} trained rows of the table by {moved or 0:.3g}, "
+            f"{untouched} untrained ones by {still or 0:.3g}"
+        )
     if record.parameters:
         counts = record.parameters
         lines.append(f"  parameters  {counts.model:,} in the model, {counts.positions:,} in the positions")

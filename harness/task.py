@@ -244,10 +244,32 @@ def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
     if sizes.carry:
         for chain in range(digits + 1):
             found[f"carry/{chain}"] = draw(CarryChain(digits, chain), Split.TEST, count=sizes.carry, track_seed=seed)
-    if sizes.lengths and track.longest is not None:
-        for length in range(1, track.longest + 1):
+    if track.longest is not None:
+        found["lengths/1"] = one_digit_problems()
+        for length in range(2, track.longest + 1):
             found[f"lengths/{length}"] = draw(LongerOperand(length), Split.TEST, count=sizes.lengths, track_seed=seed)
     return found
+
+
+def validation_problems(track: Track, digits: int) -> dict[str, Problems]:
+    """`validation/n` for every n beyond the trained lengths: other problems of the laws that `lengths/n` scores."""
+    first = digits + 1 if track.longest is not None else 1
+    return {
+        f"validation/{length}": draw(
+            LongerOperand(length),
+            Split.TEST,
+            count=track.evaluation.validation,
+            track_seed=track.seed,
+            start=track.evaluation.lengths,
+        )
+        for length in range(first, (track.longest or 0) + 1)
+    }
+
+
+def one_digit_problems() -> Problems:
+    """All hundred problems of one-digit operands; there are too few of them to hold some back from training."""
+    a, b = np.divmod(np.arange(100, dtype=np.uint8)[:, None], np.uint8(10))
+    return Problems(a, b)
 
 
 def _in_split(problems: Problems, split: Split, track_seed: int) -> NDArray[np.bool_]:

@@ -87,6 +87,8 @@ class EvaluationDefinition(_Part):
     """Problems for each longest carry chain, 0 to the number of digits."""
     lengths: Count = 0
     """Problems for each number of digits up to `longest`."""
+    validation: Count = 0
+    """Problems for each number of digits beyond those trained, by which the best checkpoint is chosen."""
     curve: Annotated[int, Field(ge=1, le=1_000_000)] = 512
     """Problems, the first of `test`, on which the learning curve is measured."""
     curve_points: Annotated[int, Field(ge=1, le=1000)] = 16
@@ -121,10 +123,11 @@ class Track(_Part):
             raise ValueError(
                 f"longest {self.longest} is below digits {max(self.digits)}; test at least what is trained"
             )
-        if (self.longest is None) != (self.evaluation.lengths == 0):
-            raise ValueError(
-                "`longest` and `evaluation.lengths` go together: set both for length generalisation, or none"
-            )
+        for key, count in (("lengths", self.evaluation.lengths), ("validation", self.evaluation.validation)):
+            if (self.longest is None) != (count == 0):
+                raise ValueError(
+                    f"`longest` and `evaluation.{key}` go together: set both for length generalisation, or none"
+                )
         return self
 
     @property

@@ -1,7 +1,9 @@
 """Training: one loop over batches that lie on the device, nothing in a step waits for the host."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +36,15 @@ class Batches:
         return Batches(self.token_ids[start:stop], self.layout[start:stop], self.prompt_length)
 
 
+class Drift(NamedTuple):
+    """See `records.Drift`."""
+
+    rows: int
+    touched_rows: int
+    touched: float | None
+    untouched: float | None
+
+
 class Trainer:
     """The state of one training: weights, optimiser, random streams, the losses so far."""
 
@@ -64,6 +75,7 @@ class Trainer:
         self._positions_generator = generator(seed, "positions", device)
         self._parameters = [parameter for module in (model, positions) for parameter in module.parameters()]
         self._flat = _flatten(self._parameters)
+        self._start = self._flat.detach().clone()
         self._optimizer = torch.optim.AdamW(
             [self._flat], lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
@@ -88,6 +100,36 @@ class Trainer:
             if (index + 1) % every == 0 or index + 1 == self.settings.num_steps:
                 report(index + 1, self.losses[done : index + 1].mean().item())
                 done = index + 1
+
+    def weights(self) -> Tensor:
+        """A copy of all parameters, those of the positions included, (P,) float32."""
+        return self._flat.detach().clone()
+
+    def load(self, weights: Tensor) -> None:
+        """Puts back what `weights` gave."""
+        with torch.no_grad():
+            self._flat.copy_(weights)
+
+    def drift(self) -> Drift | None:
+        """How far the rows of the largest table of the positions have moved since the start, None without a table.
+
+        A row is touched if it ever got a gradient: if Adam's second moment is not zero all along it.
+        """
+        tables = [parameter for parameter in self.positions.parameters() if parameter.dim() == 2]
+        if not tables:
+            return None
+        table = max(tables, key=lambda parameter: parameter.numel())
+        before = self._parameters[: next(i for i, one in enumerate(self._parameters) if one is table)]
+        start = sum(parameter.numel() for parameter in before)
+        part = slice(start, start + table.numel())
+        moments: Tensor = self._optimizer.state[self._flat]["exp_avg_sq"]
+        is_touched = (moments[part].view_as(table) != 0).any(dim=1)
+        moved = (self._flat.detach()[part] - self._start[part]).view_as(table).square().mean(dim=1)
+
+        def root_mean(rows: Tensor) -> float | None:
+            return math.sqrt(float(moved[rows].mean())) if bool(rows.any()) else None
+
+        return Drift(len(table), int(is_touched.sum()), root_mean(is_touched), root_mean(~is_touched))
 
     def _loss(self, batch: Batches) -> Tensor:
         """Mean cross-entropy, in nats, of the answer's tokens and its EOS."""

@@ -6,12 +6,13 @@ import resource
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from harness import decoding, encoding, throughput
 from harness.host.client import Host
@@ -20,9 +21,9 @@ from harness.positions import Positions, Program, receive_positions
 from harness.provenance import cpu_name, identity
 from harness.ragged import Ragged
 from harness.randomness import derived_seed
-from harness.records import CurvePoint, Mistake, Parameters, Record, Score, Seconds, Suites
+from harness.records import Checkpoint, CurvePoint, Drift, Mistake, Parameters, Record, Score, Seconds, Suites
 from harness.submissions import Submission
-from harness.task import Problems, suites, training_problems
+from harness.task import Problems, suites, training_problems, validation_problems
 from harness.track import Track
 from harness.training import Batches, Trainer
 
@@ -68,7 +69,7 @@ def run_trial(
 
     report(Progress("encode", 0, settings.num_steps, 0.0, None, None))
     problems = suites(track, digits, fresh_seed)
-    sets = {"train": training_problems(track, digits), **problems}
+    sets = {"train": training_problems(track, digits), **problems, **validation_problems(track, digits)}
     encoded = encoding.encode(submission, sets, max_digits=max_digits, shuffle_seed=secrets.randbits(63))
     data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
@@ -77,15 +78,24 @@ def run_trial(
     encode_s = time.perf_counter() - start
 
     trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
-    curve = _train(trainer, data["test"].rows(0, track.evaluation.curve), track, pad_id, eos_id, report)
+    beyond = {name: data[f"validation/{name}"] for name in _strata(data, "validation")}
+    curve_data = data["test"].rows(0, track.evaluation.curve)
+    curve, best = _train(trainer, curve_data, beyond, track, pad_id, eos_id, report)
     train_s = time.perf_counter() - start - encode_s
 
     report(Progress("score", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
+    drift = trainer.drift()
     answers = {name: _generate(model, positions, data[name], pad_id, eos_id) for name in problems}
+    if best is not None:
+        trainer.load(best.weights)
+        for length in _strata(problems, "lengths"):
+            answers[f"best/{length}"] = _generate(model, positions, data[f"lengths/{length}"], pad_id, eos_id)
     texts = encoding.decode(
         submission, list(answers.values()), max_digits=max_digits, shuffle_seed=secrets.randbits(63)
     )
-    scored = {name: _score(problems[name], got) for name, got in zip(problems, texts, strict=True)}
+    scored = {
+        name: _score(problems[name.replace("best/", "lengths/")], got) for name, got in zip(answers, texts, strict=True)
+    }
     decode_s = time.perf_counter() - start - encode_s - train_s
 
     report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
@@ -99,6 +109,8 @@ def run_trial(
             positions=sum(parameter.numel() for parameter in positions.parameters()),
         ),
         suites=_suites(scored),
+        best=best and _checkpoint(best, scored),
+        drift=drift and Drift(**drift._asdict()),
         digit_accuracy=curve[-1].digit_accuracy,
         curve=curve,
         examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
@@ -128,17 +140,40 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
+class _Best(NamedTuple):
+    """The weights that did best beyond the trained lengths."""
+
+    step: int
+    accuracy: float
+    weights: Tensor
+
+
 def _train(
-    trainer: Trainer, curve_data: Batches, track: Track, pad_id: int, eos_id: int, report: Callable[[Progress], None]
-) -> list[CurvePoint]:
-    """Trains to the end; the learning curve."""
+    trainer: Trainer,
+    curve_data: Batches,
+    beyond: dict[str, Batches],
+    track: Track,
+    pad_id: int,
+    eos_id: int,
+    report: Callable[[Progress], None],
+) -> tuple[list[CurvePoint], _Best | None]:
+    """Trains to the end; the learning curve, and the best weights on `beyond` (by length) unless it is empty."""
     curve: list[CurvePoint] = []
+    best: _Best | None = None
     num_steps, batch_size = trainer.settings.num_steps, trainer.settings.batch_size
     every = max(1, num_steps // track.evaluation.curve_points)
     start = time.perf_counter()
 
+    def forced_on(batches: Batches) -> decoding.Forced:
+        return decoding.teacher_forced(trainer.model, trainer.positions, batches, pad_id=pad_id, eos_id=eos_id)
+
     def note(step: int, loss: float | None) -> None:
-        forced = decoding.teacher_forced(trainer.model, trainer.positions, curve_data, pad_id=pad_id, eos_id=eos_id)
+        nonlocal best
+        forced = forced_on(curve_data)
+        lengths = {length: float(forced_on(batches).is_right.mean()) for length, batches in beyond.items()}
+        if lengths:
+            mean = sum(lengths.values()) / len(lengths)
+            best = _Best(step, mean, trainer.weights()) if best is None or mean >= best.accuracy else best
         loss = loss if loss is not None and math.isfinite(loss) else None
         accuracy = float(forced.is_right.mean())
         curve.append(
@@ -148,13 +183,14 @@ def _train(
                 loss=loss,
                 accuracy=accuracy,
                 digit_accuracy=forced.digit_accuracy,
+                lengths=lengths,
             )
         )
         rate = step * batch_size / (time.perf_counter() - start)
         report(Progress("train", step, num_steps, rate, loss, accuracy))
 
     trainer.run(every, note)
-    return curve
+    return curve, best
 
 
 def _generate(model: FrozenModel, positions: Positions, data: Batches, pad_id: int, eos_id: int) -> Ragged:
@@ -184,12 +220,21 @@ def _score(problems: Problems, texts: list[str]) -> Score:
 
 def _suites(scored: dict[str, Score]) -> Suites:
     """Scores by suite; `carry/2` and `lengths/12` go below their heading."""
-    nested: dict[str, dict[str, Score]] = {"carry": {}, "lengths": {}}
-    for name, score in scored.items():
-        suite, _, stratum = name.partition("/")
-        if stratum:
-            nested[suite][stratum] = score
+    nested = {
+        suite: {stratum: scored[f"{suite}/{stratum}"] for stratum in _strata(scored, suite)}
+        for suite in ("carry", "lengths")
+    }
     return Suites(fresh=scored["fresh"], test=scored["test"], edge=scored["edge"], **nested)
+
+
+def _checkpoint(best: _Best, scored: dict[str, Score]) -> Checkpoint:
+    lengths = {length: scored[f"best/{length}"] for length in _strata(scored, "best")}
+    return Checkpoint(step=best.step, validation_accuracy=best.accuracy, lengths=lengths)
+
+
+def _strata(sets: Mapping[str, object], suite: str) -> list[str]:
+    """What stands behind the `/` in the names of that suite's sets."""
+    return [name.partition("/")[2] for name in sets if name.startswith(f"{suite}/")]
 
 
 def _mistakes(problems: Problems, texts: list[str]) -> list[Mistake]:

@@ -1,11 +1,13 @@
 """What `harness new` writes: a folder that can be read as it stands."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from gallery import NAMES
 
 from harness.errors import MachineError, UsageError
-from harness.folders import TEMPLATE, start_submission
+from harness.folders import TEMPLATE, borrowed_parts, start_submission
 from harness.submissions import Submission, read_folder
 
 
@@ -41,6 +43,57 @@ def test_a_copy_differs_from_its_original_in_the_title_alone(root):
     assert not (copy / "__pycache__").exists()
     lines = zip(*[(folder / "submission.yaml").read_text().splitlines() for folder in (original, copy)], strict=True)
     assert [pair for pair in lines if pair[0] != pair[1]] == [("title: One", "title: Two")]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "plain words",
+        "folded\n  over two lines",
+        '"quoted: with\n  a colon"',
+        "'it''s'",
+        ">-\n  a folded\n  block",
+        "|-\n  a block",
+    ],
+)
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_copy_has_a_title_of_its_own_however_the_originals_is_written(root, title, place):
+    original = started(root, "one").folder / "submission.yaml"
+    others = [line for line in original.read_text().splitlines() if not line.startswith("title:")]
+    lines = [f"title: {title}", *others] if place == "first" else [*others, f"title: {title}"]
+    original.write_text("\n".join(lines) + "\n")
+    copy = started(root, "two", like="one")
+    assert copy.manifest.title == "Two"
+    assert [line for line in others if line not in (copy.folder / "submission.yaml").read_text().splitlines()] == []
+
+
+def test_a_copy_of_any_worked_submission_is_the_same_but_for_its_name(tmp_path):
+    shutil.copytree(Path(__file__).parents[1] / "submissions", tmp_path / "submissions")
+    for name in NAMES:
+        copy = started(tmp_path, f"my_{name}"[:40], like=name)
+        original = read_folder(tmp_path / "submissions" / name)
+        assert isinstance(original, Submission)
+        assert copy.fingerprint == original.fingerprint
+
+
+def test_parts_that_stay_borrowed_are_named_with_what_to_do(root):
+    lender = started(root, "lender")
+    manifest = lender.folder / "submission.yaml"
+    started(root, "own")
+    borrower = started(root, "borrower").folder
+    (borrower / "submission.yaml").write_text(manifest.read_text().replace("positions: ", "positions: lender/"))
+    copy = started(root, "copy", like="borrower")
+    (line,) = borrowed_parts(copy)
+    assert line.startswith("its positions, LearnedPositions, is borrowed from submissions/lender/: to change it, copy")
+    assert borrowed_parts(lender) == []
+
+
+def test_a_broken_original_is_refused_with_its_reason_and_nothing_is_written(root):
+    folder = started(root, "one").folder
+    (folder / "submission.yaml").write_text("title: [\n")
+    with pytest.raises(UsageError, match=r"submissions/one: T00: submission.yaml: .*; mend it, or start from another"):
+        start_submission(root, "two", "one")
+    assert not (root / "submissions" / "two").exists()
 
 
 @pytest.mark.parametrize("name", ["Upper", "a-b", "../out", "", "x" * 41, "a/b"])

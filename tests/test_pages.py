@@ -39,9 +39,3 @@ def test_the_readme_names_every_verb_and_every_track() -> None:
     verbs = set(get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
     assert {verb for verb in verbs if not re.search(rf"`{verb}\b", commands)} == set()
     assert {track for track in built_in_names() if f"| `{track}` |" not in text} == set()
-
-
-def test_every_submission_has_a_paragraph_for_people() -> None:
-    folders = [path for path in (ROOT / "submissions").iterdir() if path.is_dir()]
-    assert len(folders) >= 5
-    assert [folder.name for folder in folders if not (folder / "README.md").is_file()] == []

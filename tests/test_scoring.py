@@ -203,7 +203,7 @@ def reach_of(root, shares: dict[int, float]):
         digits=[3],
         seeds=[0],
         longest=6,
-        evaluation=EvaluationDefinition(fresh=1000, test=1000, lengths=1000),
+        evaluation=EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100),
     )
     record = make_record(make_submission(root, "one"), track, 3, 0, 1)
     lengths = {str(n): Score(correct=round(1000 * share), total=1000) for n, share in shares.items()}

@@ -30,6 +30,7 @@ from harness.task import (
     edge_problems,
     suites,
     training_problems,
+    validation_problems,
 )
 from harness.track import EvaluationDefinition, Track, TrainingDefinition, built_in_names, load_track
 
@@ -185,12 +186,13 @@ def test_train_test_fresh_and_edge_share_no_unordered_pair(digits, longest, seed
         digits=[digits],
         longest=longest,
         training=TrainingDefinition(problems=6400, epochs=1),
-        evaluation=EvaluationDefinition(fresh=1500, test=1500, carry=50, lengths=lengths),
+        evaluation=EvaluationDefinition(fresh=1500, test=1500, carry=50, lengths=lengths, validation=lengths),
     )
     found = {name: unordered(problems) for name, problems in suites(track, digits, fresh_seed=seed + 1).items()}
     train, fresh, edge = unordered(training_problems(track, digits)), found.pop("fresh"), found.pop("edge")
-    test = set().union(*found.values())
     assert len(found) == 1 + (digits + 1) + (longest or 0)
+    found.pop("lengths/1", None)  # all hundred problems of one digit, trained or not
+    test = set().union(*found.values(), *map(unordered, validation_problems(track, digits).values()))
     assert train.isdisjoint(test)
     assert train.isdisjoint(fresh)
     assert test.isdisjoint(fresh)
@@ -317,13 +319,36 @@ def test_the_longer_operand_has_exactly_its_digits_and_the_other_is_shorter_as_o
 
 def test_the_length_track_trains_up_to_its_digits_and_tests_every_length_beyond():
     track = make_track(
-        digits=[4], longest=9, evaluation=EvaluationDefinition(fresh=300, test=300, carry=10, lengths=30)
+        digits=[4], longest=9, evaluation=EvaluationDefinition(fresh=300, test=300, carry=10, lengths=30, validation=20)
     )
     found = suites(track, 4, fresh_seed=1)
     for problems in (training_problems(track, 4), found["test"], found["fresh"]):
         assert {max(len(str(a)), len(str(b))) for a, b in pairs_of(problems)} == {1, 2, 3, 4}
     for length in range(1, 10):
         assert {max(len(str(a)), len(str(b))) for a, b in pairs_of(found[f"lengths/{length}"])} == {length}
+
+
+def test_one_digit_problems_are_all_hundred_of_them():
+    track = make_track(
+        digits=[4], longest=9, evaluation=EvaluationDefinition(fresh=300, test=300, lengths=30, validation=20)
+    )
+    assert sorted(pairs_of(suites(track, 4, fresh_seed=1)["lengths/1"])) == [
+        (a, b) for a in range(10) for b in range(10)
+    ]
+
+
+def test_validation_problems_are_longer_than_any_trained_and_no_scored_ones():
+    track = make_track(
+        digits=[4], longest=9, evaluation=EvaluationDefinition(fresh=300, test=300, lengths=300, validation=200)
+    )
+    found, scored = validation_problems(track, 4), suites(track, 4, fresh_seed=1)
+    assert list(found) == [f"validation/{length}" for length in range(5, 10)]
+    for length in range(5, 10):
+        pairs = pairs_of(found[f"validation/{length}"])
+        assert len(pairs) == 200
+        assert {max(len(str(a)), len(str(b))) for a, b in pairs} == {length}
+        assert not set(pairs) & set(pairs_of(scored[f"lengths/{length}"]))
+    assert validation_problems(make_track(), 3) == {}
 
 
 def test_suites_hold_as_many_problems_as_the_track_says_and_only_fresh_moves_with_the_fresh_seed():
@@ -350,7 +375,7 @@ def first_problems(track: Track) -> str:
         update={
             "training": track.training.model_copy(update={"problems": 512}),
             "evaluation": EvaluationDefinition(
-                **sizes | {name: min(sizes[name], 256) for name in ("fresh", "test", "carry", "lengths")}
+                **sizes | {name: min(sizes[name], 256) for name in ("fresh", "test", "carry", "lengths", "validation")}
             ),
         }
     )

@@ -110,6 +110,7 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
         ("epochs: 2", "epochs: 2, learning_rate: fast", 6, "Input should be a valid number, got 'fast'"),
         ("fresh: 10", "fresh: 0", 7, "`evaluation.fresh`: Input should be greater than or equal to 1, got 0"),
         ("fresh: 10", "fresh: 10, lengths: 5", None, "`longest` and `evaluation.lengths` go together: set both"),
+        ("fresh: 10", "fresh: 10, validation: 5", None, "`longest` and `evaluation.validation` go together: set both"),
         ("seed: 1\n", "seed: 1\nlongest: 1\n", None, "longest 1 is below digits 2; test at least what is trained"),
         ("seed: 1\n", "seed: 1\nmodel: {num_heads: 3}\n", 4, "choose d_model a multiple of 2 * num_heads"),
         ("seed: 1\n", "seed: 1\nmodel: {dropout: 1.0}\n", 4, "`model.dropout`: Input should be less than 1, got 1.0"),
@@ -192,7 +193,7 @@ def _other(value: Any) -> Any:
     return 20 if value is None else value + 1
 
 
-LENGTHS = {"digits": [3], "longest": 8, "evaluation": {"fresh": 10, "test": 10, "lengths": 5}}
+LENGTHS = {"digits": [3], "longest": 8, "evaluation": {"fresh": 10, "test": 10, "lengths": 5, "validation": 5}}
 CHANGES = [(track, change) for track in (make_track(), make_track(**LENGTHS)) for change in changes_of(track)]
 
 
@@ -206,7 +207,7 @@ def test_the_fingerprint_moves_with_every_number_and_not_with_names_or_the_list_
 
 
 def test_every_field_of_a_track_was_changed_in_the_test_above():
-    assert len(changes_of(make_track())) == 7 + 5 + 7 + 6
+    assert len(changes_of(make_track())) == 7 + 5 + 7 + 7
 
 
 def test_built_in_tracks_differ_in_their_fingerprints():
@@ -224,7 +225,7 @@ def test_a_fingerprint_is_the_same_however_the_file_is_written(file):
 @pytest.mark.parametrize(("digits", "longest", "largest"), [(3, None, 3), (10, 20, 20), (10, 10, 10)])
 def test_a_tokenizer_is_told_the_largest_number_of_digits_that_it_will_meet(digits, longest, largest):
     lengths = 5 if longest else 0
-    evaluation = {"fresh": 10, "test": 10, "lengths": lengths}
+    evaluation = {"fresh": 10, "test": 10, "lengths": lengths, "validation": lengths}
     assert make_track(digits=[digits], longest=longest, evaluation=evaluation).max_digits(digits) == largest
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.model import NO_DROPOUT
+from harness.positions import Positions, Program
 from harness.track import ModelDefinition
 from harness.training import Batches, Trainer
 
@@ -199,3 +200,52 @@ def test_the_learning_rate_rises_over_the_warm_up_stays_and_falls_over_the_cool_
         trainer.step(index)
         rates.append(trainer._optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([0.5e-3, 1e-3, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
+
+
+def with_table(num_rows: int, length: int, **settings: float) -> Trainer:
+    """A trainer whose positions add the first `length` rows of a learned table; the rows start as ones."""
+    data = data_of()
+    trainer = made_trainer(data, **settings)
+    program = Program(True, 64, data.layout.shape[1])
+
+    def first_rows(_layout: Tensor, _generator: torch.Generator, table: Tensor) -> tuple[Tensor, ...]:
+        return (torch.nn.functional.pad(table[:length], (0, 0, 0, program.length - length))[None],)
+
+    table = torch.ones(num_rows, TINY.d_model)
+    positions = Positions({"table": table}, {"table"}, {program: first_rows}, {program: ("embedding",)}, 0.0)
+    return Trainer(trainer.model, positions, data, trainer.settings, dropout=0.0, pad_id=PAD_ID, seed=0)
+
+
+def test_drift_tells_trained_rows_of_a_table_from_those_that_only_decay() -> None:
+    """The first 5 rows take part; each step takes lr * weight_decay of the others, which start at 1."""
+    trainer = with_table(num_rows=12, length=5, learning_rate=1e-3, weight_decay=0.5)
+    for index in range(30):
+        trainer.step(index)
+    drift = trainer.drift()
+    assert drift is not None
+    assert (drift.rows, drift.touched_rows) == (12, 5)
+    table = next(iter(trainer.positions.parameters())).detach()
+    assert drift.touched == pytest.approx(float((table[:5] - 1).square().mean().sqrt()))
+    assert drift.untouched == pytest.approx(1 - (1 - 1e-3 * 0.5) ** 30, rel=1e-3)
+    assert drift.touched > drift.untouched
+
+
+def test_a_table_whose_rows_are_all_trained_has_no_untouched_drift_and_no_table_no_drift() -> None:
+    trainer = with_table(num_rows=5, length=5)
+    trainer.step(0)
+    drift = trainer.drift()
+    assert drift is not None
+    assert (drift.rows, drift.touched_rows, drift.untouched) == (5, 5, None)
+    without = made_trainer(data_of())
+    without.step(0)
+    assert without.drift() is None
+
+
+def test_weights_that_are_put_back_give_the_losses_that_they_gave() -> None:
+    trainer = made_trainer(data_of())
+    trainer.step(0)
+    kept, expected = trainer.weights(), slow_loss(trainer, trainer.data.rows(0, 64))
+    trainer.step(1)
+    assert slow_loss(trainer, trainer.data.rows(0, 64)) != expected
+    trainer.load(kept)
+    assert slow_loss(trainer, trainer.data.rows(0, 64)) == expected

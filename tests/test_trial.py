@@ -173,3 +173,52 @@ def test_a_constant_tokenizer_learns_its_ids_and_scores_only_where_its_text_is_t
     assert record.suites is not None
     assert record.suites.test.correct <= 3
     assert {mistake.got for mistake in record.mistakes} == {"7"}
+
+
+LENGTHS = Track.model_validate(
+    {
+        "name": "lengths",
+        "summary": "Length generalisation in seconds, on a model of a few weights.",
+        "seed": 3,
+        "digits": [2],
+        "longest": 4,
+        "seeds": [0],
+        "model": {"d_model": 32, "num_heads": 4, "num_layers": 2, "feedforward": 32},
+        "training": {"problems": 6400, "epochs": 1, "learning_rate": 3e-3},
+        "evaluation": {"fresh": 64, "test": 64, "lengths": 50, "validation": 40, "curve": 64, "curve_points": 5},
+    }
+)
+
+
+@pytest.mark.slow
+def test_a_length_trial_scores_every_length_for_the_final_and_for_the_best_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The best step is the one that the curve says; where it is the last, both weights score the same."""
+    monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
+    records = []
+    for name in ("reversed_abacus", "reversed_learned"):
+        submission = read_folder(SUBMISSIONS / name)
+        assert isinstance(submission, Submission)
+        record = run(submission, LENGTHS)
+        records.append(record)
+        assert record.suites is not None
+        assert record.best is not None
+        assert list(record.best.lengths) == list(record.suites.lengths) == ["1", "2", "3", "4"]
+        assert [score.total for score in record.best.lengths.values()] == [100, 50, 50, 50]
+        assert {tuple(point.lengths) for point in record.curve} == {("3", "4")}
+        means = {point.step: sum(point.lengths.values()) / 2 for point in record.curve}
+        assert record.best.validation_accuracy == pytest.approx(max(means.values()))
+        assert record.best.step == max(step for step, mean in means.items() if mean == max(means.values()))
+        if record.best.step == record.curve[-1].step:
+            assert record.best.lengths == record.suites.lengths
+    abacus, learned = (record.drift for record in records)
+    assert abacus is not None
+    assert learned is not None
+    # `2 + 1` positions of an answer and 0 shifts to 2, of 1 + 5 + 2 rows; the learned table is as long as 4 + 4 digits.
+    assert abacus.touched_rows < abacus.rows
+    assert learned.touched_rows < learned.rows
+    assert learned.untouched is not None
+    assert learned.touched is not None
+    assert learned.untouched < 0.01 < learned.touched

@@ -10,7 +10,7 @@ from harness.board.plots import Plot
 from harness.board.text import markdown, percent
 from harness.scoring import Reach, Result, Row, State
 from harness.statistics import Estimate
-from harness.submissions import NAME
+from harness.submissions import NAME, Submission
 from harness.track import Track, built_in_names
 
 MAX_NAME = 60
@@ -41,7 +41,9 @@ TAIL = """\
   marked †: another seed may change it.
 * **Train ×**, **decode ×**: examples a second, as a ratio to the built-in reference, measured in turn with it in the
   same process; medians over the trials. Every device has its own columns, since the ratios do not carry over.
-* **Reach**: the largest length such that this and every smaller length have at least 90 % exact match.
+* **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
+  weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
+  over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
   **Digit accuracy**: answer digits predicted right, each after the right ones before it. **Longest carry**: exact match
@@ -134,6 +136,7 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         speed = row.speeds.get(device)
         cells[f"train ×{where}"] = f"{speed.train_ratio:.2f}" if speed else None
         cells[f"decode ×{where}"] = f"{speed.decode_ratio:.2f}" if speed else None
+    cells["sets"] = _settings(row)
     cells["state"] = row.standing.state.value
     return cells
 
@@ -155,6 +158,7 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
         "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
         f"longest carry{several}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
         f"examples to 90 %{several}": _by_digits(row, track, lambda result: _thousands(result.examples_to_90)),
+        "reach of the best checkpoint": _by_digits(row, track, lambda result: _reach(result.best_reach)),
         "parameters": f"{parameters.model:,}" if parameters else None,
         "of positions": f"{parameters.positions:,}" if parameters else None,
         "division": row.division,
@@ -207,7 +211,7 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     if not is_ranked:
         frame = frame.drop(columns="rank", errors="ignore")
-    left = {"submission", "state", "division", "sandbox"}
+    left = {"submission", "state", "division", "sandbox", "sets"}
     return tabulate(
         frame.fillna(NOTHING).to_numpy().tolist(),
         headers=list(frame.columns),
@@ -249,6 +253,14 @@ def _by_digits(row: Row, track: Track, text: Callable[[Result], str | None]) -> 
 
 def _reach(reach: Reach | None) -> str | None:
     return f"{reach.value} <sub>{reach.low}–{reach.high}</sub>" if reach else None
+
+
+def _settings(row: Row) -> str | None:
+    """`dropout 0.1, epochs 2`: what an open submission sets itself."""
+    if not isinstance(row.submission, Submission):
+        return None
+    values = row.submission.manifest.hyperparameters.set_values()
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in sorted(values.items())) or None
 
 
 def _interval(estimate: Estimate) -> str:
