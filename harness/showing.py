@@ -46,12 +46,10 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
         lengths = "  ".join(f"{length}: {_share(score)}" for length, score in record.best.lengths.items())
         lines.append(f"  best        {lengths}   (the weights after step {record.best.step:,})")
     if record.drift:
-        moved, still = record.drift.touched, record.drift.untouched
-        untouched = record.drift.rows - record.drift.touched_rows
-        lines.append(
-            f"  drift       {record.drift.touched_rows} trained rows of the table by {moved or 0:.3g}, "
-            f"{untouched} untrained ones by {still or 0:.3g}"
-        )
+        drift = record.drift
+        touched = f"{drift.touched_rows} of {drift.rows} rows of the table trained, by {drift.touched or 0:.3g}"
+        untouched = "" if drift.untouched is None else f"; the others by {drift.untouched:.3g}"
+        lines.append(f"  drift       {touched}{untouched}")
     if record.parameters:
         counts = record.parameters
         lines.append(f"  parameters  {counts.model:,} in the model, {counts.positions:,} in the positions")

@@ -1,6 +1,10 @@
 """README and its siblings say what is so: commands, code, links."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +43,36 @@ def test_the_readme_names_every_verb_and_every_track() -> None:
     verbs = set(get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
     assert {verb for verb in verbs if not re.search(rf"`{verb}\b", commands)} == set()
     assert {track for track in built_in_names() if f"| `{track}` |" not in text} == set()
+
+
+NUMBER = re.compile(r"[0-9][0-9,]*(\.[0-9]+)?")
+
+
+@pytest.mark.slow
+def test_the_walk_from_an_idea_to_the_board_goes_as_it_is_written(tmp_path: Path) -> None:
+    """Every command and every change of docs/submissions.md, in a copy of the submissions; numbers may differ."""
+    root = tmp_path / "root"
+    for folder in ("submissions", "results"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("*.svg", "cross"))
+    text = (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8")
+    for kind, block in re.findall(r"```(console|diff)\n(.*?)```", text, flags=re.S):
+        if kind == "diff":
+            subprocess.run(["git", "apply", "-"], input=block, text=True, check=True, cwd=root)
+            continue
+        (command, *expected) = block.splitlines()
+        program, *arguments = command.removeprefix("$ ").split()
+        assert program == "harness"
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", *arguments],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            check=False,
+        )
+        printed = [NUMBER.sub("#", line) for line in done.stdout.splitlines() if ": step " not in line]
+        wanted = [NUMBER.sub("#", line) for line in expected]
+        if wanted[-1] == "…":
+            del printed[len(wanted) - 1 :], wanted[-1]
+        assert printed == wanted, command
