@@ -1,4 +1,4 @@
-"""Numbers zero-padded to fixed slots, most significant digit first, as in minGPT's adder."""
+"""Numbers zero-padded to fixed slots, most significant digit first."""
 
 from collections.abc import Sequence
 

@@ -10,7 +10,7 @@ EPSILON = 1e-6
 
 
 class Fire(PositionalEmbedding):
-    """A learned function of the distance, relative to the query's own position (equations 3 and 4):
+    """A learned function of the distance, relative to the query's own position:
 
     bias[h, i, j] = f_h( log(c (i - j) + 1) / (log(c max(i, T) + 1) + 1e-6) )        for keys j <= i,
 

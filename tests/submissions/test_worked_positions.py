@@ -177,7 +177,7 @@ def test_kerple_falls_with_the_logarithm_of_the_distance_at_rates_kept_positive(
 
 
 def fire_by_hand(module: PositionalEmbedding, position: list[float], threshold: float) -> list[list[float]]:
-    """Equation 4 for head 5, in Python floats; keys behind the query as at distance 0."""
+    """The formula for head 5, in Python floats; keys behind the query as at distance 0."""
     weights = {name.removeprefix("fire."): value.tolist() for name, value in module.named_parameters()}
     c, t = weights["c"], weights["t"]
 
