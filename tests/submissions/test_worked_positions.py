@@ -138,6 +138,15 @@ def test_every_training_example_draws_its_own_start_up_to_one_more_than_the_digi
         assert row == [*digits, start, *digits, start, *digits, start + 3]
 
 
+@pytest.mark.parametrize("name", ["reversed_abacus", "padded_coupled"])
+def test_looked_up_rows_start_below_a_scaled_token_embedding(name: str, positions_of: PositionsOf) -> None:
+    """A token starts as U(-0.1, 0.1) times sqrt(128): a standard deviation of 0.65."""
+    torch.manual_seed(0)
+    table = positions_of(name, max_digits=20, max_length=63).get_parameter("table.weight")
+    assert table.std().item() == pytest.approx(0.2, rel=0.05)
+    assert table.std().item() < 0.1 / math.sqrt(3) * math.sqrt(128)
+
+
 def test_tables_end_with_the_largest_position_that_training_draws(positions_of: PositionsOf) -> None:
     abacus = positions_of("reversed_abacus", max_digits=20, max_length=63)
     coupled = positions_of("padded_coupled", max_digits=20, max_length=63)
