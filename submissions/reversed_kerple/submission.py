@@ -12,8 +12,9 @@ SMALLEST = 1e-2
 class LogarithmicKernel(PositionalEmbedding):
     """bias[h, i, j] = -p_h log(1 + a_h (i - j))        for keys j <= i,
 
-    with p_h and a_h learned for each head, from U(0, 2) and U(0, 1), and shared by the layers. Keys j > i get 0: the
-    harness masks them.
+    with p_h and a_h learned for each head, from U(0, 2) and U(0, 1), and shared by the layers. One that falls below
+    0.01 counts as 0.01 and is no longer trained, where the authors' code sets it back. Keys j > i get 0: the harness
+    masks them.
     """
 
     def __init__(self, shape: ModelShape) -> None:
