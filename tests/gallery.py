@@ -22,6 +22,7 @@ LEARNED = [
     "padded_learned",
     "reversed_answer_learned",
     "reversed_learned",
+    "reversed_learned_tuned",
 ]
 """With the same learned absolute positions."""
 RANDOMISED = [
