@@ -126,8 +126,10 @@ def test_coupled_positions_of_unpadded_numbers_are_the_significance_too(
     ]
 
 
-def test_every_training_example_draws_its_own_start_up_to_one_more_than_the_digits(positions_of: PositionsOf) -> None:
-    module = positions_of("padded_coupled", max_digits=2, max_length=9)
+def test_every_training_example_draws_its_own_start_up_to_one_more_than_half_the_digits(
+    positions_of: PositionsOf,
+) -> None:
+    module = positions_of("padded_coupled", max_digits=4, max_length=9)
     layout = torch.tensor([[1, 1, 2, 1, 1, 3, 5, 5, 5]]).expand(200, -1)
     torch.manual_seed(0)
     rows = looked_up_rows(module.train(), layout)
@@ -151,7 +153,7 @@ def test_tables_end_with_the_largest_position_that_training_draws(positions_of: 
     abacus = positions_of("reversed_abacus", max_digits=20, max_length=63)
     coupled = positions_of("padded_coupled", max_digits=20, max_length=63)
     assert abacus.get_parameter("table.weight").shape == (1 + 21 + 10, 128)
-    assert coupled.get_parameter("table.weight").shape == (1 + 21 + 21, 128)
+    assert coupled.get_parameter("table.weight").shape == (1 + 1 + 21 + 10, 128)
 
 
 def test_without_positions_every_term_is_absent(positions_of: PositionsOf) -> None:
