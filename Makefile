@@ -24,7 +24,7 @@ format: $(VENV)/.dev-installed  ## what `lint` would complain about, as far as a
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.test-installed  ## speed against the plain loop, as ratios measured in one run
-	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-disable-gc
+	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-disable-gc --benchmark-autosave
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache

@@ -1,6 +1,8 @@
 """The frozen model: a causal transformer that learns to add, exact to `torch.nn.TransformerEncoder`.
 
-Shapes: B batch, L positions, D d_model, H heads, K head_dim, F feed-forward width, V vocabulary.
+Shapes: B batch, L positions, D d_model, H heads, K head_dim, F feed-forward width, V vocabulary. In the layers
+positions come first, (L, B, D): the heads of all rows at one position then lie together, so that queries, keys and
+values go into batched products as the projection wrote them, without a copy.
 
 Post-norm, ReLU, biases everywhere, one more LayerNorm behind the last layer, dropout at torch's four places of a layer.
 Written out rather than built from torch's modules for three reasons: the terms of a positional embedding act inside
@@ -30,7 +32,7 @@ keys 7 times slower than on 16 of which 7 are masked (LOG.md)."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of one layer, (B, H, L, K) each, rotated as attention uses them."""
+    """Keys and values of one layer, (L, B * H, K) each, rotated as attention uses them."""
 
     keys: Tensor
     values: Tensor
@@ -55,7 +57,9 @@ class Dropout:
         words = torch.empty(num_words, dtype=torch.int64, device=x.device)
         words.random_(-(2**63), None, generator=self.generator)
         sixteen_bits = words.view(torch.int16)[: x.numel()].view(x.shape)
-        kept = (sixteen_bits >= threshold - 32768).to(x.dtype)
+        # sixteen_bits >= lowest, as 0 or 1: a comparison and its conversion to float take twice as long on a CPU.
+        lowest = threshold - 32768
+        kept = sixteen_bits.clamp_(lowest - 1, lowest).sub_(lowest - 1).to(x.dtype)
         return x * kept.mul_(65536 / (65536 - threshold))
 
 
@@ -101,12 +105,12 @@ class FrozenModel(nn.Module):
             terms: for those L positions.
             first: the first position that predicts an answer token.
         """
-        x = embedding_dropout(self._embed(token_ids, terms, slice(None)))
-        bias = _mask_future(terms.bias, token_ids.shape[1], x, self.definition.num_heads)
+        x = embedding_dropout(self._embed(token_ids, terms, slice(None))).transpose(0, 1).contiguous()
+        bias = _mask_future(terms.bias, token_ids, x, self.definition.num_heads)
         for index, layer in enumerate(self.layers):
             queries_from = first if index == len(self.layers) - 1 else 0
             x, _ = layer(x, terms.angles, bias, queries_from=queries_from, dropout=dropout)
-        return self._logits(x)
+        return self._logits(x).transpose(0, 1)
 
     def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[KeyValue]]:
         """Logits (B, V) behind the prompt, and the cache of its keys and values with room for `max_length` positions.
@@ -116,18 +120,18 @@ class FrozenModel(nn.Module):
             terms: for the whole sequence, of which the first P positions are used.
         """
         length = token_ids.shape[1]
-        x = self._embed(token_ids, terms, slice(0, length))
+        x = self._embed(token_ids, terms, slice(0, length)).transpose(0, 1).contiguous()
         bias = None if terms.bias is None else terms.bias[..., :length, :length]
-        bias = _mask_future(bias, length, x, self.definition.num_heads)
+        bias = _mask_future(bias, token_ids, x, self.definition.num_heads)
         angles = None if terms.angles is None else terms.angles[:, :length]
         cache: list[KeyValue] = []
         for layer in self.layers:
             x, (keys, values) = layer(x, angles, bias, queries_from=0, dropout=NO_DROPOUT)
-            room = (*keys.shape[:2], max_length, keys.shape[3])
+            room = (max_length, *keys.shape[1:])
             cache.append(KeyValue(keys.new_zeros(room), values.new_zeros(room)))
-            cache[-1].keys[:, :, :length] = keys
-            cache[-1].values[:, :, :length] = values
-        return self._logits(x[:, -1]), cache
+            cache[-1].keys[:length] = keys
+            cache[-1].values[:length] = values
+        return self._logits(x[-1]), cache
 
     def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[KeyValue]) -> Tensor:
         """Logits (B, V) behind one more token; writes its keys and values into the cache.
@@ -137,14 +141,14 @@ class FrozenModel(nn.Module):
             terms: for the whole sequence.
         """
         here = slice(position, position + 1)
-        x = self._embed(token_ids[:, None], terms, here)
+        x = self._embed(token_ids[:, None], terms, here).transpose(0, 1)
         angles = None if terms.angles is None else terms.angles[:, here]
         bias = x.new_zeros(1, 1, 1, position + 1) if terms.bias is None else terms.bias[..., here, : position + 1]
-        bias = _for_layers(bias, len(x), self.definition.num_heads)
+        bias = _for_layers(bias, len(token_ids), self.definition.num_heads)
         for layer, stored in zip(self.layers, cache, strict=True):
             assert isinstance(layer, Layer)
             x = layer.extend(x, angles, bias, position, stored)
-        return self._logits(x[:, 0])
+        return self._logits(x[0])
 
     def _embed(self, token_ids: Tensor, terms: Terms, positions: slice) -> Tensor:
         x = F.embedding(token_ids, self.token_embedding) * math.sqrt(self.definition.d_model)
@@ -198,49 +202,56 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, angles: Tensor | None, bias: Tensor, *, queries_from: int, dropout: Dropout
     ) -> tuple[Tensor, KeyValue]:
-        """x (B, L, D) -> (B, L - queries_from, D), and the keys and values of all L positions.
+        """x (L, B, D) -> (L - queries_from, B, D), and the keys and values of all L positions.
 
         `bias` is added to the scaled scores; (1|B * H, L, W), -inf where attention may not look.
         """
-        if queries_from == 0:
-            queries, keys, values = self._heads(F.linear(x, self.qkv_weight, self.qkv_bias), 3)
-        else:
-            width = x.shape[-1]
-            (queries,) = self._heads(F.linear(x[:, queries_from:], self.qkv_weight[:width], self.qkv_bias[:width]), 1)
-            keys, values = self._heads(F.linear(x, self.qkv_weight[width:], self.qkv_bias[width:]), 2)
-            x, bias = x[:, queries_from:], bias[..., queries_from:, :]
+        queries, keys, values = self._heads(x)
+        if queries_from > 0:
+            queries, x, bias = queries[queries_from:], x[queries_from:], bias[:, queries_from:]
         if angles is not None:
-            queries = rotate(queries, angles[:, None, queries_from:])
-            keys = rotate(keys, angles[:, None])
+            queries = self._rotate(queries, angles[:, queries_from:])
+            keys = self._rotate(keys, angles)
         attended = self._attend(queries, keys, values, bias, dropout)
         return self._feed_forward(x, attended, dropout), KeyValue(keys, values)
 
     def extend(self, x: Tensor, angles: Tensor | None, bias: Tensor, position: int, stored: KeyValue) -> Tensor:
-        """x (B, 1, D) at `position` -> (B, 1, D); attends to what is stored, and stores its own keys and values."""
-        queries, keys, values = self._heads(F.linear(x, self.qkv_weight, self.qkv_bias), 3)
+        """x (1, B, D) at `position` -> (1, B, D); attends to what is stored, and stores its own keys and values."""
+        queries, keys, values = self._heads(x)
         if angles is not None:
-            queries, keys = rotate(queries, angles[:, None]), rotate(keys, angles[:, None])
-        stored.keys[:, :, position : position + 1] = keys
-        stored.values[:, :, position : position + 1] = values
+            queries, keys = self._rotate(queries, angles), self._rotate(keys, angles)
+        stored.keys[position : position + 1] = keys
+        stored.values[position : position + 1] = values
         known = slice(0, position + 1)
-        attended = self._attend(queries, stored.keys[:, :, known], stored.values[:, :, known], bias, NO_DROPOUT)
+        attended = self._attend(queries, stored.keys[known], stored.values[known], bias, NO_DROPOUT)
         return self._feed_forward(x, attended, NO_DROPOUT)
 
-    def _heads(self, packed: Tensor, count: int) -> tuple[Tensor, ...]:
-        """(B, L, count * D) -> `count` tensors (B, H, L, K)."""
-        batch, length, _ = packed.shape
-        return packed.view(batch, length, count, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """x (L, B, D) -> queries, keys and values (L, B * H, K)."""
+        length, _, width = x.shape
+        rows = x.reshape(-1, width)
+        weight, bias = self.qkv_weight.view(3, width, width), self.qkv_bias.view(3, 1, width)
+        packed = torch.baddbmm(bias, rows.expand(3, *rows.shape), weight.transpose(1, 2))
+        return packed.view(3, length, -1, self.head_dim).unbind(0)
+
+    def _rotate(self, x: Tensor, angles: Tensor) -> Tensor:
+        """x (L, B * H, K) by angles (1|B, L, K/2)."""
+        per_head = x.unflatten(1, (-1, self.num_heads))
+        return rotate(per_head, angles.transpose(0, 1)[:, :, None]).flatten(1, 2)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, dropout: Dropout) -> Tensor:
-        """(B, H, Lq, K), twice (B, H, Lk, K) and a bias (1|B * H, Lq, W) with W >= Lk -> (B, Lq, D)."""
-        heads, num_keys = queries.shape[:2], keys.shape[-2]
-        widened = F.pad(keys, (0, 0, 0, bias.shape[-1] - num_keys)).flatten(0, 1)
-        scores = torch.baddbmm(bias, queries.flatten(0, 1), widened.transpose(1, 2), alpha=1 / math.sqrt(self.head_dim))
+        """(Lq, B * H, K), twice (Lk, B * H, K) and a bias (1|B * H, Lq, W) with W >= Lk -> (Lq, B, D)."""
+        num_queries, num_keys = len(queries), len(keys)
+        widened = F.pad(keys, (0, 0, 0, 0, 0, bias.shape[-1] - num_keys))
+        scores = torch.baddbmm(
+            bias, queries.transpose(0, 1), widened.permute(1, 2, 0), alpha=1 / math.sqrt(self.head_dim)
+        )
         weights = dropout(scores.softmax(dim=-1)[..., :num_keys])
-        return torch.bmm(weights, values.flatten(0, 1)).unflatten(0, heads).transpose(1, 2).flatten(2)
+        attended = torch.bmm(weights, values.transpose(0, 1))
+        return attended.transpose(0, 1).reshape(num_queries, -1, self.num_heads * self.head_dim)
 
     def _feed_forward(self, x: Tensor, attended: Tensor, dropout: Dropout) -> Tensor:
-        """The rest of the layer behind attention's heads, (B, L, D) each."""
+        """The rest of the layer behind attention's heads, (L, B, D) each."""
         x = self.attention_norm(x + dropout(F.linear(attended, self.attention_weight, self.attention_bias)))
         inner = dropout(F.linear(x, self.inner_weight, self.inner_bias).relu())
         return self.feedforward_norm(x + dropout(F.linear(inner, self.outer_weight, self.outer_bias)))
@@ -268,12 +279,13 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 
 
-def _mask_future(bias: Tensor | None, length: int, like: Tensor, num_heads: int) -> Tensor:
+def _mask_future(bias: Tensor | None, token_ids: Tensor, like: Tensor, num_heads: int) -> Tensor:
     """The bias as layers take it, with -inf above the diagonal: filled, not added, so that no bias lifts the mask."""
+    batch, length = token_ids.shape
     if bias is None:
         bias = like.new_zeros(1, 1, length, length)
     future = torch.ones(length, length, dtype=torch.bool, device=like.device).triu(1)
-    return _for_layers(bias.masked_fill(future, float("-inf")), len(like), num_heads)
+    return _for_layers(bias.masked_fill(future, float("-inf")), batch, num_heads)
 
 
 def _for_layers(bias: Tensor, batch: int, num_heads: int) -> Tensor:

@@ -255,20 +255,27 @@ def test_no_bias_lifts_the_causal_mask(length: int, past: float, size: float) ->
 
 
 class Masks:
-    """Stands for dropout: multiplies by masks of its own, and notes the shapes it was called with."""
+    """Stands for dropout: multiplies by masks of its own, and notes the shapes it was called with.
 
-    def __init__(self, seed: int) -> None:
+    Masks are drawn rows first. `flipped`: the layers' (L, B, …) is masked as (B, L, …); attention weights are square.
+    """
+
+    def __init__(self, seed: int, *, flipped: bool = False) -> None:
         self.rng = torch.Generator().manual_seed(seed)
+        self.flipped = flipped
         self.shapes: list[tuple[int, ...]] = []
 
     def __call__(self, x: Tensor) -> Tensor:
-        self.shapes.append(tuple(x.shape))
-        return x * torch.randint(2, x.shape, generator=self.rng) * 2
+        in_layer = self.flipped and len(self.shapes) > 0 and x.shape[-1] > x.shape[-2]
+        rows_first = x.transpose(0, 1) if in_layer else x
+        self.shapes.append(tuple(rows_first.shape))
+        masked = rows_first * torch.randint(2, rows_first.shape, generator=self.rng) * 2
+        return masked.transpose(0, 1) if in_layer else masked
 
 
 def test_dropout_acts_on_the_embedding_and_at_torchs_four_places_of_a_layer_in_their_order() -> None:
     model = perturbed(FrozenModel(TINY, VOCAB_SIZE, seed=0))
-    token_ids, masks, same_masks = tokens(2, 5), Masks(0), Masks(0)
+    token_ids, masks, same_masks = tokens(2, 5), Masks(0, flipped=True), Masks(0)
     got = model(token_ids, Terms(), first=0, dropout=masks, embedding_dropout=masks)
     wide, layer = (2, 5, 32), [(2 * 4, 5, 5), (2, 5, 32), (2, 5, 48), (2, 5, 32)]
     assert masks.shapes == [wide, *layer, *layer]
