@@ -287,6 +287,21 @@ def schema(of: Annotated[SchemaOf, typer.Argument(help="Which file's schema.")] 
     print(json.dumps(model.model_json_schema(), indent=1))
 
 
+@app.command()
+def explain(
+    rule: Annotated[
+        str | None, typer.Argument(help="An id, as `harness validate` names it; all rules if none.")
+    ] = None,
+    page: Annotated[bool, typer.Option("--page", help="All rules in full: docs/rules.md.")] = False,
+) -> None:
+    """Explains a rule: what is checked, why, what to do, a good and a bad example."""
+    from harness import rules
+
+    if rule is not None and rule not in rules.RULES:
+        raise UsageError(f"no rule {rule!r:.40}; there are: {', '.join(rules.RULES)}")
+    print((rules.page() if page else rules.listed()) if rule is None else rules.explained(rules.RULES[rule]), end="")
+
+
 def _train(
     root: Path,
     names: list[str],

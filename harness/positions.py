@@ -13,6 +13,9 @@ from harness.host.client import Host
 from harness.host.frames import Frame
 from harness.protocol import ModelShape, Terms
 
+MAX_NUMBERS = 65_536
+"""In the parameters and buffers of a positional embedding (rule P30), counted here whatever the host counted."""
+
 
 class Program(NamedTuple):
     """The mode and the static shape that a graph is asked for."""
@@ -88,6 +91,9 @@ def _rebuild(
         raise GraphError("the programs sent are not those that were asked for")
     if not isinstance(dropout, float) or not 0 <= dropout < 1:
         raise GraphError(f"dropout is {dropout!r:.40}; a number in [0, 1) is allowed")
+    if (size := sum(array.size for array in reply.arrays.values())) > MAX_NUMBERS:
+        message = f"parameters and buffers hold {size} numbers; at most {MAX_NUMBERS} are allowed"
+        raise SubmissionError(submission, "P30", message)
     state = {name: torch.from_numpy(array.copy()).to(device) for name, array in reply.arrays.items()}
     trainable = {name for name in state if marked.get(name) is True}
     for name in trainable:

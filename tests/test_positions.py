@@ -349,7 +349,7 @@ WRONG_CLASSES = {
             def forward(self, layout):
                 return Terms(embedding=self.table[None, : layout.shape[1]])
         """,
-        r"hold 1048704 numbers; at most 1048576 are allowed",
+        r"hold 1048704 numbers; at most 65536 are allowed",
     ),
     "too much dropout": (
         """

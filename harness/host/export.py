@@ -21,7 +21,7 @@ from harness.host.frames import DTYPES, Frame
 from harness.host.serve import Refused, describe
 from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
-MAX_STATE_ELEMENTS = 1 << 20
+MAX_STATE_ELEMENTS = 65_536
 """Parameters and buffers of a positional embedding; enough for a table of 8192 positions of width 128."""
 
 TERM_NAMES = ("embedding", "embedding_angles", "angles", "bias")
@@ -61,7 +61,7 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
             state[state_name] = tensor.detach().clone()
             trainable[state_name] = tensor.requires_grad
     if (size := sum(tensor.numel() for tensor in state.values())) > MAX_STATE_ELEMENTS:
-        raise Refused("P00", f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed")
+        raise Refused("P30", f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed")
     message = {"dropout": float(dropout), "programs": programs, "trainable": trainable}
     return Frame(message, {name: _as_array(name, tensor) for name, tensor in state.items()})
 
