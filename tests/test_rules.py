@@ -12,7 +12,8 @@ from harness.errors import UsageError
 from harness.rules import RULES, page
 
 ROOT = Path(__file__).parents[1]
-SPECIFIED = "T00 T10 T20 T30 T40 T50 T60 T70 T80 T90 T95 T97 P00 P10 P20 P30".split()
+SPECIFIED = [f"T{number:02}" for number in (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 97)]
+SPECIFIED += ["P00", "P10", "P20", "P30"]
 
 
 def test_every_specified_rule_exists_and_no_other() -> None:

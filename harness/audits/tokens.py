@@ -1,6 +1,6 @@
 """Audits of a tokenizer, through the very hosts that a trial uses (rules T00 to T60, and the tag T80)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -163,26 +163,26 @@ def check_prompts(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[Footprints, list[Finding]]:
     """T40, T50 and T60, all their prompts shuffled in one request."""
+    with Host(submission, "prompts", max_digits=max_digits) as host:
+        return judge_prompts(submission.name, max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
+
+
+def judge_prompts(
+    submission: str, max_digits: int, rng: np.random.Generator, encode: Callable[[list[str]], list[list[int]]]
+) -> tuple[Footprints, list[Finding]]:
+    """`check_prompts` of whatever encodes a list of prompts."""
     prompts = _footprint_prompts(max_digits, int(rng.integers(2**32)))
     edits, pairs = edits_of(prompts, rng), carry_pairs(max_digits, rng)
     alike = alike_problems(max_digits, rng) + (small_problems() if max_digits == MAX_DIGITS[0] else [])
     texts = [*prompts, *(edit.text for edit in edits), *(text for pair in pairs for edit in pair for text in edit)]
-    encoded = encoded_shuffled(submission, vocabulary, max_digits, [*texts, *alike], rng)
+    order = rng.permutation(sorted({*texts, *alike})).tolist()
+    encoded = dict(zip(order, encode(order), strict=True))
     ids = [encoded[prompt] for prompt in prompts]
     found = footprints(ids, edits, [encoded[edit.text] for edit in edits])
-    findings = list(check_recoverable(submission.name, alike, [encoded[prompt] for prompt in alike]))
-    findings += judged(submission.name, "T50", found, prompts, ids)
-    findings += check_carry(submission.name, pairs, encoded)
+    findings = list(check_recoverable(submission, alike, [encoded[prompt] for prompt in alike]))
+    findings += judged(submission, "T50", found, prompts, ids)
+    findings += check_carry(submission, pairs, encoded)
     return found, findings
-
-
-def encoded_shuffled(
-    submission: Submission, vocabulary: Vocabulary, max_digits: int, texts: list[str], rng: np.random.Generator
-) -> dict[str, list[int]]:
-    """Ids by text, of each different text once, in random order."""
-    order = rng.permutation(sorted(set(texts))).tolist()
-    with Host(submission, "prompts", max_digits=max_digits) as host:
-        return dict(zip(order, host.encode(order, vocabulary).rows(), strict=True))
 
 
 def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
