@@ -113,8 +113,8 @@ class Row:
 
 
 def state_of(record: Record, submission: Submission, track: Track, harness_fingerprint: str) -> Standing:
-    """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused, in review or fresh,
-    and why."""
+    """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
+    in review or fresh; and why."""
     if contradiction := _contradiction(record):
         return Standing(State.UNVERIFIED, contradiction)
     then = record.fingerprints

@@ -1,6 +1,6 @@
 """Audits inside a trial, on the problems that it scores (rules T20, T30, T70, T80, T90, T95).
 
-What they send travels shuffled among the problems of the trial, in the same requests, and is drawn anew for every trial.
+What they send travels shuffled among the trial's problems, in the same requests, and is drawn anew for every trial.
 """
 
 from collections import Counter

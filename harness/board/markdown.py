@@ -51,7 +51,8 @@ TAIL = """\
   on problems whose carry runs through every column. **Edge**: on zeros, powers of ten and nines.
 * **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
   changed since. *refused*: an audit inside a trial found a rule broken (`harness explain RULE`). *in review*: it found
-  what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a record cannot be believed. *not run*: no record.
+  what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a
+  record cannot be believed. *not run*: no record.
 
 ## Reproduce a row
 
