@@ -100,11 +100,11 @@ def test_kinds_that_depend_on_digits_are_refused_and_those_that_depend_on_length
 
 
 def test_a_table_of_more_than_65536_numbers_is_refused_by_rule_p30(tmp_path) -> None:
-    forward = "return Terms(embedding=self.table[None, :length])"
-    just = {"forward": forward.replace("self.table", "torch.zeros(512, 128)")}
-    assert [finding.rule for finding in audit(make_submission(tmp_path / "just", **just))] == ["T80"]
-    top = "import torch as t\nTABLE = t.nn.Parameter(t.zeros(513, 128))"
-    large = {"forward": "return Terms(embedding=TABLE[None, :length])"}
-    findings = audit(make_submission(tmp_path / "large", top=top, **large))
-    assert [finding.rule for finding in findings] == ["T80", "P30"]
-    assert "65664 numbers; at most 65536 are allowed" in findings[1].message
+    """A tensor that is no buffer crosses once for each of five programs, and counts once."""
+    for rows, rules in ((300, ["T80"]), (513, ["T80", "P30"])):
+        top = f"import torch\nTABLE = torch.zeros({rows}, 128)"
+        forward = "return Terms(embedding=TABLE[None, :length] + self.table[None, :length])"
+        findings = audit(make_submission(tmp_path / str(rows), top=top, forward=forward))
+        assert [finding.rule for finding in findings] == rules
+    own = 12 * 128  # the template's table at the audit's shorter width
+    assert f"{513 * 128 + own} numbers; at most 65536 are allowed" in findings[1].message
