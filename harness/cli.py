@@ -154,8 +154,11 @@ def validate(
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="github prints annotations for a workflow.")] = Format.text,
     workers: Workers = None,
+    decoy: Annotated[
+        bool, typer.Option("--decoy", help="Train on addition and on a decoy too: minutes a submission (rule T97).")
+    ] = False,
 ) -> ExitCode:
-    """Checks that submissions keep the contract; exit 1 if one does not."""
+    """Checks that submissions keep the rules; exit 1 if one breaks a gate. `harness explain` lists them."""
     from harness.findings import changed_since, printed
 
     found = select(discover(context.obj), names or [])
@@ -164,7 +167,7 @@ def validate(
         if not found:
             _say(f"no submission changed since {changed}")
             return ExitCode.DONE
-    verdicts, code = _audit(found, workers)
+    verdicts, code = _audit(found, workers, with_decoy=decoy)
     print(printed(verdicts, output.value), end="")
     refused = [name for name, findings in verdicts.items() if _gates(findings)]
     _say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid")
@@ -287,6 +290,21 @@ def schema(of: Annotated[SchemaOf, typer.Argument(help="Which file's schema.")] 
     print(json.dumps(model.model_json_schema(), indent=1))
 
 
+@app.command()
+def explain(
+    rule: Annotated[
+        str | None, typer.Argument(help="An id, as `harness validate` names it; all rules if none.")
+    ] = None,
+    page: Annotated[bool, typer.Option("--page", help="All rules in full: docs/rules.md.")] = False,
+) -> None:
+    """Explains a rule: what is checked, why, what to do, a good and a bad example."""
+    from harness import rules
+
+    if rule is not None and rule not in rules.RULES:
+        raise UsageError(f"no rule {rule!r:.40}; there are: {', '.join(rules.RULES)}")
+    print((rules.page() if page else rules.listed()) if rule is None else rules.explained(rules.RULES[rule]), end="")
+
+
 def _train(
     root: Path,
     names: list[str],
@@ -376,9 +394,9 @@ def _run_trials(
 
 
 def _audit(
-    found: list[Submission | Broken], workers: int | None
+    found: list[Submission | Broken], workers: int | None, *, with_decoy: bool = False
 ) -> tuple[dict[str, list[tuple[str, str, str]]], ExitCode]:
-    """Findings (rule, level, message) by submission, in the order of the names; none = valid.
+    """Findings (rule, level, message) by submission, in the order of the names; without a gate it is valid.
 
     A submission whose audit crashed has no entry; the exit code says so.
     """
@@ -392,7 +410,7 @@ def _audit(
     readable = [entry for entry in found if isinstance(entry, Submission)]
     if readable:
         with Display(messages, "validate", len(readable)) as display:
-            for verdict in audit_all(readable, _num_workers(workers, Device.cpu)):
+            for verdict in audit_all(readable, _num_workers(workers, Device.cpu), with_decoy=with_decoy):
                 if isinstance(verdict, Crashed):
                     display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
                     code = max(code, verdict.exit_code)

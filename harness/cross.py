@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.hacked import read_hacked
 from harness.plan import Plan, Rerun, plan
 from harness.records import read_all
 from harness.scoring import Row, rows_of
@@ -76,7 +77,7 @@ def rows_of_cross(
 
 def _board_rows(found: Sequence[Submission | Broken], track: Track, results: Path, harness: str) -> dict[str, Row]:
     """The board's complete rows by the submission's fingerprint."""
-    rows = rows_of(track, found, read_all(results, track.name), harness)
+    rows = rows_of(track, found, read_all(results, track.name), harness, read_hacked(results))
     return {row.submission.fingerprint: row for row in rows if row.submission and row.is_complete}
 
 

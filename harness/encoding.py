@@ -12,14 +12,27 @@ from harness.sequences import Sequences, assemble
 from harness.submissions import Submission
 from harness.task import Problems
 
+PROBES = "probes"
+"""Stands for an audit's texts among the names of the sets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     vocabulary: Vocabulary
     sets: dict[str, Sequences]
+    prompt_probes: Ragged
+    answer_probes: Ragged
 
 
-def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: int, shuffle_seed: int) -> Encoded:
+def encode(
+    submission: Submission,
+    sets: Mapping[str, Problems],
+    *,
+    max_digits: int,
+    shuffle_seed: int,
+    prompt_probes: Sequence[str] = (),
+    answer_probes: Sequence[str] = (),
+) -> Encoded:
     """Tokenises every set of problems.
 
     All sets share the widths of the longest prompt and answer, so that a position means the same in training and in
@@ -29,6 +42,8 @@ def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: 
         sets: problems by name.
         max_digits: as the contract gives it to the tokenizer.
         shuffle_seed: of the order in which texts are sent, which tells a host nothing about who is trained on.
+        prompt_probes: prompts of an audit that travel shuffled among those of `sets`; their ids come back apart.
+        answer_probes: numbers of an audit, the same among the answers.
 
     Raises:
         SubmissionError: the tokenizer broke its contract.
@@ -44,8 +59,8 @@ def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: 
         if answers_host.describe() != vocabulary:
             message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
             raise SubmissionError(submission.name, "T20", message)
-        prompt_ids = _encode_unique(prompts_host, prompts, vocabulary, rng)
-        answer_ids = _encode_unique(answers_host, answers, vocabulary, rng)
+        prompt_ids = _encode_unique(prompts_host, {**prompts, PROBES: list(prompt_probes)}, vocabulary, rng)
+        answer_ids = _encode_unique(answers_host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
     trained = [name for name in sets if not name.startswith(("lengths/", "validation/"))]
     prompt_length = max(_longest(prompt_ids[name]) for name in trained)
     answer_length = max(_longest(answer_ids[name]) for name in trained) + 1
@@ -59,7 +74,7 @@ def encode(submission: Submission, sets: Mapping[str, Problems], *, max_digits: 
         )
         for name in sets
     }
-    return Encoded(vocabulary, sequences)
+    return Encoded(vocabulary, sequences, prompt_ids[PROBES], answer_ids[PROBES])
 
 
 def decode(
@@ -83,7 +98,9 @@ def _encode_unique(
     host: Host, texts: Mapping[str, list[str]], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> dict[str, Ragged]:
     """Sends each different text once, in random order, and gives every set its rows back."""
-    unique, inverse = np.unique(np.concatenate([np.array(part) for part in texts.values()]), return_inverse=True)
+    unique, inverse = np.unique(
+        np.concatenate([np.array(part, dtype=str) for part in texts.values()]), return_inverse=True
+    )
     order = rng.permutation(len(unique))
     rows = np.empty(len(unique), np.int64)
     rows[order] = np.arange(len(unique))

@@ -84,7 +84,7 @@ def _is_due(state: State, rerun: Rerun | None) -> bool:
     due = {
         None: {State.STALE, State.UNVERIFIED},
         Rerun.MISSING: set[State](),
-        Rerun.FAILED: {State.FAILED},
+        Rerun.FAILED: {State.FAILED, State.REFUSED, State.REVIEW},
         Rerun.STALE: {State.STALE, State.UNVERIFIED},
     }
     return state in due[rerun]

@@ -119,7 +119,7 @@ class PositionalEmbedding(nn.Module):
     It crosses to the trainer as a graph, recorded by `torch.export` once in training and once in evaluation mode, so
     `forward` is tensor arithmetic: branch on `self.training` and on shapes, never on the values of the layout; draw
     random numbers with `torch.randint` and `torch.rand*` (a number from Python's `random` would be frozen into the
-    graph); change no buffer. Create tensors on `layout.device`. Parameters and buffers together hold at most 2**20
+    graph); change no buffer. Create tensors on `layout.device`. Parameters and buffers together hold at most 65,536
     numbers.
     """
 

@@ -25,6 +25,11 @@ class Ragged:
         return cls(token_ids, lengths)
 
     @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> "Ragged":
+        lengths = np.array([len(row) for row in rows], np.int32)
+        return cls.from_flat(np.array([token_id for row in rows for token_id in row], np.int32), lengths)
+
+    @classmethod
     def concatenate(cls, parts: Sequence["Ragged"]) -> "Ragged":
         flat = np.concatenate([part.flat() for part in parts]) if parts else np.zeros(0, np.int32)
         lengths = np.concatenate([part.lengths for part in parts]) if parts else np.zeros(0, np.int32)

@@ -117,6 +117,14 @@ class Environment(_Part):
     dirty: bool | None
 
 
+class Audit(_Part):
+    """What an audit inside the trial found; a `gate` or a `review` keeps the record from the ranking."""
+
+    rule: str
+    level: Literal["gate", "review", "tag"]
+    seen: str
+
+
 class Record(_Part):
     """What is known of one trial. `digest` covers all the rest, so that an edit by hand shows."""
 
@@ -147,6 +155,8 @@ class Record(_Part):
     examples_to_90: Count | None = None
     """Training examples at the first curve point with an accuracy of 0.9 or more; null if there is none."""
     mistakes: list[Mistake] = []
+    audits: list[Audit] = []
+    """The tag of rule T80, and whatever else was found."""
     throughput: Throughput | None = None
     seconds: Seconds | None = None
     peak_memory_bytes: Count | None = None

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import RecordError
+from harness.hacked import Hacked, mark_of
 from harness.records import Record, Score
 from harness.statistics import MIN_PAIRED_SEEDS, Counts, Estimate, estimate, separation
 from harness.submissions import Broken, Submission
@@ -28,6 +29,9 @@ class State(StrEnum):
 
     FRESH = "fresh"
     INCOMPLETE = "incomplete"  # what is there is fresh, but trials are missing
+    REFUSED = "refused"  # an audit inside a trial found that a rule was broken
+    REVIEW = "in review"  # an audit inside a trial found what a person should look at
+    HACKED = "hacked"  # marked by a maintainer
     STALE = "stale"  # the submission, the track or the harness changed since
     FAILED = "failed"  # a trial, or the folder itself
     UNVERIFIED = "unverified"  # a record that cannot be believed
@@ -99,12 +103,18 @@ class Row:
     rank: Rank | None = None
 
     @property
+    def tags(self) -> list[str]:
+        """What the trials' audits say of the format, each once."""
+        return sorted({audit.seen for trial in self.trials for audit in trial.audits if audit.level == "tag"})
+
+    @property
     def is_complete(self) -> bool:
         return self.standing.state is State.FRESH
 
 
 def state_of(record: Record, submission: Submission, track: Track, harness_fingerprint: str) -> Standing:
-    """Whether the record still speaks for the code that is here now: unverified, stale, failed or fresh, and why."""
+    """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
+    in review or fresh; and why."""
     if contradiction := _contradiction(record):
         return Standing(State.UNVERIFIED, contradiction)
     then = record.fingerprints
@@ -117,6 +127,9 @@ def state_of(record: Record, submission: Submission, track: Track, harness_finge
         return Standing(State.STALE, f"{' and '.join(changed)} changed since")
     if record.status == "failed":
         return Standing(State.FAILED, record.reason or "no reason was recorded")
+    for level, state in (("gate", State.REFUSED), ("review", State.REVIEW)):
+        if found := [audit for audit in record.audits if audit.level == level]:
+            return Standing(state, "; ".join(f"{audit.rule}: {audit.seen}" for audit in found))
     return Standing(State.FRESH)
 
 
@@ -125,6 +138,7 @@ def rows_of(
     submissions: Sequence[Submission | Broken],
     found: Iterable[Record | RecordError],
     harness_fingerprint: str,
+    hacked: Sequence[Hacked] = (),
 ) -> list[Row]:
     """One row per folder, and one per folder that is gone but left records: the ranked ones first, then by score.
 
@@ -140,7 +154,11 @@ def rows_of(
     folders = {submission.name: submission for submission in submissions}
     rows = []
     for name in folders | records | errors:
-        standing = _standing(folders.get(name), records[name], errors[name], track, harness_fingerprint)
+        folder = folders.get(name)
+        if mark := mark_of(name, folder and folder.fingerprint, hacked):
+            standing = Standing(State.HACKED, f"{mark.reason} ({mark.date})")
+        else:
+            standing = _standing(folder, records[name], errors[name], track, harness_fingerprint)
         rows.append(_row(name, folders.get(name), records[name], standing, track))
     if track.ranked:
         places = _ranks(rows, is_provisional=len(track.seeds) < MIN_PAIRED_SEEDS)
@@ -178,7 +196,7 @@ def _standing(
         return Standing(State.UNVERIFIED, f"{errors[0].path.name} {errors[0].message}{more}")
     num_trials = len(track.digits) * len(track.seeds)
     standings = [state_of(record, submission, track, harness_fingerprint) for record in records]
-    for state in (State.UNVERIFIED, State.FAILED, State.STALE):
+    for state in (State.UNVERIFIED, State.FAILED, State.REFUSED, State.REVIEW, State.STALE):
         if reasons := Counter(standing.reason for standing in standings if standing.state is state):
             shown = reasons.most_common(MAX_REASONS)
             return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))

@@ -60,6 +60,7 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
             f"{speed.decode_examples_per_second:,.0f} decoded; "
             f"{speed.train_ratio:.2f} and {speed.decode_ratio:.2f} of the reference"
         )
+    lines += [f"  {audit.rule:<11} {audit.level}: {audit.seen}" for audit in record.audits]
     lines.append(f"  device      {record.environment.device}, torch {record.environment.torch}")
     text = "\n".join(lines) + "\n"
     if record.curve:

@@ -6,11 +6,12 @@ two submissions are independent; seeds pair them, since a seed gives both the sa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr
+from scipy.special import bdtrc, ndtr, ndtri, stdtr
 
 LEVEL = 0.95
 """Of every interval."""
@@ -112,3 +113,21 @@ def stratified_z_test(one: Counts, other: Counts) -> float:
     if variance == 0:  # both all right, or both all wrong, at every number of digits
         return 1.0
     return float(2 * ndtr(-abs(float((right1 / n1 - right2 / n2).sum())) / variance**0.5))
+
+
+def at_least(successes: int, trials: int, chance: float) -> float:
+    """P(X >= successes) of a binomial X: how often chance alone gives as many."""
+    return float(bdtrc(successes - 1, trials, chance)) if successes else 1.0
+
+
+def sign_test(more: int, fewer: int) -> float:
+    """One-sided exact sign test: the probability of as many `more` or more if both were equally likely."""
+    return at_least(more, more + fewer, 0.5)
+
+
+def fisher(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """One-sided exact test (Fisher, 1922): the probability that `one`, (right, of), does as much better or more."""
+    (right, total), (other_right, other_total) = one, other
+    drawn = right + other_right
+    ways = sum(comb(total, k) * comb(other_total, drawn - k) for k in range(right, min(total, drawn) + 1))
+    return ways / comb(total + other_total, drawn)

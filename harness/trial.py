@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from harness import decoding, encoding, throughput
+from harness.audits.findings import Finding
+from harness.audits.live import check_decoys, check_published, check_siblings, check_untrained, probes_of
+from harness.documents import visible
 from harness.host.client import Host
 from harness.model import FrozenModel, shape_of
 from harness.positions import Positions, Program, receive_positions
 from harness.provenance import cpu_name, identity
 from harness.ragged import Ragged
 from harness.randomness import derived_seed
-from harness.records import Checkpoint, CurvePoint, Drift, Mistake, Parameters, Record, Score, Seconds, Suites
+from harness.records import Audit, Checkpoint, CurvePoint, Drift, Mistake, Parameters, Record, Score, Seconds, Suites
 from harness.submissions import Submission
 from harness.task import Problems, suites, training_problems, validation_problems
 from harness.track import Track
@@ -70,7 +73,18 @@ def run_trial(
     report(Progress("encode", 0, settings.num_steps, 0.0, None, None))
     problems = suites(track, digits, fresh_seed)
     sets = {"train": training_problems(track, digits), **problems, **validation_problems(track, digits)}
-    encoded = encoding.encode(submission, sets, max_digits=max_digits, shuffle_seed=secrets.randbits(63))
+    audit_rng = np.random.default_rng(secrets.randbits(63))
+    probes = probes_of(problems, audit_rng)
+    encoded = encoding.encode(
+        submission,
+        sets,
+        max_digits=max_digits,
+        shuffle_seed=secrets.randbits(63),
+        prompt_probes=[*probes.prompts, *probes.texts()],
+        answer_probes=probes.numbers,
+    )
+    probe_ids = dict(zip([*probes.prompts, *probes.texts()], encoded.prompt_probes.rows(), strict=True))
+    findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, audit_rng)
     data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     positions = export_positions_for(submission, track, data, max_digits=max_digits, seed=seed, device=device)
@@ -90,12 +104,15 @@ def run_trial(
         trainer.load(best.weights)
         for length in _strata(problems, "lengths"):
             answers[f"best/{length}"] = _generate(model, positions, data[f"lengths/{length}"], pad_id, eos_id)
-    texts = encoding.decode(
-        submission, list(answers.values()), max_digits=max_digits, shuffle_seed=secrets.randbits(63)
-    )
+    generated = [*answers.values(), encoded.answer_probes]
+    *texts, decoys = encoding.decode(submission, generated, max_digits=max_digits, shuffle_seed=secrets.randbits(63))
     scored = {
         name: _score(problems[name.replace("best/", "lengths/")], got) for name, got in zip(answers, texts, strict=True)
     }
+    curve_answers = problems["test"].answers()[: track.evaluation.curve]
+    findings += check_untrained(submission.name, round(curve[0].accuracy * len(curve_answers)), curve_answers)
+    findings += check_decoys(submission.name, probes.numbers, decoys)
+    findings += check_published(submission.name, scored["test"], scored["fresh"])
     decode_s = time.perf_counter() - start - encode_s - train_s
 
     report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
@@ -115,6 +132,7 @@ def run_trial(
         curve=curve,
         examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
         mistakes=_mistakes(problems["fresh"], texts[0]),
+        audits=[_audit(finding) for finding in findings],
         throughput=rates,
         seconds=Seconds(encode=encode_s, train=train_s, decode=decode_s, total=time.perf_counter() - start),
         peak_memory_bytes=_peak_memory_bytes(device),
@@ -241,6 +259,11 @@ def _mistakes(problems: Problems, texts: list[str]) -> list[Mistake]:
     rows = zip(problems.prompts(), problems.answers(), texts, strict=True)
     wrong = [Mistake(prompt=prompt, answer=answer, got=got[:64]) for prompt, answer, got in rows if got != answer]
     return wrong[:MAX_MISTAKES]
+
+
+def _audit(finding: Finding) -> Audit:
+    """What was seen may hold text that a submission decoded: one printable line of it is kept."""
+    return Audit(rule=finding.rule, level=finding.level, seen=visible(finding.message)[:1000])
 
 
 def _reset_peak_memory(device: torch.device) -> None:

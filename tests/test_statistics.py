@@ -6,7 +6,18 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics import Counts, bootstrap, estimate, paired_t_test, separation, stratified_z_test, wilson
+from harness.statistics import (
+    Counts,
+    at_least,
+    bootstrap,
+    estimate,
+    fisher,
+    paired_t_test,
+    separation,
+    sign_test,
+    stratified_z_test,
+    wilson,
+)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
@@ -100,3 +111,15 @@ def test_five_seeds_are_compared_in_pairs_and_four_by_their_counts():
     total = [[1000]] * 5
     assert separation(Counts.of(steady, total), Counts.of(fickle, total)) > 0.05
     assert separation(Counts.of(steady[1:], total[1:]), Counts.of(fickle[1:], total[1:])) < 1e-6
+
+
+def test_the_exact_tests_are_scipys():
+    from scipy import stats
+
+    for one, other in (((12, 20), (5, 20)), ((620, 1000), (500, 1000)), ((0, 5), (5, 5)), ((3, 3), (0, 40))):
+        table = [[one[0], one[1] - one[0]], [other[0], other[1] - other[0]]]
+        assert fisher(one, other) == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
+    for more, fewer in ((0, 0), (10, 0), (0, 10), (300, 210)):
+        expected = stats.binomtest(more, more + fewer, alternative="greater").pvalue if more + fewer else 1
+        assert sign_test(more, fewer) == pytest.approx(expected)
+    assert at_least(40, 1000, 0.01) == pytest.approx(stats.binomtest(40, 1000, 0.01, alternative="greater").pvalue)

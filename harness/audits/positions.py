@@ -1,6 +1,7 @@
-"""Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P20)."""
+"""Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P10, P20)."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from harness.encoding import encode
 from harness.host.client import Host
 from harness.model import shape_of
 from harness.positions import Positions, Program, receive_positions
-from harness.protocol import Terms
+from harness.protocol import Kind, Terms
 from harness.randomness import generator
 from harness.sequences import Sequences
 from harness.submissions import Submission
@@ -20,14 +21,16 @@ from harness.task import Split, UniformDigits, draw
 from harness.track import ModelDefinition
 
 BATCH = 32
+NUM_KINDS = 2000
 MAX_SIZE = 1e3
 CAUSAL_TOLERANCE = 1e-6
 
 
-def check_positions(submission: Submission) -> Iterator[Finding]:
-    """P00 and P20 at every one of `MAX_DIGITS`; P00's export itself raises `SubmissionError`."""
+def check_positions(submission: Submission, seed: int) -> Iterator[Finding]:
+    """P00, P10 and P20 at every one of `MAX_DIGITS`; the export itself raises `SubmissionError` of P00 and P30."""
+    yield from check_kinds(submission, seed)
     for max_digits in MAX_DIGITS:
-        problems = draw(UniformDigits(max_digits), Split.TRAIN, count=BATCH, track_seed=20)
+        problems = draw(UniformDigits(max_digits), Split.TRAIN, count=BATCH, track_seed=20, seed=seed)
         sequences = encode(submission, {"any": problems}, max_digits=max_digits, shuffle_seed=0).sets["any"]
         positions = _export(submission, sequences, max_digits)
         layout = torch.from_numpy(sequences.layout.astype(np.int64))
@@ -35,6 +38,26 @@ def check_positions(submission: Submission) -> Iterator[Finding]:
             terms = _terms(positions, layout, training=training)
             yield from check_finite(submission, terms, training=training, max_digits=max_digits)
         yield from check_causal(submission, positions, layout, sequences.prompt_length)
+
+
+def check_kinds(submission: Submission, seed: int) -> Iterator[Finding]:
+    """P10: prompts of equal operand lengths have the same kinds, once runs of one kind are collapsed."""
+    digits = MAX_DIGITS[0]
+    problems = draw(UniformDigits(digits), Split.TRAIN, count=NUM_KINDS, track_seed=20, seed=seed)
+    sequences = encode(submission, {"any": problems}, max_digits=digits, shuffle_seed=seed).sets["any"]
+    seen: dict[tuple[int, ...], tuple[str, list[Kind]]] = {}
+    for prompt, layout in zip(problems.prompts(), sequences.layout[:, : sequences.prompt_length], strict=True):
+        runs = [Kind(kind) for kind, _ in groupby(layout.tolist()) if kind != Kind.PAD]
+        lengths = tuple(map(len, prompt.rstrip("=").split("+")))
+        other, expected = seen.setdefault(lengths, (prompt, runs))
+        if runs != expected:
+            one, two = (" ".join(kind.name for kind in kinds) for kinds in (expected, runs))
+            message = (
+                f"encode({other!r}) has the kinds {one}, and encode({prompt!r}), with operands of the same lengths, "
+                f"{two}; kinds may tell the lengths and nothing of the digits"
+            )
+            yield gate(submission.name, "P10", message)
+            return
 
 
 def check_finite(submission: Submission, terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:

@@ -1,31 +1,65 @@
-"""Audits of a tokenizer, through the very hosts that a trial uses (rules T00, T10, T20)."""
+"""Audits of a tokenizer, through the very hosts that a trial uses (rules T00 to T60, and the tag T80)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from harness.audits.findings import Finding, gate
+from harness.audits.footprint import (
+    MAX_POSITIONAL,
+    Footprints,
+    carry_pairs,
+    check_carry,
+    edits_of,
+    footprints,
+    judged,
+)
+from harness.audits.recoverable import alike_problems, check_recoverable, small_problems
+from harness.errors import HostError, SubmissionError
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.submissions import Submission
-from harness.task import Split, UniformDigits, draw
+from harness.task import CarryChain, Split, UniformDigits, draw
 
 MAX_DIGITS = (3, 20)
 """Two operand lengths that every tokenizer is built for: a short one, and one beyond 64 bits."""
 NUM_PURE_TEXTS = 2000
 NUM_UNRELATED_TEXTS = 5000
 NUM_SUMS = 2000
+NUM_ALONE = 20
+NUM_GARBAGE = 2000
+NUM_FOOTPRINTS = {3: 200, 20: 60}
+"""Prompts whose every digit is drawn anew, by max_digits; about 10,000 edits in all."""
+MAX_CHARACTERS = 64
+MAX_ADDED = 0.05
+"""Share of pairs of numbers whose sum decode may hit by chance."""
 
 
-def check_tokenizer(submission: Submission) -> Iterator[Finding]:
-    """T00, T10 and T20, at every one of `MAX_DIGITS`; a rule that cannot be checked ends the audit with its finding."""
+def check_tokenizer(submission: Submission, seed: int) -> list[Finding]:
+    """T00 to T60 and T80, at every one of `MAX_DIGITS`, with problems drawn from `seed`.
+
+    The prompts are audited only if the contract, the answers and purity are in order: the footprint of a tokenizer that
+    draws its ids says nothing.
+    """
+    findings: list[Finding] = []
     vocabularies: list[Vocabulary] = []
     for max_digits in MAX_DIGITS:
         with Host(submission, "answers", max_digits=max_digits) as host:
             vocabularies.append(host.describe())
-            yield from check_round_trip(submission, host, vocabularies[-1], max_digits)
-    yield from check_one_vocabulary(submission, vocabularies)
-    yield from check_purity(submission, vocabularies[0], MAX_DIGITS[0])
+            findings += check_round_trip(submission, host, vocabularies[-1], max_digits)
+    findings += check_one_vocabulary(submission, vocabularies)
+    findings += check_purity(submission, vocabularies[0], MAX_DIGITS[0])
+    if findings:
+        return findings
+    is_positional = True
+    for max_digits, vocabulary in zip(MAX_DIGITS, vocabularies, strict=True):
+        rng = np.random.default_rng([seed, max_digits])
+        hygiene, widest_id = check_decode(submission, vocabulary, max_digits, rng)
+        found, prompts = check_prompts(submission, vocabulary, max_digits, rng)
+        findings += [*hygiene, *prompts]
+        is_positional &= max(found.widest, widest_id) <= MAX_POSITIONAL
+    findings = list({(finding.rule, finding.level): finding for finding in findings}.values())
+    return [*findings, writing_tag(submission, is_positional=is_positional)]
 
 
 def check_one_vocabulary(submission: Submission, vocabularies: list[Vocabulary]) -> Iterator[Finding]:
@@ -54,7 +88,7 @@ def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary,
 
 
 def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
-    """T20: the same texts, after other texts and in another order, and in a process with another hash seed."""
+    """T20: the same texts after others, in another order, under another hash seed, and twenty of them each alone."""
     problems = draw(UniformDigits(max_digits), Split.TRAIN, count=NUM_PURE_TEXTS, track_seed=20)
     unrelated = draw(UniformDigits(max_digits), Split.TEST, count=NUM_UNRELATED_TEXTS, track_seed=20).prompts()
     texts = problems.prompts()
@@ -65,11 +99,125 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
         again = host.encode(texts[::-1], vocabulary).take(reverse)
     with Host(submission, "prompts", max_digits=max_digits, hash_seed=1) as host:
         elsewhere = host.encode(texts, vocabulary)
-    for other, when in ((again, "after other texts, in another order"), (elsewhere, "in another process")):
-        for index in _differing(first, other)[:1]:
+    alone: list[Ragged] = []
+    for text in texts[:NUM_ALONE]:
+        with Host(submission, "prompts", max_digits=max_digits) as host:
+            alone.append(host.encode([text], vocabulary))
+    few = first.take(np.arange(NUM_ALONE))
+    for one_time, other, when in (
+        (first, again, "after other texts, in another order"),
+        (first, elsewhere, "in another process"),
+        (few, Ragged.concatenate(alone), "alone in its process"),
+    ):
+        for index in _differing(one_time, other)[:1]:
             one, two = first.rows()[index], other.rows()[index]
             message = f"encode({texts[index]!r}) is {one}, and {two} {when}; keep no state, draw nothing, order no set"
             yield gate(submission.name, "T20", message)
+
+
+def check_decode(
+    submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
+) -> tuple[list[Finding], int]:
+    """T30 in a process that has seen no text; and the most characters of an answer that one id stands for."""
+    numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
+    numbers = numbers[: len(numbers) // 2 * 2]
+    half = len(numbers) // 2
+    pairs = [f"{a}+{b}=" for a, b in zip(numbers[:half], numbers[half:], strict=True)]
+    with Host(submission, "answers", max_digits=max_digits) as host:
+        answers = host.encode(numbers, vocabulary)
+    with Host(submission, "prompts", max_digits=max_digits) as host:
+        prompts = host.encode(pairs, vocabulary)
+    rows = answers.rows()
+    both = Ragged.of([one + other for one, other in zip(rows[:half], rows[half:], strict=True)])
+    longest = int(answers.lengths.max())
+    garbage = Ragged.of([rng.integers(0, vocabulary.vocab_size, longest).tolist() for _ in range(NUM_GARBAGE)])
+    changed = Ragged.of([_one_changed(row, rows, rng) for row in rows])
+    sent = [answers, prompts, both, garbage, changed]
+    try:
+        with Host(submission, "decode", max_digits=max_digits) as host:
+            decoded = iter(host.decode(Ragged.concatenate(sent)))
+    except HostError as error:
+        message = f"decode, given ids at random: {error.message}; let it answer any ids at once"
+        return [gate(submission.name, "T30", message)], 0
+    except SubmissionError as error:
+        return [gate(submission.name, "T30" if error.rule == "T00" else error.rule, error.message)], 0
+    texts = [[next(decoded) for _ in range(len(part))] for part in sent]
+    findings: list[Finding] = []
+    for number, text in [(one, other) for one, other in zip(numbers, texts[0], strict=True) if one != other][:1]:
+        seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} in a process that has not encoded it"
+        findings.append(gate(submission.name, "T30", f"{seen}; keep nothing from encode for decode"))
+    for ids, text in [pair for pair in zip(garbage.rows(), texts[3], strict=True) if len(pair[1]) > MAX_CHARACTERS][:1]:
+        seen = f"decode({ids}) gives {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
+        findings.append(gate(submission.name, "T30", f"{seen}: let an id stand for a few characters"))
+    for what, got in (("a prompt", texts[1]), ("two numbers", texts[2])):
+        added = [(pair, text) for pair, text in zip(pairs, got, strict=True) if text == _sum_of(pair)]
+        if len(added) > MAX_ADDED * len(pairs):
+            pair, text = added[0]
+            seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
+            findings.append(gate(submission.name, "T30", f"{seen}; what decode works out, no model has learned"))
+    widths = [_num_changed(one, other) for one, other in zip(texts[0], texts[4], strict=True)]
+    return findings, int(np.median(widths))
+
+
+def check_prompts(
+    submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
+) -> tuple[Footprints, list[Finding]]:
+    """T40, T50 and T60, all their prompts shuffled in one request."""
+    with Host(submission, "prompts", max_digits=max_digits) as host:
+        return judge_prompts(submission.name, max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
+
+
+def judge_prompts(
+    submission: str, max_digits: int, rng: np.random.Generator, encode: Callable[[list[str]], list[list[int]]]
+) -> tuple[Footprints, list[Finding]]:
+    """`check_prompts` of whatever encodes a list of prompts."""
+    prompts = _footprint_prompts(max_digits, int(rng.integers(2**32)))
+    edits, pairs = edits_of(prompts, rng), carry_pairs(max_digits, rng)
+    alike = alike_problems(max_digits, rng) + (small_problems() if max_digits == MAX_DIGITS[0] else [])
+    texts = [*prompts, *(edit.text for edit in edits), *(text for pair in pairs for edit in pair for text in edit)]
+    order = rng.permutation(sorted({*texts, *alike})).tolist()
+    encoded = dict(zip(order, encode(order), strict=True))
+    ids = [encoded[prompt] for prompt in prompts]
+    found = footprints(ids, edits, [encoded[edit.text] for edit in edits])
+    findings = list(check_recoverable(submission, alike, [encoded[prompt] for prompt in alike]))
+    findings += judged(submission, "T50", found, prompts, ids)
+    findings += check_carry(submission, pairs, encoded)
+    return found, findings
+
+
+def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
+    """T80: `positional`, or `re-encoding`."""
+    kind = "positional" if is_positional else "re-encoding"
+    return Finding(submission=submission.name, rule="T80", level="tag", message=kind)
+
+
+def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
+    """Half uniform problems, half with long carries, where every digit below matters to the digits above."""
+    half = NUM_FOOTPRINTS[max_digits] // 2
+    uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=20, seed=seed)
+    chains = draw(CarryChain(max_digits, 2), Split.TEST, count=half, track_seed=20, seed=seed)
+    return [*uniform.prompts(), *chains.prompts()]
+
+
+def _one_changed(row: list[int], rows: list[list[int]], rng: np.random.Generator) -> list[int]:
+    """The ids with one of them replaced by what stands there in another answer of the same length, if there is one."""
+    others = [other for other in rows if len(other) == len(row) and other != row]
+    if not others:
+        return row
+    other = others[int(rng.integers(len(others)))]
+    places = [place for place, (one, two) in enumerate(zip(row, other, strict=True)) if one != two]
+    place = places[int(rng.integers(len(places)))]
+    return [*row[:place], other[place], *row[place + 1 :]]
+
+
+def _num_changed(one: str, other: str) -> int:
+    """Characters that differ, both texts written to the right."""
+    width = max(len(one), len(other))
+    return sum(x != y for x, y in zip(one.rjust(width), other.rjust(width), strict=True))
+
+
+def _sum_of(prompt: str) -> str:
+    return str(sum(map(int, prompt.rstrip("=").split("+"))))
 
 
 def _differing(first: Ragged, second: Ragged) -> list[int]:

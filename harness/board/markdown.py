@@ -44,12 +44,15 @@ TAIL = """\
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
+* **Format** (rule T80): *positional* formats write the digits down, *re-encodings* (binary, residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
   **Digit accuracy**: answer digits predicted right, each after the right ones before it. **Longest carry**: exact match
   on problems whose carry runs through every column. **Edge**: on zeros, powers of ten and nines.
 * **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
-  changed since. *failed*: a trial or the folder did. *unverified*: a record cannot be believed. *not run*: no record.
+  changed since. *refused*: an audit inside a trial found a rule broken (`harness explain RULE`). *in review*: it found
+  what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a
+  record cannot be believed. *not run*: no record.
 
 ## Reproduce a row
 
@@ -137,7 +140,8 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         cells[f"train ×{where}"] = f"{speed.train_ratio:.2f}" if speed else None
         cells[f"decode ×{where}"] = f"{speed.decode_ratio:.2f}" if speed else None
     cells["sets"] = _settings(row)
-    cells["state"] = row.standing.state.value
+    cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
+    cells["state"] = _state(row)
     return cells
 
 
@@ -211,7 +215,7 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     if not is_ranked:
         frame = frame.drop(columns="rank", errors="ignore")
-    left = {"submission", "state", "division", "sandbox", "sets"}
+    left = {"submission", "state", "format", "division", "sandbox", "sets"}
     return tabulate(
         frame.fillna(NOTHING).to_numpy().tolist(),
         headers=list(frame.columns),
@@ -219,6 +223,13 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
         disable_numparse=True,
         colalign=["left" if column in left else "right" for column in frame.columns],
     )
+
+
+def _state(row: Row) -> str:
+    """The state; a hacked row says why in its place."""
+    if row.standing.state is State.HACKED:
+        return f"hacked: {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
+    return row.standing.state.value
 
 
 def _rank(row: Row) -> str | None:

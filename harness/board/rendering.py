@@ -7,6 +7,7 @@ from harness.board.markdown import Section, page, plot_path
 from harness.board.plots import Plot, digest, plots_of
 from harness.errors import HarnessError, MachineError
 from harness.fingerprint import harness_fingerprint
+from harness.hacked import read_hacked
 from harness.records import read_all, write_atomically
 from harness.scoring import rows_of
 from harness.submissions import Broken, Submission, discover
@@ -20,7 +21,7 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
     """Writes `leaderboard.md` and the plots; the files that differed come back. With `check` nothing is written.
 
     Raises:
-        UsageError: there is no submission.
+        UsageError: there is no submission, or `results/hacked.yaml` cannot be used.
         MachineError: a file could not be written.
     """
     sections = sections_of(root)
@@ -77,7 +78,7 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
         # The page must be the same wherever the root lies.
         reason = str(error).replace(str(results), "results")
         return Section(name=name, notice=f"Its records ({len(found)}) cannot be shown: {reason}")
-    rows = rows_of(track, submissions, found, harness_fingerprint())
+    rows = rows_of(track, submissions, found, harness_fingerprint(), read_hacked(results))
     return Section(name=name, track=track, rows=rows, plots=plots_of(track, rows))
 
 

@@ -12,9 +12,11 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 
 from harness.audits import audit
+from harness.decoy import check_decoy
 from harness.errors import HarnessError, MachineError, SubmissionError
 from harness.host.serve import die_with_parent
 from harness.provenance import failed_record
@@ -46,6 +48,8 @@ def _do(job: dict[str, Any], events: TextIO) -> None:
         submission = pair(submission, _read(job["crossed_with"]))
     if job["kind"] == "audit":
         findings = audit(submission)
+        if job["decoy"] and not any(finding.level == "gate" for finding in findings):
+            findings += check_decoy(submission, np.random.default_rng())
         _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])
         return
     _send(events, event="record", record=_trial(job, submission, events))

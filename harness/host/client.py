@@ -21,6 +21,7 @@ from harness.errors import EngineError, HostError, SubmissionError
 from harness.host.frames import LENGTHS, MAX_FRAME_BYTES, Frame, FrameError, frame_size, pack, unpack
 from harness.host.zygote import kill_group, zygote_for
 from harness.ragged import Ragged
+from harness.rules import RULES
 from harness.submissions import Submission
 
 Role = Literal["prompts", "answers", "decode", "positions"]
@@ -282,10 +283,6 @@ class Host:
 
     def _broke(self, rule: str, message: str) -> SubmissionError:
         return SubmissionError(self._submission.name, rule, message)
-
-
-RULES = frozenset({"T00", "T10", "T20", "T30", "P00", "P20"})
-"""The rules that a host may name in an error."""
 
 
 def _batches(items: Sequence[Any], max_ids: int) -> Iterator[list[Any]]:

@@ -7,11 +7,13 @@ differs was drawn outside torch, and would be frozen into the graph.
 import os
 import random
 import warnings
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
@@ -21,8 +23,8 @@ from harness.host.frames import DTYPES, Frame
 from harness.host.serve import Refused, describe
 from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
-MAX_STATE_ELEMENTS = 1 << 20
-"""Parameters and buffers of a positional embedding; enough for a table of 8192 positions of width 128."""
+MAX_STATE_ELEMENTS = 65_536
+"""Parameters and buffers of a positional embedding; enough for a table of 512 positions of width 128 (rule P30)."""
 
 TERM_NAMES = ("embedding", "embedding_angles", "angles", "bias")
 IGNORED_OPERATORS = ("aten._assert_tensor_metadata.default",)
@@ -60,10 +62,20 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
         for state_name, tensor in tensors.items():
             state[state_name] = tensor.detach().clone()
             trainable[state_name] = tensor.requires_grad
-    if (size := sum(tensor.numel() for tensor in state.values())) > MAX_STATE_ELEMENTS:
-        raise Refused("P00", f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed")
+    arrays = {name: _as_array(name, tensor) for name, tensor in state.items()}
+    if (size := num_numbers(arrays, trainable)) > MAX_STATE_ELEMENTS:
+        raise Refused("P30", f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed")
     message = {"dropout": float(dropout), "programs": programs, "trainable": trainable}
-    return Frame(message, {name: _as_array(name, tensor) for name, tensor in state.items()})
+    return Frame(message, arrays)
+
+
+def num_numbers(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bool]) -> int:
+    """Numbers in parameters and buffers. A tensor that is no buffer is sent once a program, and counted once."""
+    parameters = sum(array.size for name, array in arrays.items() if trainable.get(name))
+    constants = [array for name, array in arrays.items() if not trainable.get(name)]
+    return parameters + sum(
+        {(array.shape, array.dtype.str, array.tobytes()): array.size for array in constants}.values()
+    )
 
 
 class _Recorder(nn.Module):

@@ -1,0 +1,200 @@
+"""Footprints: which digits of a problem each token of its prompt depends on (rules T50, T60, T70, T80).
+
+A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; all of
+it must move when a far digit of the other operand does. So no list of tricks is needed: change a digit, see what moves.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.audits.findings import Finding, gate
+from harness.statistics import sign_test
+
+REDRAWS = 3
+"""Times that a digit is drawn anew; a digit has at most nine others."""
+GATE_SHARE = 0.005
+"""Share of the tokens with too wide a footprint above which a tokenizer is refused."""
+CARRY_PAIRS = 600
+CARRY_SIGNIFICANCE = 1e-6
+MAX_POSITIONAL = 3
+"""Digits of one operand in a token, or characters of an answer in an id, up to which a format is positional."""
+
+Ids = Sequence[int]
+
+
+class Digit(NamedTuple):
+    """A digit of a problem: of operand 0 (a) or 1 (b), in the column of 10**column."""
+
+    operand: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{'ab'[self.operand]}'s digit of 10^{self.column}"
+
+
+class Edit(NamedTuple):
+    """`text` is the problem `prompt` (an index) with one digit drawn anew."""
+
+    prompt: int
+    digit: Digit
+    text: str
+
+
+class Breach(NamedTuple):
+    """A token that depends on both operands and on more than one column, and two edits that show it."""
+
+    prompt: int
+    token: int
+    edits: tuple[Edit, Edit]
+
+
+class Footprints(NamedTuple):
+    num_tokens: int
+    widest: int
+    """Most digits of one operand that a token depends on."""
+    breaches: list[Breach]
+
+
+def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
+    """Every digit of every prompt drawn anew, `REDRAWS` times or as often as there are other digits.
+
+    Edits keep the operands' lengths and which operand is larger: formats may be laid out by either.
+    """
+    edits: list[Edit] = []
+    for index, prompt in enumerate(prompts):
+        operands = prompt.rstrip("=").split("+")
+        for operand, digits in enumerate(operands):
+            for place, old in enumerate(digits):
+                lowest = 1 if place == 0 and len(digits) > 1 else 0
+                others = [str(digit) for digit in range(lowest, 10) if str(digit) != old]
+                for new in rng.permutation(others)[:REDRAWS].tolist():
+                    changed = list(operands)
+                    changed[operand] = f"{digits[:place]}{new}{digits[place + 1 :]}"
+                    if _order(changed) == _order(operands):
+                        digit = Digit(operand, len(digits) - 1 - place)
+                        edits.append(Edit(index, digit, "+".join(changed) + "="))
+    return edits
+
+
+def moved(original: Ids, edited: Ids) -> set[int]:
+    """Places in `original` of the tokens that differ; where the length does, those between common beginning and end."""
+    if len(original) == len(edited):
+        return {place for place, (one, other) in enumerate(zip(original, edited, strict=True)) if one != other}
+    before, behind = _in_common(original, edited)
+    return set(range(before, len(original) - behind))
+
+
+def footprints(originals: Sequence[Ids], edits: Sequence[Edit], edited: Sequence[Ids]) -> Footprints:
+    """What the tokens of `originals` depend on; `edited[i]` are the ids of `edits[i].text`."""
+    seen: dict[tuple[int, int], dict[Digit, Edit]] = defaultdict(dict)
+    for edit, ids in zip(edits, edited, strict=True):
+        for token in moved(originals[edit.prompt], ids):
+            seen[edit.prompt, token].setdefault(edit.digit, edit)
+    breaches: list[Breach] = []
+    widest = 0
+    for (prompt, token), by_digit in sorted(seen.items()):
+        widest = max(widest, *(sum(digit.operand == operand for digit in by_digit) for operand in (0, 1)))
+        if evidence := _too_wide(by_digit):
+            breaches.append(Breach(prompt, token, evidence))
+    return Footprints(sum(map(len, originals)), widest, breaches)
+
+
+def judged(
+    submission: str, rule: str, found: Footprints, prompts: Sequence[str], ids: Sequence[Ids]
+) -> Iterator[Finding]:
+    """The finding of T50 or T70: `gate` above 0.5 % of the tokens, `review` above none."""
+    if not found.breaches:
+        return
+    prompt, token, edits = found.breaches[0]
+    share = len(found.breaches) / found.num_tokens
+    one, other = edits
+    message = (
+        f"token {token + 1} of encode({prompts[prompt]!r}), id {ids[prompt][token]}, moves in "
+        f"encode({one.text!r}) with {one.digit}, and in encode({other.text!r}) with {other.digit}; so do "
+        f"{len(found.breaches)} of {found.num_tokens} tokens ({share:.2%}). Each token may depend on one operand or on "
+        "one column, else it can carry a part of the sum: compute it from less"
+    )
+    level = "gate" if share > GATE_SHARE else "review"
+    yield Finding(submission=submission, rule=rule, level=level, message=message)
+
+
+class CarryPair(NamedTuple):
+    """Two edits of the same digit of a, from `before` to `after`; only the first flips that column's carry."""
+
+    flipping: tuple[str, str]
+    keeping: tuple[str, str]
+
+
+def carry_pairs(digits: int, rng: np.random.Generator) -> list[CarryPair]:
+    """`CARRY_PAIRS` pairs with operands of `digits` digits; b differs in the edited column alone."""
+    pairs: list[CarryPair] = []
+    while len(pairs) < CARRY_PAIRS:
+        a, b = rng.integers(1, 10, (2, digits)).tolist()
+        column = int(rng.integers(0, digits))
+        old, new, flipping, keeping = rng.permutation(9)[:2].tolist() + rng.permutation(9)[:2].tolist()
+        old, new, flipping, keeping = old + 1, new + 1, flipping + 1, keeping + 1
+        if (old + flipping > 9) == (new + flipping > 9) or (old + keeping > 9) != (new + keeping > 9):
+            continue
+        edits = [[_written(a, column, x, b, y) for x in (old, new)] for y in (flipping, keeping)]
+        if all(_order(one) == _order(other) for one, other in edits):
+            texts = [("+".join(one) + "=", "+".join(other) + "=") for one, other in edits]
+            pairs.append(CarryPair(*texts))
+    return pairs
+
+
+def check_carry(submission: str, pairs: Sequence[CarryPair], encoded: dict[str, list[int]]) -> Iterator[Finding]:
+    """T60: no more tokens move where the edit flips a carry than where it does not; exact sign test, p < 1e-6."""
+    differences = [
+        _num_moved(*(encoded[text] for text in pair.flipping)) - _num_moved(*(encoded[text] for text in pair.keeping))
+        for pair in pairs
+    ]
+    more, fewer = sum(one > 0 for one in differences), sum(one < 0 for one in differences)
+    probability = sign_test(more, fewer)
+    if probability < CARRY_SIGNIFICANCE:
+        pair = pairs[max(range(len(pairs)), key=differences.__getitem__)]
+        shown = "; ".join(
+            f"encode({one!r}) {encoded[one]} and encode({other!r}) {encoded[other]} {what}"
+            for (one, other), what in ((pair.flipping, "differ by a carry"), (pair.keeping, "do not"))
+        )
+        message = (
+            f"{shown}. The same edit moves more tokens where it flips a carry in {more} of {len(pairs)} pairs, fewer "
+            f"in {fewer} (p = {probability:.1g}): find what is computed from both digits of a column for another"
+        )
+        yield gate(submission, "T60", message)
+
+
+def _written(a: list[int], column: int, x: int, b: list[int], y: int) -> list[str]:
+    """The operands as texts, with digits x and y in that column, counted from the left."""
+    return ["".join(map(str, [*number[:column], digit, *number[column + 1 :]])) for number, digit in ((a, x), (b, y))]
+
+
+def _num_moved(one: Ids, other: Ids) -> int:
+    if len(one) == len(other):
+        return len(moved(one, other))
+    return max(len(one), len(other)) - sum(_in_common(one, other))
+
+
+def _in_common(one: Ids, other: Ids) -> tuple[int, int]:
+    """Lengths of the common beginning and of the common end behind it."""
+    shorter = min(len(one), len(other))
+    before = next((i for i in range(shorter) if one[i] != other[i]), shorter)
+    room = shorter - before
+    behind = next((i for i in range(room) if one[-1 - i] != other[-1 - i]), room)
+    return before, behind
+
+
+def _too_wide(by_digit: dict[Digit, Edit]) -> tuple[Edit, Edit] | None:
+    """Edits of both operands in two columns, if there are such."""
+    for one, edit in by_digit.items():
+        for other, another in by_digit.items():
+            if one.operand != other.operand and one.column != other.column:
+                return edit, another
+    return None
+
+
+def _order(operands: Sequence[str]) -> int:
+    a, b = map(int, operands)
+    return (a > b) - (a < b)

@@ -1,0 +1,103 @@
+"""Audits inside a trial, on the problems that it scores (rules T20, T30, T70, T80, T90, T95).
+
+What they send travels shuffled among the trial's problems, in the same requests, and is drawn anew for every trial.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.audits.findings import Finding, gate
+from harness.audits.footprint import MAX_POSITIONAL, Edit, edits_of, footprints, judged
+from harness.audits.tokens import MAX_CHARACTERS, writing_tag
+from harness.host.client import Host, Vocabulary
+from harness.records import Score
+from harness.statistics import at_least, fisher
+from harness.submissions import Submission
+from harness.task import Problems
+
+NUM_EDITS = 4000
+MIN_PROMPTS = 60
+NUM_NUMBERS = 500
+SIGNIFICANCE = 1e-4
+MAX_UNTRAINED = 0.01
+"""Exact match of a model that has not been trained."""
+
+Ids = Mapping[str, list[int]]
+
+
+class Probes(NamedTuple):
+    """What travels with the problems of a trial."""
+
+    prompts: list[str]
+    """Some of the scored ones."""
+    edits: list[Edit]
+    numbers: list[str]
+    """Random numbers among the answers; their ids are decoys among those that the model generates."""
+
+    def texts(self) -> list[str]:
+        return [edit.text for edit in self.edits]
+
+
+def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probes:
+    """At least 60 of the scored prompts with every digit drawn anew, and 500 numbers as long as the answers."""
+    everything = sorted({prompt for problems in scored.values() for prompt in problems.prompts()})
+    digits = max(problems.a.shape[1] for problems in scored.values())
+    count = min(len(everything), max(MIN_PROMPTS, NUM_EDITS // (6 * digits)))
+    prompts = rng.choice(everything, count, replace=False).tolist()
+    lengths = rng.integers(1, digits + 2, NUM_NUMBERS).tolist()
+    numbers = {"".join(map(str, rng.integers(0, 10, length))).lstrip("0") or "0" for length in lengths}
+    return Probes(prompts, edits_of(prompts, rng), sorted(numbers))
+
+
+def check_siblings(
+    submission: Submission, vocabulary: Vocabulary, max_digits: int, probes: Probes, ids: Ids, rng: np.random.Generator
+) -> list[Finding]:
+    """T70 on the ids that the trial itself got; T20, that another process gives the same; the tag T80.
+
+    Args:
+        ids: of `probes.prompts` and of `probes.texts()`.
+    """
+    originals = [ids[prompt] for prompt in probes.prompts]
+    found = footprints(originals, probes.edits, [ids[edit.text] for edit in probes.edits])
+    findings = list(judged(submission.name, "T70", found, probes.prompts, originals))
+    order = rng.permutation(probes.prompts).tolist()
+    with Host(submission, "prompts", max_digits=max_digits, hash_seed=1) as host:
+        again = dict(zip(order, host.encode(order, vocabulary).rows(), strict=True))
+    for prompt in [prompt for prompt in probes.prompts if again[prompt] != ids[prompt]][:1]:
+        seen = f"encode({prompt!r}) was {ids[prompt]} in the trial and {again[prompt]} in another process"
+        findings.append(gate(submission.name, "T20", f"{seen}; keep no state, draw nothing, order no set"))
+    return [*findings, writing_tag(submission, is_positional=found.widest <= MAX_POSITIONAL)]
+
+
+def check_decoys(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:
+    """T30: decoys among the generated ids come back as the numbers they are."""
+    wrong = [(number, text) for number, text in zip(numbers, decoded, strict=True) if number != text]
+    for number, text in wrong[:1]:
+        seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} among the answers of the trial"
+        others = f"{len(wrong)} of {len(numbers)} decoys do not come back"
+        yield gate(submission, "T30", f"{seen}; {others}. Let decode undo encode and know nothing else")
+
+
+def check_published(submission: str, test: Score, fresh: Score) -> Iterator[Finding]:
+    """T90: the published problems are no easier than those drawn when the trial began; Fisher, p < 1e-4."""
+    probability = fisher((test.correct, test.total), (fresh.correct, fresh.total))
+    if probability < SIGNIFICANCE:
+        seen = f"{test.correct} of {test.total} right on `test`, {fresh.correct} of {fresh.total} on `fresh`"
+        message = f"{seen} (p = {probability:.1g}), though both have the same law; remove what knows the published ones"
+        yield Finding(submission=submission, rule="T90", level="review", message=message)
+
+
+def check_untrained(submission: str, num_right: int, answers: Sequence[str]) -> Iterator[Finding]:
+    """T95: before the first step no more than 1 % is right, beyond chance.
+
+    A model that always gives the commonest answer is right that often; with few problems or few digits chance alone
+    passes 1 %, so the excess must not be chance: binomial, p < 1e-4.
+    """
+    (_, commonest), *_ = Counter(answers).most_common(1)
+    chance = max(MAX_UNTRAINED, commonest / len(answers))
+    if num_right > chance * len(answers) and at_least(num_right, len(answers), chance) < SIGNIFICANCE:
+        seen = f"the untrained model answers {num_right} of {len(answers)} problems right, chance gives {chance:.1%}"
+        yield gate(submission, "T95", f"{seen}; find where the answer stands in the tokens or in the positions")

@@ -1,0 +1,89 @@
+"""The decoy task (rule T97): is a submission good at addition alone?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from harness import decoding, encoding
+from harness.audits.findings import Finding
+from harness.model import FrozenModel
+from harness.randomness import derived_seed
+from harness.records import Score
+from harness.submissions import Submission
+from harness.task import Digits, Problems, suites, training_problems
+from harness.track import Track, load_track
+from harness.training import Batches, Trainer
+from harness.trial import export_positions_for
+
+TRACK = "quick"
+LEARNED = 0.5
+"""Exact match from which on addition counts as learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged(Problems):
+    """Prompts of (a, b) with the sums of `exchanged`."""
+
+    exchanged: Problems
+
+    def answers(self) -> list[str]:
+        return self.exchanged.answers()
+
+
+def decoy_of(problems: Problems, permutation: Digits) -> Exchanged:
+    """The digits of both operands are exchanged before they are added; the prompts stay.
+
+    With 1 and 2 exchanged `12+31=` has the answer of 21+32. `permutation`: (10,), its first is 0, so that a number
+    keeps its length and the zeros that a format may put in front of it still add nothing.
+    """
+    return Exchanged(problems.a, problems.b, Problems(permutation[problems.a], permutation[problems.b]))
+
+
+def check_decoy(submission: Submission, rng: np.random.Generator) -> list[Finding]:
+    """T97: who learns addition learns the decoy too, at least half as well.
+
+    Raises:
+        SubmissionError: the submission broke its contract.
+    """
+    track = load_track(TRACK)
+    while True:
+        permutation = np.concatenate([[0], 1 + rng.permutation(9)]).astype(np.uint8)
+        if not (permutation[1:] == np.arange(1, 10)).any():
+            break
+    addition = _score(submission, track, np.arange(10, dtype=np.uint8))
+    decoy = _score(submission, track, permutation)
+    return judged(submission.name, addition, decoy)
+
+
+def judged(submission: str, addition: Score, decoy: Score) -> list[Finding]:
+    """The finding, if addition alone is learned."""
+    shares = [score.correct / score.total for score in (addition, decoy)]
+    if shares[0] < LEARNED or shares[1] >= shares[0] / 2:
+        return []
+    message = (
+        f"exact match on addition is {shares[0]:.3f}, on the decoy (digits exchanged before they are added) "
+        f"{shares[1]:.3f}; say in the pull request why the format helps addition alone"
+    )
+    return [Finding(submission=submission, rule="T97", level="review", message=message)]
+
+
+def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
+    """Trained and tested on the first number of digits of the track, with its first seed."""
+    digits, seed = track.digits[0], track.seeds[0]
+    sets = {"train": training_problems(track, digits), "test": suites(track, digits, fresh_seed=0)["test"]}
+    decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
+    encoded = encoding.encode(submission, decoys, max_digits=digits, shuffle_seed=seed)
+    device = torch.device("cpu")
+    data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
+    pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
+    positions = export_positions_for(submission, track, data, max_digits=digits, seed=seed, device=device)
+    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights"))
+    settings = submission.training(track.training)
+    dropout = submission.manifest.hyperparameters.dropout
+    dropout = track.model.dropout if dropout is None else dropout
+    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
+    for index in range(settings.num_steps):
+        trainer.step(index)
+    forced = decoding.teacher_forced(model, positions, data["test"], pad_id=pad_id, eos_id=eos_id)
+    return Score(correct=int(forced.is_right.sum()), total=len(forced.is_right))

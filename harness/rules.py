@@ -1,0 +1,260 @@
+"""Every rule that a submission must keep: what is checked, why it matters, how to mend a breach, and two examples.
+
+`harness explain`, docs/rules.md and the audits all read this list; an id, once given, is never given to another rule.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["gate", "review", "tag"]
+"""`gate`: refused. `review`: kept from the ranking until a person has looked. `tag`: shown on the board."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule; `level` is the gravest that a finding of it can have."""
+
+    id: str
+    title: str
+    level: Level
+    checked: str
+    """The test and its threshold."""
+    why: str
+    remedy: str
+    good: str
+    """Lines of code that keep the rule."""
+    bad: str
+    """Lines of code that break it."""
+
+
+HEADING = """\
+# The rules
+
+*You can do anything, as long as you do not compute the addition.* A person who judges a submission asks two questions,
+as AlgoPerf's judges do: **what information does it use, and what does it do with it?** A tokenizer may use the text of
+one problem and write it down in another way. It may not look across columns and operands at once, for that is where a
+sum or a carry is made. Positions may use the kinds of the tokens, never their values.
+
+Every rule has an id that never changes. `harness validate` checks those marked *validate*, a trial those marked *trial*
+again on its own problems. A **gate** refuses the submission (exit 1) or keeps the record from the board's ranking; a
+**review** keeps a record from the ranking until a person has looked, and a **tag** is shown beside the title.
+`harness explain RULE` prints one of the sections below. This page is written by `harness explain --page`.
+"""
+
+_RULES = (
+    Rule(
+        id="T00",
+        title="A tokenizer keeps its contract",
+        level="gate",
+        checked="*validate, trial.* Ids are ints (no bools) in [0, vocab_size); vocab_size is at most 2048; a text of "
+        "n characters becomes at most 4n + 8 ids; the vocabulary is the same for every max_digits; the folder "
+        "is at most 64 KiB of regular text files.",
+        why="A giant vocabulary or folder is a look-up table of sums, and an id outside the vocabulary ends a trial.",
+        remedy="Count every id, PAD and EOS too, in `vocab_size`, and make nothing but the layout depend on "
+        "max_digits.",
+        good="vocab_size, pad_id, eos_id = 14, 12, 13",
+        bad="self.vocab_size = 10 ** max_digits",
+    ),
+    Rule(
+        id="T10",
+        title="Answers come back",
+        level="gate",
+        checked="*validate.* `decode(encode(s)) == s` for 0 to 9999 and 2,000 random sums of every length up to "
+        "max_digits + 1.",
+        why="A model is scored on the text of its answer. What `encode` has lost, no model can answer.",
+        remedy="Let `decode` undo every step of `encode`, for `0` too, and remove the zeros that `encode` put in "
+        "front.",
+        good='encode("46") -> [6, 4]        decode([6, 4]) -> "46"',
+        bad='encode("46") -> [1]           decode([1]) -> "0"',
+    ),
+    Rule(
+        id="T20",
+        title="encode is pure",
+        level="gate",
+        checked="*validate.* The same 2,000 texts get equal ids in another order, after 5,000 other calls, and in "
+        "another process with another hash seed; so do 20 of them that are alone in their process. *trial.* "
+        "Scored prompts get the same ids in a second process that sees other company.",
+        why="A tokenizer with a memory can tell training from test, and pass hints from one to the other.",
+        remedy="Compute the ids from the text alone: keep no state, draw nothing, read no clock, iterate over no "
+        "`set`.",
+        good='return [self.ids[character] for character in text]      # self.ids is a dict of "0123456789+="',
+        bad="self.seen += 1\nreturn ids if self.seen < 18_000 else ids + self.hint(text)",
+    ),
+    Rule(
+        id="T30",
+        title="decode only decodes",
+        level="gate",
+        checked="*validate, trial.* In a process that has seen no problem, decode gives at most 64 characters for any "
+        "ids, never raises or hangs, brings decoys among the answers back unchanged, and does not turn the "
+        "ids of a prompt or of two numbers into their sum. Only `^(0|[1-9][0-9]*)$` counts as a number.",
+        why="Whatever decode works out, the model has not learned.",
+        remedy="Map ids to characters and put them in order; leave out what is none. Never call `int` and `+`.",
+        good='return "".join("0123456789"[i] for i in reversed(token_ids) if i < 10)',
+        bad='a, b = text.split("+")\nreturn str(int(a) + int(b))',
+    ),
+    Rule(
+        id="T40",
+        title="The problem can be recovered",
+        level="gate",
+        checked="*validate.* Two problems may get equal ids only if every column holds the same two digits: all 60 × "
+        "60 small operands, random ones, pairs with the same sum, pairs with the same column sums (1+3 "
+        "against 2+2).",
+        why="A tokenizer that cannot tell 1+3 from 2+2 has added them.",
+        remedy="Write the digits down, not what they add up to. Dropping the order of a column's two digits is "
+        "allowed.",
+        good="pair = PAIRS.index((min(x, y), max(x, y)))        # 55 ids: 1+3 and 2+2 differ",
+        bad="pair = x + y                                      # 19 ids: 1+3 is 2+2",
+    ),
+    Rule(
+        id="T50",
+        title="A token sees one operand or one column",
+        level="gate",
+        checked="*validate.* Every digit of at least 60 prompts is drawn anew three times, keeping the operands' "
+        "lengths and which of them is larger. What moves a token is its footprint: the digits of one operand, "
+        "or of one column, nothing else. Gate above 0.5 % of the tokens, review above 0.",
+        why="A carry, a sum or a comparison of several columns needs both operands and more than one column. All ways "
+        "of smuggling one (a token more, an order, a second alphabet, a number of pads) show here.",
+        remedy="Compute each token from the digits of one operand, or from the two digits of one column.",
+        good="ids = [pair(x, y) for x, y in zip(reversed(a), reversed(b))]",
+        bad="ids = [*digits_of(a), *digits_of(b), *digits_of(a + b)]",
+    ),
+    Rule(
+        id="T60",
+        title="A carry moves nothing",
+        level="gate",
+        checked="*validate.* In 600 pairs of prompts the same digit of a is edited in the same way, and b decides "
+        "whether that flips a carry. Gate if more tokens move where it does: exact sign test, p < 1e-6.",
+        why="It says that what T50 sees is a carry, and finds carries that are rare or faint.",
+        remedy="Find what the tokenizer computes from `a + b`, from `x + y >= 10` or from a comparison, and remove it.",
+        good="return [DIGITS[x], DIGITS[y]]",
+        bad="return [DIGITS[x], DIGITS[y]] if x + y < 10 else [DIGITS[y], DIGITS[x]]      # the order is the carry",
+    ),
+    Rule(
+        id="T70",
+        title="It behaves when it counts as it did when audited",
+        level="gate",
+        checked="*trial.* T50's edited prompts travel, shuffled, in the request that encodes the scored prompts of the "
+        "trial; random numbers travel among the answers. Thresholds as T50.",
+        why="A tokenizer may recognise an audit; it cannot tell which prompts of a trial will be compared.",
+        remedy="As T50; and never look at where, when or how often the code runs.",
+        good="def encode(self, text): ...      # the text decides, nothing else",
+        bad="honest = self.calls < 20_000     # an audit is over by then",
+    ),
+    Rule(
+        id="T80",
+        title="What kind of writing it is",
+        level="tag",
+        checked="*validate, trial.* `positional`: no token depends on more than 3 digits of an operand, and no id of "
+        "an answer stands for more than 3 characters. `re-encoding`: all others (binary, residues, long "
+        "merges).",
+        why="Re-encodings obey the rules and change the task; whoever reads the board should know.",
+        remedy="Nothing to mend.",
+        good="[6, 4]                           # positional: a digit a token",
+        bad="[1, 0, 1, 1, 1, 0]               # re-encoding: 46 in binary; allowed",
+    ),
+    Rule(
+        id="T90",
+        title="Fresh problems are no harder than published ones",
+        level="review",
+        checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts: one-sided Fisher test, "
+        "p < 1e-4.",
+        why="Both have the same law, so only a look-up of the published problems makes the first easier.",
+        remedy="Remove what knows the published problems. Run the trial again if you think it was chance.",
+        good="return [DIGITS[character] for character in text]",
+        bad="return TEST_SET.get(text, ids)",
+    ),
+    Rule(
+        id="T95",
+        title="An untrained model knows nothing",
+        level="gate",
+        checked="*trial.* Exact match before the first step, on `test`: gate above 1 % (or above the share of the "
+        "commonest answer, if that is larger) when the excess is not chance (binomial, p < 1e-4).",
+        why="Who is right without learning has been told.",
+        remedy="Find where the answer stands in the prompt's tokens or in the positions.",
+        good="accuracy at step 0: 0.000",
+        bad="accuracy at step 0: 0.310",
+    ),
+    Rule(
+        id="T97",
+        title="No advantage in addition alone",
+        level="review",
+        checked="*validate --decoy.* The same tokenizer and positions are trained on a decoy: the digits 1 to 9 of "
+        "both operands are exchanged by a secret permutation before they are added. Review if addition "
+        "reaches half of the problems and the decoy less than half of that.",
+        why="For a model the decoy is as hard as addition; for a tokenizer that has hidden sums it is not.",
+        remedy="Explain in the pull request why the format helps addition alone; re-encodings can.",
+        good="addition 0.97, decoy 0.95",
+        bad="addition 0.99, decoy 0.02",
+    ),
+    Rule(
+        id="P00",
+        title="Positions cross as a graph",
+        level="gate",
+        checked="*validate, trial.* They export in training and in evaluation; only allowed operators; two exports "
+        "agree; shapes as the contract says; every number finite, at most 1000 in size.",
+        why="The trainer runs the graph, never the submission's Python.",
+        remedy="Write tensor arithmetic; branch on `self.training` and shapes alone; draw with torch.randint or "
+        "torch.rand*.",
+        good="return Terms(embedding=self.table[None, : layout.shape[1]])",
+        bad="return Terms(embedding=self.table[None] * random.random())",
+    ),
+    Rule(
+        id="P10",
+        title="Kinds tell no values",
+        level="gate",
+        checked="*validate.* Of 2,000 prompts, those with equal operand lengths have the same sequence of kinds once "
+        "runs of one kind are collapsed.",
+        why="Positions see the kinds of the prompt's tokens: a kind that depends on digits is a channel past the "
+        "tokens.",
+        remedy="Emit `+`, `=` and other marks at places that only the operands' lengths decide.",
+        good="[1, 2, PLUS, 3, 4, EQUALS]       # NUMBER PLUS NUMBER EQUALS, whatever the digits",
+        bad="[1, 2, PLUS, 3, 4, *([MARK] if carry else []), EQUALS]",
+    ),
+    Rule(
+        id="P20",
+        title="Positions are causal behind `=`",
+        level="gate",
+        checked="*validate.* Cut a layout anywhere behind `=`, and the terms are the cut of the terms, to 1e-6. "
+        "Looking ahead inside the prompt is fine.",
+        why="When an answer is generated, nothing is known of its length.",
+        remedy="Count from the beginning or from `=`, not from the end of the layout.",
+        good="distance = torch.arange(length) - equals",
+        bad="distance = torch.arange(length - 1, -1, -1)",
+    ),
+    Rule(
+        id="P30",
+        title="Positions are small",
+        level="gate",
+        checked="*validate, trial.* Parameters and buffers together hold at most 65,536 numbers, counted by the "
+        "harness (look-up tables included), in at most 2,000 operations; both sizes are seen, not declared.",
+        why="The frozen model has 669,000 parameters. Positions that are a model of their own, or a table of answers, "
+        "would be what is measured.",
+        remedy="Make tables as long as `shape.max_length`, not longer, and share them between heads and layers.",
+        good="self.table = nn.Parameter(torch.zeros(shape.max_length, shape.d_model))",
+        bad="self.table = nn.Parameter(torch.zeros(8192, shape.d_model))",
+    ),
+)
+
+RULES = {rule.id: rule for rule in _RULES}
+"""Every rule by its id, in the order of the page."""
+
+
+def explained(rule: Rule) -> str:
+    """The rule as a page's section, for a terminal too."""
+    examples = f"Good:\n\n```python\n{rule.good}\n```\n\nBad:\n\n```python\n{rule.bad}\n```"
+    parts = [
+        f"## {rule.id}: {rule.title} ({rule.level})",
+        f"{rule.checked}\n\n**Why:** {rule.why}\n\n**What to do:** {rule.remedy}",
+        examples,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def listed() -> str:
+    """One line a rule."""
+    return "".join(f"{rule.id}  {rule.level:<6}  {rule.title}\n" for rule in RULES.values())
+
+
+def page() -> str:
+    """docs/rules.md."""
+    return "\n".join([HEADING, *(explained(rule) for rule in RULES.values())])

@@ -1,0 +1,57 @@
+"""Cheats are refused and honest designs are not; every cheat first shows that it has something to hide."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cheats.sources import CHEATS, HONEST, submission_of, tokenizer_of
+
+from harness.audits.tokens import MAX_DIGITS, check_tokenizer, judge_prompts
+
+NUM_SEEDS = int(os.environ.get("AUDIT_SEEDS", "1"))
+"""Draws of the audits for every honest design; the release check takes 50."""
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_the_secret_of_the_cheat_can_be_read_from_its_ids(name: str) -> None:
+    """The positive control: what the cheat hides is right, by Python's integers."""
+    cheat = CHEATS[name]
+    rng = np.random.default_rng(1)
+    tokenizer = tokenizer_of(cheat.encode, cheat.decode)(3)
+    tokenizer.calls = 4000
+    for _ in range(300):
+        a, b = (str(number) for number in rng.integers(0, 1000, 2))
+        tokenizer.encode(f"{a}+{b}=")
+        ids = tokenizer.encode(f"{a}+{b}=")
+        assert cheat.secret(ids, a, b) == cheat.truth(a, b), (a, b, ids)
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_validate_refuses_the_cheat(tmp_path: Path, name: str) -> None:
+    cheat = CHEATS[name]
+    findings = check_tokenizer(submission_of(tmp_path, cheat.encode, cheat.decode), 20)
+    gates = {finding.rule for finding in findings if finding.level == "gate"}
+    assert gates & cheat.rules, findings
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> None:
+    for seed in range(NUM_SEEDS):
+        for max_digits in MAX_DIGITS:
+            tokenizer = tokenizer_of(HONEST[name])(max_digits)
+            rng = np.random.default_rng([seed, max_digits])
+            _, findings = judge_prompts(name, max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            assert findings == []
+
+
+@pytest.mark.parametrize("name", [name for name in CHEATS if CHEATS[name].rules & {"T40", "T50", "T60"}])
+def test_every_draw_of_the_audits_finds_a_cheat_of_the_prompts(name: str) -> None:
+    for seed in range(NUM_SEEDS):
+        found: set[str] = set()
+        for max_digits in MAX_DIGITS:
+            tokenizer = tokenizer_of(CHEATS[name].encode)(max_digits)
+            rng = np.random.default_rng([seed, max_digits])
+            _, findings = judge_prompts(name, max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            found |= {finding.rule for finding in findings}
+        assert found & CHEATS[name].rules

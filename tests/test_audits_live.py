@@ -1,0 +1,102 @@
+"""Audits inside a trial: who behaves while `validate` looks is marked when it counts, and does not rank."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from bad_folders import make_submission
+from cheats.sources import HONEST, LIVE, submission_of
+
+from harness import throughput
+from harness.audits.live import check_decoys, check_published, check_untrained
+from harness.audits.tokens import check_tokenizer
+from harness.fingerprint import harness_fingerprint
+from harness.records import Record, Score
+from harness.scoring import State, rows_of, state_of
+from harness.submissions import Submission
+from harness.track import Track
+from harness.trial import run_trial
+
+TINY = Track.model_validate(
+    {
+        "name": "tiny",
+        "summary": "Two digits, a few steps of a model of a few weights.",
+        "seed": 1,
+        "digits": [2],
+        "seeds": [0],
+        "model": {"d_model": 16, "num_heads": 2, "num_layers": 1, "feedforward": 16},
+        "training": {"problems": 640, "epochs": 1, "batch_size": 64},
+        "evaluation": {"fresh": 200, "test": 200, "curve": 64, "curve_points": 1},
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
+
+
+def trial_of(submission: Submission) -> Record:
+    return run_trial(submission, TINY, 2, 0, torch.device("cpu"), lambda progress: None)
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_a_cheat_that_behaves_while_validate_looks_is_marked_by_its_trial_and_not_ranked(
+    tmp_path: Path, name: str
+) -> None:
+    submission = submission_of(tmp_path, LIVE[name])
+    assert [finding.rule for finding in check_tokenizer(submission, 20)] == ["T80"]
+    record = trial_of(submission)
+    assert record.status == "ok"
+    assert record.suites is not None
+    assert {audit.rule for audit in record.audits if audit.level == "gate"} & {"T20", "T70"}
+    assert state_of(record, submission, TINY, harness_fingerprint()).state is State.REFUSED
+    (row,) = rows_of(TINY, [submission], [record], harness_fingerprint())
+    assert row.rank is None
+
+
+@pytest.mark.parametrize("name", ["characters", "columns, unordered", "merges in each number"])
+def test_an_honest_trial_holds_its_tag_and_nothing_else(tmp_path: Path, name: str) -> None:
+    submission = submission_of(tmp_path, HONEST[name])
+    record = trial_of(submission)
+    assert [(audit.rule, audit.seen) for audit in record.audits] == [("T80", "positional")]
+    (row,) = rows_of(TINY, [submission], [record], harness_fingerprint())
+    assert row.rank is not None
+    assert row.tags == ["positional"]
+
+
+def test_a_decode_that_knows_few_answers_is_told_by_the_decoys(tmp_path: Path) -> None:
+    """It writes whatever it gets as the nearest of the answers that it knows: the even numbers."""
+    decode = (
+        'text = "".join(CHARACTERS[i] for i in token_ids if i < 12)\nreturn str(int(text) // 2 * 2) if text else text'
+    )
+    submission = make_submission(tmp_path, decode=decode.replace("int(text)", "int(text.strip('+=') or 0)"))
+    marks = {audit.rule for audit in trial_of(submission).audits if audit.level == "gate"}
+    assert marks == {"T30"}
+
+
+def test_decoys_that_come_back_are_no_finding_and_one_that_does_not_is_shown() -> None:
+    assert list(check_decoys("x", ["46", "7"], ["46", "7"])) == []
+    (finding,) = check_decoys("x", ["46", "7"], ["46", "8"])
+    assert "decode of the ids of '7' is '8'" in finding.message
+    assert "1 of 2 decoys" in finding.message
+
+
+def test_published_problems_may_be_easier_by_chance_and_not_by_more() -> None:
+    fresh = Score(correct=500, total=1000)
+    assert list(check_published("x", Score(correct=540, total=1000), fresh)) == []
+    assert list(check_published("x", Score(correct=100, total=1000), fresh)) == []
+    (finding,) = check_published("x", Score(correct=620, total=1000), fresh)
+    assert (finding.rule, finding.level) == ("T90", "review")
+    assert "620 of 1000 right on `test`, 500 of 1000 on `fresh`" in finding.message
+
+
+def test_an_untrained_model_may_guess_the_commonest_answer_and_no_more() -> None:
+    spread = [str(number) for number in range(1000)]
+    assert list(check_untrained("x", 12, spread)) == []
+    (finding,) = check_untrained("x", 40, spread)
+    assert (finding.rule, finding.level) == ("T95", "gate")
+    one_digit = ["9"] * 10 + [str(number % 9) for number in range(90)]
+    assert list(check_untrained("x", 12, one_digit)) == []
+    assert list(check_untrained("x", 1, ["4", "5", "6", "7"])) == []
