@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness import decoding, encoding, throughput
 from harness.host.client import Host
+from harness.host.sandbox import isolation
 from harness.model import FrozenModel, shape_of
 from harness.positions import Positions, Program, receive_positions
 from harness.provenance import cpu_name, identity
@@ -101,7 +102,7 @@ def run_trial(
     report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
     rates = throughput.measure(trainer, data["test"], track, digits)
     return Record(
-        **identity(submission, track, digits, seed, device_name(device)),
+        **identity(submission, track, digits, seed, device_name=device_name(device), isolation=isolation()),
         status="ok",
         fresh_seed=fresh_seed,
         parameters=Parameters(
