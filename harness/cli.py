@@ -102,7 +102,14 @@ def _root(
     directory: Annotated[
         Path, typer.Option("-C", metavar="DIR", help="The folder with submissions/, results/ and leaderboard.md.")
     ] = Path(),
+    trusted: Annotated[
+        bool, typer.Option("--trust-submissions", help="Run them even where there is no sandbox; such rows never rank.")
+    ] = False,
 ) -> None:
+    if trusted:
+        from harness.host.sandbox import TRUST
+
+        os.environ[TRUST] = "1"  # for the workers too
     if not directory.is_dir():
         raise UsageError(f"-C {directory}: there is no such folder")
     context.obj = directory.resolve()
@@ -363,6 +370,7 @@ def _run_trials(
     from harness.progress import Display
     from harness.run import Crashed, Progressed, run_trials
 
+    _require_sandbox()
     code = ExitCode.DONE
     told: set[tuple[str, str | None]] = set()
     with Display(messages, track.name, len(to_run)) as display:
@@ -409,6 +417,7 @@ def _audit(
     code = ExitCode.DONE
     readable = [entry for entry in found if isinstance(entry, Submission)]
     if readable:
+        _require_sandbox()
         with Display(messages, "validate", len(readable)) as display:
             for verdict in audit_all(readable, _num_workers(workers, Device.cpu), with_decoy=with_decoy):
                 if isinstance(verdict, Crashed):
@@ -421,6 +430,18 @@ def _audit(
                 line = f"{submission.name}: {f'breaks {rules}' if rules else 'valid'}"
                 display.done(submission.name, line, "red" if rules else "")
     return dict(sorted(verdicts.items())), code
+
+
+def _require_sandbox() -> None:
+    """Says so where the submissions will run without one.
+
+    Raises:
+        MachineError: there is none, and nobody said that they are trusted.
+    """
+    from harness.host.sandbox import Isolation, isolation
+
+    if isolation() is Isolation.NONE:
+        _say("NO SANDBOX: submissions can read and write all that you can; their rows will not rank", "bold red")
 
 
 def _gates(findings: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

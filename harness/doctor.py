@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.fingerprint import harness_fingerprint
 from harness.folders import TEMPLATE
 from harness.host.client import Host
+from harness.host.sandbox import Isolation, isolation, why_not
 from harness.provenance import cpu_name
 from harness.submissions import Broken, discover, read_folder
 
@@ -26,10 +27,7 @@ def examine(root: Path) -> tuple[str, bool]:
         ("processor", lambda: f"{cpu_name()}, {os.cpu_count()} cores: as many trials at a time, one thread each"),
         ("gpu", _gpu),
         ("hosts", _host),
-        (
-            "isolation",
-            lambda: "none: submissions run in processes of their own, without a sandbox; run only code you trust",
-        ),
+        ("isolation", _isolation),
         ("harness", lambda: f"fingerprint {harness_fingerprint()}"),
         ("submissions", lambda: _submissions(root)),
         ("results", lambda: _writable(root)),
@@ -51,6 +49,15 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none that torch can use; trials run on the CPU"
     return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+
+
+def _isolation() -> str:
+    """The level that was reached by locking a process down, and what keeps this machine from a stronger one."""
+    level = isolation()
+    lacking = [f"{stronger}: {why}" for stronger in Isolation if (why := why_not(stronger)) and stronger != level]
+    if level is Isolation.STRONG:
+        return "strong: namespaces, Landlock, a system call filter and limits around every submission"
+    return f"{level}, not more ({'; '.join(lacking)})"
 
 
 def _host() -> str:

@@ -15,7 +15,9 @@ from harness.submissions import Submission
 from harness.track import Track
 
 
-def identity(submission: Submission, track: Track, digits: int, seed: int, device_name: str) -> dict[str, Any]:
+def identity(
+    submission: Submission, track: Track, digits: int, seed: int, *, device_name: str, isolation: str
+) -> dict[str, Any]:
     """The fields of a record that are known before its trial runs."""
     fingerprints = Fingerprints(
         submission=submission.fingerprint, track=track.fingerprint, harness=harness_fingerprint()
@@ -26,7 +28,7 @@ def identity(submission: Submission, track: Track, digits: int, seed: int, devic
         "digits": digits,
         "seed": seed,
         "division": submission.division,
-        "isolation": "none",  # a process boundary, no sandbox
+        "isolation": isolation,
         "settings": submission.manifest.hyperparameters.set_values(),
         "fingerprints": fingerprints,
         "environment": _environment(device_name),
@@ -34,11 +36,18 @@ def identity(submission: Submission, track: Track, digits: int, seed: int, devic
 
 
 def failed_record(
-    submission: Submission, track: Track, digits: int, seed: int, error: SubmissionError, device_name: str
+    submission: Submission,
+    track: Track,
+    digits: int,
+    seed: int,
+    error: SubmissionError,
+    *,
+    device_name: str,
+    isolation: str,
 ) -> Record:
     """The record of a trial that could not be finished because of its submission."""
     reason = f"{error.rule}: {error.message}"[:1000]
-    known = identity(submission, track, digits, seed, device_name)
+    known = identity(submission, track, digits, seed, device_name=device_name, isolation=isolation)
     return Record(**known, status="failed", reason=reason, fresh_seed=0).sealed()
 
 

@@ -202,6 +202,8 @@ def _standing(
             return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))
     if not records:
         return Standing(State.NOT_RUN, f"0 of {num_trials} trials")
+    if trusted := sum(record.isolation == "none" for record in records):
+        return Standing(State.UNVERIFIED, f"{trusted} of {num_trials} trials ran without a sandbox")
     if len(records) < num_trials:
         return Standing(State.INCOMPLETE, f"{len(records)} of {num_trials} trials")
     return Standing(State.FRESH)

@@ -19,6 +19,7 @@ from harness.audits.findings import Finding
 from harness.audits.live import check_decoys, check_published, check_siblings, check_untrained, probes_of
 from harness.documents import visible
 from harness.host.client import Host
+from harness.host.sandbox import isolation
 from harness.model import FrozenModel, shape_of
 from harness.positions import Positions, Program, receive_positions
 from harness.provenance import cpu_name, identity
@@ -118,7 +119,7 @@ def run_trial(
     report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
     rates = throughput.measure(trainer, data["test"], track, digits)
     return Record(
-        **identity(submission, track, digits, seed, device_name(device)),
+        **identity(submission, track, digits, seed, device_name=device_name(device), isolation=isolation()),
         status="ok",
         fresh_seed=fresh_seed,
         parameters=Parameters(

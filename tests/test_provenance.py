@@ -68,7 +68,7 @@ def test_where_there_is_no_git_there_is_no_commit(code, monkeypatch):
 def test_a_record_names_what_made_it(tmp_path):
     track = make_track()
     one = make_submission(tmp_path, "one", open_division=True)
-    known = identity(one, track, 3, 1, "Some CPU")
+    known = identity(one, track, 3, 1, device_name="Some CPU", isolation="medium")
     assert (known["submission"], known["track"], known["digits"], known["seed"]) == ("one", "mine", 3, 1)
     assert (known["division"], known["settings"]) == ("open", {"learning_rate": 0.001})
     assert known["fingerprints"].model_dump() == {
@@ -83,7 +83,9 @@ def test_a_record_names_what_made_it(tmp_path):
 
 def test_a_failure_is_a_record_with_the_rule_and_the_reason(tmp_path):
     error = SubmissionError("one", "T10", "ids out of range; " + "x" * 2000)
-    failure = failed_record(make_submission(tmp_path, "one"), make_track(), 3, 0, error, "Some CPU")
+    failure = failed_record(
+        make_submission(tmp_path, "one"), make_track(), 3, 0, error, device_name="Some CPU", isolation="strong"
+    )
     assert (failure.status, failure.suites) == ("failed", None)
     assert failure.reason is not None
     assert failure.reason.startswith("T10: ids out of range; x")

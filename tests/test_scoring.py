@@ -115,7 +115,6 @@ def test_a_record_that_says_ok_without_suites_is_unverified(tmp_path):
     assert not row.trials
 
 
-@pytest.mark.xfail(reason="missing until there is a sandbox: so far every record says isolation none, and ranks")
 def test_a_row_made_without_a_sandbox_never_ranks(tmp_path):
     track, one = make_track(), make_submission(tmp_path, "one")
     row = rows_from(tmp_path, track, make_trials(one, track, 1, isolation="none"))["one"]

@@ -18,6 +18,7 @@ import torch
 from harness.audits import audit
 from harness.decoy import check_decoy
 from harness.errors import HarnessError, MachineError, SubmissionError
+from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
 from harness.provenance import failed_record
 from harness.submissions import Broken, Submission, pair, read_folder
@@ -74,7 +75,9 @@ def _trial(job: dict[str, Any], submission: Submission, events: TextIO) -> dict[
             raise SubmissionError(submission.name, *job["refused"])
         record = run_trial(submission, track, digits, seed, device, report)
     except SubmissionError as error:
-        record = failed_record(submission, track, digits, seed, error, device_name(device))
+        record = failed_record(
+            submission, track, digits, seed, error, device_name=device_name(device), isolation=isolation()
+        )
     return record.model_dump(mode="json")
 
 

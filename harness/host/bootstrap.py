@@ -1,17 +1,36 @@
-"""The first lines of a zygote: `python -I bootstrap.py '{"path": […], "socket": 7, "exports": true}'`.
+"""The first lines of a zygote: `python -I bootstrap.py '{"path": […], "level": "strong", "socket": 7, …}'`.
 
 Run as a script, so that nothing of the harness is imported before the import path is what the parent says.
 """
 
 import json
+import os
 import sys
+
+NOBODY = 65534
+
+
+def give_up_root() -> None:
+    """Whoever starts the harness, strangers' code never runs as root: neither does the process that it comes from."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+
 
 if __name__ == "__main__":
     settings = json.loads(sys.argv[1])
     sys.argv = ["host"]
+    if settings["level"] != "none":
+        give_up_root()
     sys.path[:] = settings["path"]
     sys.dont_write_bytecode = True
 
-    from harness.host.zygote import run
+    if "probe" in settings:
+        from harness.host.zygote import probe
 
-    run(settings["socket"], exports=settings["exports"])
+        probe(settings["readable"])
+    else:
+        from harness.host.zygote import run
+
+        run(settings)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from harness.errors import EngineError, HostError, SubmissionError
 from harness.host.frames import LENGTHS, MAX_FRAME_BYTES, Frame, FrameError, frame_size, pack, unpack
-from harness.host.zygote import kill_group, zygote_for
+from harness.host.sandbox import Isolation, isolation
+from harness.host.zygote import zygote_for
 from harness.ragged import Ragged
 from harness.rules import RULES
 from harness.submissions import Submission
@@ -53,6 +54,7 @@ class Host:
         max_digits: as the contract gives it to the tokenizer.
         hash_seed: PYTHONHASHSEED of the process; audits compare two.
         deadline_s: seconds for one answer.
+        level: of the sandbox; the strongest that this machine offers unless it is named.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Host:
         max_digits: int = 1,
         hash_seed: int = 0,
         deadline_s: float | None = None,
+        level: Isolation | None = None,
     ) -> None:
         self._submission = submission
         self._role = role
@@ -70,13 +73,13 @@ class Host:
         self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._output = bytearray()
         part = submission.positions if role == "positions" else submission.tokenizer
+        level = isolation() if level is None else level
         settings = {
-            "folder": str(part.folder.resolve()),
             "role": role,
             "entry_point": part.entry_point,
             "max_digits": max_digits,
         }
-        self._zygote = zygote_for(hash_seed)
+        self._zygote = zygote_for(hash_seed, level)
         request_read, self._requests = os.pipe()
         self._replies, reply_write = os.pipe()
         self._output_pipe, output_write = os.pipe()
@@ -92,6 +95,21 @@ class Host:
                 os.close(descriptor)
         for descriptor in (self._requests, self._replies, self._output_pipe):
             os.set_blocking(descriptor, False)
+        files = {name: content.decode() for name, content in part.files.items()}
+        try:
+            self._open(files, level)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, files: dict[str, str], level: Isolation) -> None:
+        """Hands the files over; the answer comes before any of them is imported, so that it can be believed."""
+        try:
+            reported = self.ask({"do": "open", "files": files}).message.get("isolation")
+        except HostError as error:
+            raise EngineError(f"a host could not lock itself down: {error.message}; run `harness doctor`") from error
+        if reported != level:
+            raise EngineError(f"a host says that it is at isolation {reported!r:.40} where {level} was asked for")
 
     def __enter__(self) -> Self:
         return self
@@ -104,9 +122,8 @@ class Host:
     def close(self) -> None:
         """Kills the process with everything it started, and waits for it."""
         if self._process_id is not None:
-            kill_group(self._process_id)
             with contextlib.suppress(EngineError):  # its zygote has died, and it with that
-                self._zygote.exit_code(self._process_id)
+                self._zygote.kill(self._process_id)
             self._process_id = None
             self._close_pipes()
 

@@ -14,11 +14,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from harness.host.frames import LENGTHS, Frame, frame_size, pack, unpack
+from harness.host.lockdown import lock_down
 
 
 class Refused(Exception):
@@ -30,16 +31,22 @@ class Refused(Exception):
 
 
 def serve(settings: dict[str, Any]) -> None:
-    """Answers requests on the two pipe ends that `settings` names, for the role and the folder it names."""
+    """Answers requests on the two pipe ends that `settings` names, for the role it names.
+
+    The first request brings the submission's files; from the reply to it on the process is locked down.
+    """
     die_with_parent(settings["parent"])
     folder = settings["folder"]
     requests = os.fdopen(settings["requests"], "rb")
     replies = os.fdopen(settings["replies"], "wb")
+    _write_files(Path(folder), _next(requests))
+    if settings["level"] != "none":
+        lock_down(Path(folder), settings["readable"])
+    replies.write(pack(Frame({"isolation": settings["level"]})))
+    replies.flush()
     sys.path.insert(0, folder)
-    sys.pycache_prefix = "/nonexistent"  # byte code that lies in a submission's folder is never loaded
     answer: Callable[[Frame], Frame] | None = None
-    while header := requests.read(LENGTHS.size):
-        request = unpack(header + requests.read(frame_size(header) - LENGTHS.size))
+    while request := _next(requests):
         try:
             if answer is None:
                 answer = _positions(settings) if settings["role"] == "positions" else _tokens(settings)
@@ -51,6 +58,19 @@ def serve(settings: dict[str, Any]) -> None:
             reply = pack(Frame({"error": {"rule": rule, "message": describe(error, folder)}}))
         replies.write(reply)
         replies.flush()
+
+
+def _next(requests: BinaryIO) -> Frame | None:
+    header = requests.read(LENGTHS.size)
+    return unpack(header + requests.read(frame_size(header) - LENGTHS.size)) if header else None
+
+
+def _write_files(folder: Path, request: Frame | None) -> None:
+    """The digested files and nothing else: what a folder holds beside them never reaches a host."""
+    for name, content in request.message["files"].items() if request else ():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8", newline="")
 
 
 def describe(error: BaseException, folder: str) -> str:

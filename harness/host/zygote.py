@@ -2,27 +2,32 @@
 
 Importing torch takes a second and torch.export's machinery another; a trial starts four hosts and an audit four more.
 A host forked from here starts in milliseconds and is as fresh as one that was spawned: no submission's code ever runs
-in the zygote. Hosts inherit its PYTHONHASHSEED, so there is one zygote for each hash seed that is asked for.
+in the zygote. Hosts inherit its PYTHONHASHSEED, so there is one zygote for each hash seed that is asked for. It runs
+inside the namespaces of the sandbox, if there are any; a host locks itself down further before it imports anything.
 
 The socket carries JSON in both directions; a request to start a host carries three descriptors as well (its requests,
-its replies, its output).
+its replies, its output). Process ids are those of the zygote's namespace, so it is the zygote that kills.
 """
 
 import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from harness.errors import EngineError
+from harness.host.lockdown import lock_down
+from harness.host.sandbox import Isolation, command, environment, import_path, readable
 
 MAX_MESSAGE_BYTES = 64 * 1024
+FOLDER_PREFIX = "harness-host-"
 REAP_S = 1.0
 """Seconds that a host which closed its pipes is given to end."""
 
@@ -32,20 +37,27 @@ class Zygote:
 
     Args:
         hash_seed: PYTHONHASHSEED of its hosts.
+        level: of the sandbox around it and its hosts.
         exports: whether it also warms torch.export up, for hosts of the role `positions`.
     """
 
-    def __init__(self, hash_seed: int, *, exports: bool) -> None:
+    def __init__(self, hash_seed: int, level: Isolation, *, exports: bool) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings = {"path": [path for path in sys.path if path], "socket": theirs.fileno(), "exports": exports}
+        settings = {
+            "path": import_path(),
+            "level": level,
+            "socket": theirs.fileno(),
+            "exports": exports,
+            "readable": readable(),
+        }
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(Path(__file__).with_name("bootstrap.py")), json.dumps(settings)],
+                command(level, settings),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 cwd="/",
-                env=_environment(hash_seed),
+                env=environment(hash_seed),
                 start_new_session=True,
             )
 
@@ -54,12 +66,16 @@ class Zygote:
         return self._process.poll() is None
 
     def start(self, settings: dict[str, Any], descriptors: tuple[int, int, int]) -> int:
-        """Forks a host and returns its process id, which is its process group too."""
+        """Forks a host and returns its process id in the zygote's namespace."""
         return self._ask({"start": settings}, descriptors)
 
     def exit_code(self, process_id: int) -> int | None:
         """The exit code of a host (negative: the signal that killed it); None if it runs, or was asked for before."""
         return self._ask({"wait": process_id}, ())
+
+    def kill(self, process_id: int) -> None:
+        """Ends a host with everything it started, waits for it, and removes its files."""
+        self._ask({"kill": process_id}, ())
 
     def close(self) -> None:
         self._socket.close()
@@ -78,25 +94,33 @@ class Zygote:
         return json.loads(answer)
 
 
-_zygotes: dict[int, Zygote] = {}
+_zygotes: dict[tuple[int, Isolation], Zygote] = {}
 
 
-def zygote_for(hash_seed: int) -> Zygote:
-    """The one zygote of this process for a hash seed, a new one if the last has died; it ends with this process."""
-    zygote = _zygotes.get(hash_seed)
+def zygote_for(hash_seed: int, level: Isolation) -> Zygote:
+    """The one zygote of this process for a hash seed and a level, a new one if the last has died; it ends with us."""
+    zygote = _zygotes.get((hash_seed, level))
     if zygote is None or not zygote.is_running:
-        zygote = _zygotes[hash_seed] = Zygote(hash_seed, exports=hash_seed == 0)  # others are only asked to encode
+        # Hosts of other hash seeds are only asked to encode.
+        zygote = _zygotes[hash_seed, level] = Zygote(hash_seed, level, exports=hash_seed == 0)
         atexit.register(zygote.close)
     return zygote
 
 
-def run(descriptor: int, *, exports: bool) -> None:
+def probe(readable: list[str]) -> None:
+    """Locks this process down as a host would be, and says so; whatever is missing ends it with a message instead."""
+    lock_down(Path("/usr"), readable)
+    os.write(1, b"locked down\n")
+
+
+def run(settings: dict[str, Any]) -> None:
     """The zygote's own loop, until its parent closes the socket or ends; then its hosts end with all they started."""
     from harness.host.serve import serve, warm_up
 
-    warm_up(exports=exports)
+    warm_up(exports=settings["exports"])
     own_id = os.getpid()
-    hosts: set[int] = set()
+    hosts: dict[int, str] = {}  # their folders, by process id
+    descriptor = settings["socket"]
     with socket.socket(fileno=descriptor) as parent, contextlib.suppress(ConnectionError):
         try:
             while True:
@@ -105,21 +129,29 @@ def run(descriptor: int, *, exports: bool) -> None:
                     return
                 request = json.loads(message)
                 if "wait" in request:
-                    hosts.discard(request["wait"])
                     parent.send(json.dumps(_reap(request["wait"])).encode())
                     continue
+                if "kill" in request:
+                    kill_group(request["kill"])
+                    _reap(request["kill"])
+                    shutil.rmtree(hosts.pop(request["kill"], ""), ignore_errors=True)
+                    parent.send(b"null")
+                    continue
+                folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
                 process_id = os.fork()
                 if process_id == 0:
                     parent.detach()
                     os.close(descriptor)
-                    _become_host({**request["start"], "parent": own_id}, descriptors, serve)
-                hosts.add(process_id)
+                    own = {name: settings[name] for name in ("level", "readable")}
+                    _become_host({**request["start"], **own, "folder": folder, "parent": own_id}, descriptors, serve)
+                hosts[process_id] = folder
                 for received in descriptors:
                     os.close(received)
                 parent.send(json.dumps(process_id).encode())
         finally:
-            for process_id in hosts:
+            for process_id, folder in hosts.items():
                 kill_group(process_id)
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -> None:
@@ -153,15 +185,3 @@ def kill_group(process_id: int) -> None:
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS says so with the second
             kill(process_id, signal.SIGKILL)
-
-
-def _environment(hash_seed: int) -> dict[str, str]:
-    """What a host may know of the machine: where programs are, and that it has one core."""
-    return {
-        "PATH": "/usr/bin:/bin",
-        "HOME": "/nonexistent",
-        "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONHASHSEED": str(hash_seed),
-    }

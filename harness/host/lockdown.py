@@ -1,0 +1,302 @@
+"""The child's side of the sandbox: a process locks itself down before it imports a stranger's code.
+
+Three layers of the kernel's, each of which leaks where it stands alone (SECURITY.md): limits on what may be used,
+Landlock on what may be opened, and a system call filter (seccomp) on what may be asked for. All three hold for good,
+for the process and for whatever it starts. Only ctypes: this runs in every host, and a dependency would have to be
+trusted as much as the kernel.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import struct
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+MAX_MEMORY_BYTES = 3 << 30
+"""Of address space beyond what the process has when it is locked down; importing torch alone maps gigabytes."""
+MAX_CPU_S = 300
+MAX_THREADS = 256
+"""Of the same user, all hosts of this machine together."""
+MAX_DESCRIPTORS = 256
+
+READABLE_FILES = ("/proc/cpuinfo", "/proc/meminfo", "/dev/urandom", "/dev/random", "/etc/ld.so.cache")
+"""Without /proc/cpuinfo torch picks other kernels, and a loss changes in its sixth digit."""
+
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC = 1, 1
+RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+X32_BIT = 0x40000000
+NEWEST_KNOWN = 470
+"""System calls from this number on are younger than this list, and answered as if the kernel had none of them."""
+CLONE_THREAD = 0x00010000
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+
+REFUSED: dict[str, tuple[int | None, int | None]] = {
+    # other processes: looking into them, holding them, moving them
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440),
+    "kcmp": (312, 272),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "pidfd_send_signal": (424, 424),
+    "tkill": (200, 130),
+    "sched_setaffinity": (203, 122),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    # starting programs
+    "execve": (59, 221),
+    "execveat": (322, 281),
+    # namespaces and mounts
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fspick": (433, 433),
+    "mount_setattr": (442, 442),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    # ways around the other layers, and large attack surfaces
+    "bpf": (321, 280),
+    "perf_event_open": (298, 241),
+    "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "userfaultfd": (323, 282),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "keyctl": (250, 219),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "fanotify_init": (300, 262),
+    "personality": (135, 92),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
+    # what Landlock does not cover: changing a file without opening it
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "chown": (92, None),
+    "fchown": (93, 55),
+    "lchown": (94, None),
+    "fchownat": (260, 54),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+    # memory and queues that outlive a process
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    # the machine
+    "clock_settime": (227, 112),
+    "settimeofday": (164, 170),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
+    "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "init_module": (175, 105),
+    "finit_module": (313, 273),
+    "delete_module": (176, 106),
+    "reboot": (169, 142),
+    "swapon": (167, 224),
+    "swapoff": (168, 225),
+    "syslog": (103, 116),
+    "acct": (163, 89),
+    "quotactl": (179, 60),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+}
+"""Numbers on x86_64 and on aarch64 of what is answered with EPERM."""
+NO_SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
+NO_PROCESSES = {"fork": (57, None), "vfork": (58, None)}
+CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
+KILL, TGKILL, QUEUE_SIGNAL, QUEUE_SIGNAL_TO_THREAD = (62, 129), (234, 131), (129, 138), (297, 240)
+PRLIMIT = (302, 261)
+
+LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
+ABI_VERSION = 1
+READ_FILE, WRITE_FILE, READ_DIR = 1 << 2, 1 << 1, 1 << 3
+RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""How many rights over files each version of Landlock knows; from the fifth on, sixteen."""
+TCP_RIGHTS, SCOPES = 0b11, 0b11
+"""Bind and connect (version 4); abstract Unix sockets and signals (version 6)."""
+
+
+class LockdownError(Exception):
+    """The kernel refused a layer: nothing may be imported in this process."""
+
+
+def lock_down(folder: Path, readable: Sequence[str]) -> None:
+    """Locks this process down for good.
+
+    Args:
+        folder: of the submission, to be read.
+        readable: other folders that may be read, the interpreter's and those it imports from.
+
+    Raises:
+        LockdownError: a layer is missing here.
+    """
+    if platform.machine() not in ARCHITECTURES or sys.platform != "linux":
+        raise LockdownError(f"there is no system call filter for {sys.platform} on {platform.machine()}")
+    _limit()
+    if _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise LockdownError(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
+    _restrict_files([str(folder), *readable])
+    _filter_system_calls()
+
+
+def landlock_version() -> int:
+    """0 where the kernel has no Landlock, or does not enable it."""
+    return max(0, int(_libc().syscall(LANDLOCK_CREATE_RULESET, None, 0, ABI_VERSION)))
+
+
+def _limit() -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = {
+        resource.RLIMIT_AS: used + MAX_MEMORY_BYTES,
+        resource.RLIMIT_CPU: MAX_CPU_S,
+        resource.RLIMIT_NPROC: MAX_THREADS,
+        resource.RLIMIT_NOFILE: MAX_DESCRIPTORS,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for limit, value in limits.items():
+        _, hard = resource.getrlimit(limit)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+
+
+def _restrict_files(readable: Sequence[str]) -> None:
+    version = landlock_version()
+    if version == 0:
+        raise LockdownError("the kernel has no Landlock, or it is not among its security modules")
+    rights = (1 << RIGHTS_BY_ABI.get(version, 16)) - 1
+    handled = struct.pack("<Q", rights)
+    if version >= 4:
+        handled += struct.pack("<Q", TCP_RIGHTS)
+    if version >= 6:
+        handled += struct.pack("<Q", SCOPES)
+    ruleset = _checked(_libc().syscall(LANDLOCK_CREATE_RULESET, handled, len(handled), 0), "Landlock")
+    allowed = [(path, READ_FILE | READ_DIR) for path in readable]
+    allowed += [(path, READ_FILE) for path in READABLE_FILES] + [("/dev/null", READ_FILE | WRITE_FILE)]
+    for path, wanted in allowed:
+        try:
+            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        beneath = struct.pack("<Qi", wanted if Path(path).is_dir() else wanted & ~READ_DIR, opened)
+        _checked(_libc().syscall(LANDLOCK_ADD_RULE, ruleset, 1, beneath, 0), f"Landlock on {path}")
+        os.close(opened)
+    _checked(_libc().syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0), "Landlock")
+    os.close(ruleset)
+
+
+def _filter_system_calls() -> None:
+    program = system_call_filter(platform.machine(), os.getpid())
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    number = {"x86_64": 317, "aarch64": 277}[platform.machine()]
+    called = _libc().syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, header)
+    _checked(called, "seccomp")
+
+
+def system_call_filter(machine: str, process_id: int) -> bytes:
+    """The BPF program, eight bytes an instruction; signals may be sent to `process_id` alone."""
+    column = list(ARCHITECTURES).index(machine)
+    program = [
+        _load(4),
+        _jump_if_equal(ARCHITECTURES[machine], 1, 0),
+        _return(RET_KILL_PROCESS),
+        _load(0),
+    ]
+    if machine == "x86_64":
+        program += [_jump_if_at_least(X32_BIT, 0, 1), _return(RET_ERRNO | errno.EPERM)]
+    program += [_jump_if_at_least(NEWEST_KNOWN, 0, 1), _return(RET_ERRNO | errno.ENOSYS)]
+    answers = [(REFUSED, errno.EPERM), (NO_SOCKETS, errno.EAFNOSUPPORT), (NO_PROCESSES, errno.EAGAIN)]
+    for calls, answer in answers:
+        for numbers in calls.values():
+            if (number := numbers[column]) is not None:
+                program += [_jump_if_equal(number, 0, 1), _return(RET_ERRNO | answer)]
+    program += [_jump_if_equal(CLONE3[column], 0, 1), _return(RET_ERRNO | errno.ENOSYS)]  # its flags lie in memory
+    program += _with_argument(
+        CLONE[column], 0, [_jump_if_any_bit(CLONE_THREAD, 1, 0), _return(RET_ERRNO | errno.EAGAIN)]
+    )
+    terminal = [
+        code
+        for control in (TIOCSTI, TIOCLINUX)
+        for code in (_jump_if_equal(control, 0, 1), _return(RET_ERRNO | errno.EPERM))
+    ]
+    program += _with_argument(IOCTL[column], 1, terminal)
+    for call in (KILL, TGKILL, QUEUE_SIGNAL, QUEUE_SIGNAL_TO_THREAD):
+        only_itself = [_jump_if_equal(process_id, 1, 0), _return(RET_ERRNO | errno.EPERM)]
+        program += _with_argument(call[column], 0, only_itself)
+    of_others = [_jump_if_equal(0, 2, 0), _jump_if_equal(process_id, 1, 0), _return(RET_ERRNO | errno.EPERM)]
+    program += _with_argument(PRLIMIT[column], 0, of_others)
+    return b"".join([*program, _return(RET_ALLOW)])
+
+
+def _with_argument(number: int, argument: int, checks: list[bytes]) -> list[bytes]:
+    """`checks` on the low half of the argument of that call; then the number is loaded again."""
+    body = [_load(16 + 8 * argument), *checks, _return(RET_ALLOW)]
+    return [_jump_if_equal(number, 0, len(body)), *body]
+
+
+def _load(offset: int) -> bytes:
+    """The 32 bits at `offset` of `struct seccomp_data`: number 0, architecture 4, arguments from 16, low half first."""
+    return struct.pack("<HBBI", 0x20, 0, 0, offset)
+
+
+def _jump_if_equal(value: int, then: int, otherwise: int) -> bytes:
+    return struct.pack("<HBBI", 0x15, then, otherwise, value)
+
+
+def _jump_if_at_least(value: int, then: int, otherwise: int) -> bytes:
+    return struct.pack("<HBBI", 0x35, then, otherwise, value)
+
+
+def _jump_if_any_bit(value: int, then: int, otherwise: int) -> bytes:
+    return struct.pack("<HBBI", 0x45, then, otherwise, value)
+
+
+def _return(value: int) -> bytes:
+    return struct.pack("<HBBI", 0x06, 0, 0, value)
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        raise LockdownError(f"{what}: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
