@@ -130,7 +130,7 @@ def nothing_offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_a_sandbox_nothing_runs_and_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(sandbox.TRUST, raising=False)
     with pytest.raises(
-        MachineError, match="strong: no strong here; medium: no medium here.*--trust-submissions"
+        MachineError, match=r"strong: no strong here; medium: no medium here.*--trust-submissions"
     ) as caught:
         isolation()
     assert caught.value.exit_code == ExitCode.ENVIRONMENT
