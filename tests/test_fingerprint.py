@@ -184,6 +184,10 @@ lambda: (yield)
 '''
 
 NOT_FROZEN = {
+    **dict.fromkeys(
+        ("audits.findings", "audits.footprint", "audits.live", "audits.recoverable", "audits.tokens"),
+        "finds, and scores nothing: a record keeps what was found by the rules of its day",
+    ),
     "__init__": "the version's number",
     "documents": "reads manifests and tracks, whose values are digested",
     "errors": "words",
@@ -191,8 +195,12 @@ NOT_FROZEN = {
     "host": "words",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
+    "host.lockdown": "allows or refuses; what it refuses fails, and scores nothing",
+    "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",
     "provenance": "says where a record comes from",
+    "rules": "words",
+    "statistics": "says how sure a number is, and moves none",
     "records": "says what a record is; its format has a version",
     "submissions": "reads folders, which have a fingerprint of their own",
     "track": "its values have a fingerprint of their own",

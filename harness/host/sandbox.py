@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from enum import StrEnum
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import harness
@@ -118,8 +119,11 @@ def readable() -> list[str]:
 
 
 def _package_folders() -> list[str]:
+    """Where Python's own modules lie, those of torch and numpy (a user's own folder, perhaps), and ours."""
     paths = sysconfig.get_paths()
-    return [paths["purelib"], paths["platlib"], paths["stdlib"], str(Path(harness.__file__).parent)]
+    found = [find_spec(name) for name in ("torch", "numpy")]
+    packages = [str(Path(spec.origin).parents[1]) for spec in found if spec and spec.origin]
+    return [paths["stdlib"], paths["purelib"], paths["platlib"], *packages, str(Path(harness.__file__).parent)]
 
 
 def _bubblewrap() -> list[str]:
