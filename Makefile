@@ -12,7 +12,7 @@ run: $(VENV)/.run-installed  ## set up, then validate, train and render the defa
 	$(BIN)/harness $(FLAGS) all
 
 test: $(VENV)/.test-installed  ## set up, then every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 lint: $(VENV)/.dev-installed  ## formatting, lint, types, the direction of imports, workflows
 	$(BIN)/ruff format --check .

@@ -136,7 +136,10 @@ def _bubblewrap() -> list[str]:
         arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         arguments += ["--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
-    made: set[str] = {"/"}
+    # First, since what is bound next may lie below /tmp, in a checkout there say.
+    arguments += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+    arguments += ["--perms", "1777", "--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH]
+    made: set[str] = {"/", SCRATCH}
     for path in sorted(readable()):
         if any(path.startswith(f"{other}/") and other in made for other in readable()):
             continue
@@ -151,6 +154,4 @@ def _bubblewrap() -> list[str]:
         made.add(path)
     if Path("/etc/ld.so.cache").exists():
         arguments += ["--perms", "0755", "--dir", "/etc", "--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    arguments += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
-    arguments += ["--perms", "1777", "--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]

@@ -209,10 +209,18 @@ def test_what_lies_in_a_folder_beside_its_digested_files_reaches_no_host(tmp_pat
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_nothing_is_left_of_a_host_not_even_its_files(tmp_path: Path, level: Isolation) -> None:
-    before = set(Path("/tmp").glob("harness-host-*"))
-    with Host(submission_of(tmp_path, HONEST), "answers", level=level) as host:
-        host.describe()
-    assert set(Path("/tmp").glob("harness-host-*")) - before == set()
+    where = f"import os\nSEEN = os.path.dirname(__file__)\n{HONEST}".replace(
+        'return "".join', 'return SEEN if list(token_ids) == [0] else "".join'
+    )
+    asking = f"import os\n{HONEST}".replace(
+        'return "".join', 'return str(os.path.exists(SEEN)) if list(token_ids) == [0] else "".join'
+    )
+    with Host(submission_of(tmp_path / "one", where), "answers", level=level) as host:
+        folder = host.describe().texts[0]
+    assert folder.startswith("/tmp/harness-host-")
+    assert not Path(folder).exists()
+    with Host(submission_of(tmp_path / "two", f"SEEN = {folder!r}\n{asking}"), "answers", level=level) as host:
+        assert host.describe().texts[0] == "False"
 
 
 @pytest.mark.parametrize("level", LEVELS)
