@@ -13,6 +13,7 @@ import pytest
 import yaml
 from bad_folders import MANIFEST, TINY, descendants, left_running, write_folder
 
+from harness.host.sandbox import isolation
 from harness.records import Record, read
 from harness.track import built_in_names
 
@@ -71,7 +72,7 @@ def test_all_ends_incomplete_when_a_folder_is_broken_and_runs_the_others(
     root, result = first_run
     assert result.returncode == 3, result.stderr
     good, lossy = record_of(root, "good"), record_of(root, "lossy")
-    assert (good.status, good.division, good.isolation) == ("ok", "closed", "none")
+    assert (good.status, good.division, good.isolation) == ("ok", "closed", isolation())
     assert good.suites is not None
     assert (good.suites.fresh.total, good.suites.test.total) == (256, 256)
     assert lossy.status == "failed"
@@ -244,7 +245,7 @@ def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_p
 def test_a_new_submission_is_valid_at_once(tmp_path: Path) -> None:
     assert harness(tmp_path, "new", "good").stdout.startswith("wrote submissions/good/\nnext: edit ")
     result = harness(tmp_path, "validate", "good")
-    assert (result.returncode, result.stdout) == (0, "")
+    assert (result.returncode, result.stdout) == (0, "submissions/good: T80 (tag): positional\n")
     assert result.stderr.splitlines() == ["[1/1] good: valid", "1 of 1 submission valid"]
 
 
@@ -346,7 +347,8 @@ def test_results_that_cannot_be_written_are_refused_before_training(tmp_path: Pa
 def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
     before = files_of(tiny)
     limited = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200));"
+        # More than a submission's file, which its host writes down first, and less than a record.
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
         "sys.argv[0] = 'harness'; runpy.run_module('harness', run_name='__main__')"
     )
     arguments = ["-C", str(tiny), "run", "one", "-t", str(tiny / "tiny.yaml"), "--rerun", "all"]
@@ -359,8 +361,7 @@ def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
 def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_goes_on(tmp_path: Path) -> None:
     track = str(write_track(tmp_path / "tiny.yaml"))
     write_folder(tmp_path, "first")
-    slow = f"import os, time\nif not os.path.exists('{tmp_path / 'go'}'):\n    time.sleep(600)\n"
-    write_folder(tmp_path, "second", top=slow)
+    waiting = write_folder(tmp_path, "second", top="import time\ntime.sleep(600)\n")
     command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", track, "-j", "1"]
     record = tmp_path / "results" / "tiny" / "first" / "d1-s0.json"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
@@ -377,7 +378,8 @@ def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_g
     assert "Traceback" not in stderr
     assert len(started) >= 2  # a worker and its zygote
     assert left_running(started) == set()
-    (tmp_path / "go").touch()
+    shutil.rmtree(waiting)
+    write_folder(tmp_path, "second")
     resumed = harness(tmp_path, "run", "-t", track)
     assert resumed.returncode == 0, resumed.stderr
     assert "1 trial to run, 1 up to date" in resumed.stderr

@@ -17,14 +17,17 @@ from harness.submissions import Submission, discover, pair
 
 TRACK = make_track(digits=[3], seeds=[0])
 ZERO = "return Terms(embedding=0 * self.table[None, :length])"
-BACKWARDS = "return [CHARACTERS.index(character) for character in reversed(text)]"
+BACKWARDS = {
+    "encode": "return [CHARACTERS.index(character) for character in reversed(text)]",
+    "decode": 'return "".join(CHARACTERS[token_id] for token_id in token_ids[::-1] if token_id < len(CHARACTERS))',
+}
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """`a` and `b` share nothing; `c` has a's tokenizer and positions of its own."""
     write_folder(tmp_path, "a")
-    write_folder(tmp_path, "b", encode=BACKWARDS, forward=ZERO)
+    write_folder(tmp_path, "b", **BACKWARDS, forward=ZERO)
     folder = write_folder(tmp_path, "c", forward=ZERO)
     manifest = folder / "submission.yaml"
     lines = [line for line in manifest.read_text().splitlines() if not line.startswith("tokenizer:")]

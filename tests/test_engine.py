@@ -1,6 +1,7 @@
 """The local engine: jobs in processes of their own, whose deaths cost one job each."""
 
 import os
+import signal
 from pathlib import Path
 
 from bad_folders import TINY, descendants, left_running, make_submission
@@ -10,16 +11,9 @@ from harness.errors import ExitCode
 from harness.records import Record
 from harness.submissions import Submission
 
-KILL_THE_WORKER = """
-import os, time
-from pathlib import Path
-worker = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
-os.kill(worker, 9)
-time.sleep(600)"""
-
 
 def audit_job(submission: Submission) -> Job:
-    return Job(submission.name, {"kind": "audit", "folder": str(submission.folder)})
+    return Job(submission.name, {"kind": "audit", "decoy": False, "folder": str(submission.folder)})
 
 
 def trial_job(submission: Submission, *, device: str = "cpu", refused: list[str] | None = None) -> Job:
@@ -32,14 +26,23 @@ def last_of(events: list[Event]) -> dict[str, Event]:
 
 
 def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
-    killer = make_submission(tmp_path, "killer", encode=KILL_THE_WORKER)
+    """Killed from outside, as by a machine that runs out of memory: no submission could reach it."""
+    hanging = make_submission(tmp_path, "hanging", encode="while True: pass")
     honest = make_submission(tmp_path, "honest")
-    jobs = [audit_job(killer), trial_job(honest, refused=["T10", "does not come back"])]
-    ended = last_of(list(run(jobs, num_workers=1)))
-    assert ended["killer"].kind == "error"
-    assert ended["killer"].values["exit_code"] == ExitCode.BUG
-    assert "the worker ended with code -9" in ended["killer"].values["message"]
+    before = descendants(os.getpid())
+    events = run([trial_job(hanging), trial_job(honest, refused=["T10", "does not come back"])], num_workers=1)
+    assert next(events).values["phase"] == "encode"
+    (worker,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
+    os.kill(worker, signal.SIGKILL)
+    ended = last_of(list(events))
+    assert ended["hanging"].kind == "error"
+    assert ended["hanging"].values["exit_code"] == ExitCode.BUG
+    assert "the worker ended with code -9" in ended["hanging"].values["message"]
     assert ended["honest"].values["record"]["reason"] == "T10: does not come back"
+
+
+def is_worker(process_id: int) -> bool:
+    return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
 
 
 def test_one_worker_does_jobs_of_all_kinds_one_after_the_other(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_one_worker_does_jobs_of_all_kinds_one_after_the_other(tmp_path: Path) -
     assert (record.status, record.submission) == ("failed", "raising")
     assert record.reason is not None
     assert record.reason.startswith("T00: encode(")
-    assert ended["honest"].values["findings"] == []
+    assert [finding[:2] for finding in ended["honest"].values["findings"]] == [["T80", "tag"]]
     assert ended["gone"].values["exit_code"] == ExitCode.NEGATIVE
     assert ended["no_kind"].kind == "bug"
     assert "KeyError: 'kind'" in ended["no_kind"].values["message"]

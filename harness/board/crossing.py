@@ -21,6 +21,7 @@ MAX_REASON = 200
 NOTHING = "–"
 NOT_RUN = "·"
 IMPOSSIBLE = "×"
+IMPOSSIBLE_STATES = {State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def failures(crossing: Crossing) -> list[str]:
         f"{tokenizer} with {positions}: {plain(row.standing.reason or NOTHING, MAX_REASON)}"
         for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
         for positions, row in zip(crossing.positions, line, strict=True)
-        if row.standing.state in {State.FAILED, State.UNVERIFIED}
+        if row.standing.state in IMPOSSIBLE_STATES
     ]
 
 
@@ -151,7 +152,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
 def _cell(row: Row) -> str:
     if row.is_complete and row.fresh:
         return percent(row.fresh.value)
-    return IMPOSSIBLE if row.standing.state in {State.FAILED, State.UNVERIFIED} else NOT_RUN
+    return IMPOSSIBLE if row.standing.state in IMPOSSIBLE_STATES else NOT_RUN
 
 
 def _points(estimate: Estimate | None) -> str:

@@ -115,7 +115,8 @@ def import_path() -> list[str]:
 def readable() -> list[str]:
     """The folders a host may read: the system's, the interpreter's, its packages', and the harness's own code."""
     found = ["/usr", "/lib", "/lib32", "/lib64", "/bin", sys.base_prefix, sys.prefix, *_package_folders()]
-    return list(dict.fromkeys(str(Path(path)) for path in found if Path(path).exists()))
+    there = [Path(path) for path in found if Path(path).exists()]
+    return list(dict.fromkeys(map(str, [*there, *(path.resolve() for path in there)])))
 
 
 def _package_folders() -> list[str]:
@@ -143,14 +144,12 @@ def _bubblewrap() -> list[str]:
     for path in sorted(readable()):
         if any(path.startswith(f"{other}/") and other in made for other in readable()):
             continue
-        if Path(path).is_symlink():
-            arguments += ["--symlink", str(Path(path).readlink()), path]
-            continue
         for parent in reversed(Path(path).parents):
             if str(parent) not in made:
                 arguments += ["--perms", "0755", "--dir", str(parent)]
                 made.add(str(parent))
-        arguments += ["--ro-bind", path, path]
+        is_link = Path(path).is_symlink()
+        arguments += ["--symlink", str(Path(path).readlink()), path] if is_link else ["--ro-bind", path, path]
         made.add(path)
     if Path("/etc/ld.so.cache").exists():
         arguments += ["--perms", "0755", "--dir", "/etc", "--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
