@@ -318,7 +318,9 @@ def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
         suites = record.suites.model_copy(update={"lengths": lengths})
         save_all(root, [record.model_copy(update={"suites": suites})])
     section = board_of(root).split("## length")[1]
-    assert "13 <sub>13–13</sub>" in lines_about(section, "one")[0]
+    ranking, details = lines_about(section, "one")[:2]
+    assert "13 <sub>13–13</sub>" in ranking
+    assert "13, 13, 13" in cells(details)
     render(root)
     assert "shaded: trained lengths" in (root / "results/length/accuracy-light.svg").read_text()
 
