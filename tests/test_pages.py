@@ -51,7 +51,7 @@ MEASURED = re.compile(r"[0-9]+\.[0-9]+|[0-9]+(?= s$)|[0-9]+(?= of [0-9]{4})")
 
 @pytest.mark.slow
 def test_the_walk_from_an_idea_to_the_board_goes_as_it_is_written(tmp_path: Path) -> None:
-    """Every command and every change of docs/submissions.md, in a copy of the submissions; measured numbers may differ."""
+    """Every command and every change of docs/submissions.md, in a copy; only measured numbers may differ."""
     root = tmp_path / "root"
     for folder in ("submissions", "results"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("*.svg", "cross"))
