@@ -6,7 +6,7 @@ A pair that is some submission as it stands takes that submission's records, if 
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -58,10 +58,12 @@ def grid_of(found: Sequence[Submission | Broken], tokenizers: list[str], positio
 def plan_cross(
     grid: Grid, found: Sequence[Submission | Broken], track: Track, results: Path, harness: str, rerun: Rerun | None
 ) -> Plan:
-    """The trials of the pairs whose numbers are not known yet."""
+    """The trials of the pairs whose numbers are not known yet; what the board knows counts as up to date."""
     known = _board_rows(found, track, results, harness)
-    pairs = [one for line in grid.pairs() for one in line if one.fingerprint not in known]
-    return plan(track, pairs, results / FOLDER, harness, rerun)
+    pairs = [one for line in grid.pairs() for one in line]
+    planned = plan(track, [one for one in pairs if one.fingerprint not in known], results / FOLDER, harness, rerun)
+    num_known = sum(len(known[one.fingerprint].trials) for one in pairs if one.fingerprint in known)
+    return replace(planned, num_fresh=planned.num_fresh + num_known)
 
 
 def rows_of_cross(

@@ -78,6 +78,8 @@ class Result:
     """Median over seeds; null unless more than half of them got there."""
     lengths: dict[int, Estimate]
     reach: Reach | None
+    seed_reaches: list[int]
+    """The reach of each seed's own final weights, in the order of the seeds; empty without lengths."""
     best_reach: Reach | None
     """Of the checkpoint that did best beyond the trained lengths; `reach` is of the final weights."""
 
@@ -287,6 +289,7 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
         examples_to_90=median_examples if np.isfinite(median_examples) else None,
         lengths=lengths,
         reach=_reach(lengths) if lengths else None,
+        seed_reaches=[_reach(_by_length([found.lengths], track)).value for found in suites] if lengths else [],
         best_reach=_reach(best_lengths) if best_lengths else None,
     )
 

@@ -20,15 +20,16 @@ from matplotlib.figure import Figure
 
 import harness.board.rendering
 from harness.board import render
-from harness.board.drawing import DARK, LIGHT, draw
+from harness.board.drawing import DARK, LIGHT, _figure_of, draw
 from harness.board.labels import annotate, spread
 from harness.board.markdown import page
-from harness.board.plots import digest, plots_of
+from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_of
 from harness.board.rendering import sections_of
 from harness.board.text import markdown, percent, plain
 from harness.errors import MachineError, UsageError
 from harness.records import Mistake, Score
 from harness.scoring import rows_of
+from harness.statistics import Estimate
 from harness.submissions import read_folder
 from harness.track import Track, load_track
 
@@ -317,9 +318,46 @@ def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
         suites = record.suites.model_copy(update={"lengths": lengths})
         save_all(root, [record.model_copy(update={"suites": suites})])
     section = board_of(root).split("## length")[1]
-    assert "13 <sub>13–13</sub>" in lines_about(section, "one")[0]
+    ranking, details = lines_about(section, "one")[:2]
+    assert "13 <sub>13–13</sub>" in ranking
+    assert "13, 13, 13" in cells(details)
     render(root)
-    assert "trained to here" in (root / "results/length/accuracy-light.svg").read_text()
+    assert "shaded: trained lengths" in (root / "results/length/accuracy-light.svg").read_text()
+
+
+def test_curves_by_length_have_a_panel_each_with_their_own_numbers():
+    digits = list(range(1, 21))
+
+    def series(place: int, is_open: bool, reach: int) -> Series:
+        estimates = [Estimate(float(n <= reach), 0.0, 1.0) for n in digits]
+        return Series(place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates)
+
+    entries = [series(place, place == 6, 10 + place) for place in range(7)]
+    figure = _figure_of(AccuracyPlot(digits=digits, series=entries, trained_to=10), LIGHT)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles == [f"entry_{place}" for place in range(6)] + ["entry_6 (open)"]
+    for place, axes in enumerate(panels):
+        *_, curve = axes.lines
+        assert curve.get_xydata().tolist() == [[n, float(n <= 10 + place)] for n in digits]
+        best = axes.lines[-2].get_ydata().tolist()
+        assert best == [float(n <= 16) for n in digits]
+    figure.draw_without_rendering()
+    shown = [[label.get_text() for label in axes.get_xticklabels() if label.get_visible()] for axes in panels]
+    # The lowest panel of each of the four columns has numbers below it, whether or not a row is full.
+    assert shown == [[], [], [], *[["1", "10", "20"]] * 4]
+
+
+def test_the_longest_label_stands_above_its_own_panel_of_the_curves_by_length():
+    label = "column_pairs_ordered_learned"
+    assert len(label) == MAX_LABEL
+    estimates = [Estimate(1.0, 1.0, 1.0)] * 20
+    entries = [Series(place=i, label=label, is_open=True, estimates=estimates) for i in range(8)]
+    figure = _figure_of(AccuracyPlot(digits=list(range(1, 21)), series=entries, trained_to=10), LIGHT)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_without_results_the_board_says_how_to_get_some(tmp_path):

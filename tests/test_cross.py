@@ -13,21 +13,20 @@ from made_records import HARNESS, make_failure, make_record, make_track, save_al
 from harness.board.crossing import as_text, crossing_of, render_crossing
 from harness.cross import grid_of, plan_cross, rows_of_cross
 from harness.errors import UsageError
+from harness.records import Audit
 from harness.submissions import Submission, discover, pair
 
 TRACK = make_track(digits=[3], seeds=[0])
 ZERO = "return Terms(embedding=0 * self.table[None, :length])"
-BACKWARDS = {
-    "encode": "return [CHARACTERS.index(character) for character in reversed(text)]",
-    "decode": 'return "".join(CHARACTERS[token_id] for token_id in token_ids[::-1] if token_id < len(CHARACTERS))',
-}
+BACKWARDS = "return [CHARACTERS.index(character) for character in reversed(text)]"
+AND_BACK = 'return "".join(CHARACTERS[i] for i in reversed(token_ids) if i < len(CHARACTERS))'
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """`a` and `b` share nothing; `c` has a's tokenizer and positions of its own."""
     write_folder(tmp_path, "a")
-    write_folder(tmp_path, "b", **BACKWARDS, forward=ZERO)
+    write_folder(tmp_path, "b", encode=BACKWARDS, decode=AND_BACK, forward=ZERO)
     folder = write_folder(tmp_path, "c", forward=ZERO)
     manifest = folder / "submission.yaml"
     lines = [line for line in manifest.read_text().splitlines() if not line.startswith("tokenizer:")]
@@ -90,6 +89,7 @@ def test_a_pair_that_is_a_submission_takes_its_fresh_record_and_runs_otherwise(r
     save_all(root, [record, make_record(found["b"], TRACK, 3, 0, 0.5).model_copy(update={"digits": 6})])
     planned = plan_cross(grid, entries, TRACK, results, HARNESS, None)
     assert [trial.submission.name for trial in planned.to_run] == ["a+b", "a+c", "b+a", "b+b", "b+c"]
+    assert planned.num_fresh == 1
     rows = rows_of_cross(grid, entries, TRACK, results, HARNESS)
     assert rows[0][0].fresh is not None
     assert rows[0][0].fresh.value == 0.75
@@ -107,7 +107,7 @@ def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects
     rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
     crossing = crossing_of(grid, TRACK, rows)
     text = as_text(crossing)
-    assert "b:Characters with c:LearnedPositions: 1 of 1 trials: P00: no such | row" in text
+    assert "b:Characters with c:LearnedPositions: failed, 1 of 1 trials: P00: no such | row" in text
     assert [line.split() for line in text.splitlines()[2:4]] == [
         ["a:Characters", "90.0", "50.0"],
         ["b:Characters", "30.0", "×"],
@@ -116,6 +116,27 @@ def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects
     assert "+30.0 [" in text
     assert "-30.0 [" in text
     assert "+20.0 [" in text
+
+
+@pytest.mark.parametrize(("level", "state"), [("gate", "refused"), ("review", "in review")])
+def test_a_pair_that_an_audit_stopped_is_shown_with_its_rule_and_left_out_of_the_effects(
+    root: Path, level: str, state: str
+) -> None:
+    entries = list(found_in(root).values())
+    grid = grid_of(entries, [], ["a", "c"])
+    records = [make_record(one, TRACK, 3, 0, 0.5) for line in grid.pairs() for one in line]
+    audit = Audit.model_validate({"rule": "T70", "level": level, "seen": "another id for a sibling"})
+    save_all(root, [*records[:-1], records[-1].model_copy(update={"audits": [audit]})], below="cross")
+    rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
+    text = as_text(crossing_of(grid, TRACK, rows))
+    why = f"{state}, 1 of 1 trials: T70: another id for a sibling"
+    assert f"b:Characters with c:LearnedPositions: {why}" in text
+    # All are alike, so the order is the grid's own.
+    assert [line.split() for line in text.splitlines()[2:4]] == [
+        ["a:Characters", "50.0", "50.0"],
+        ["b:Characters", "50.0", "×"],
+    ]
+    assert "Mean of the grid: 50.0 %" in text
 
 
 def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_board(root: Path) -> None:

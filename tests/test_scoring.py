@@ -224,6 +224,26 @@ def test_reach_is_zero_when_even_one_digit_fails(tmp_path):
     assert reach_of(tmp_path, {1: 0.5, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1}) == (0, 0, 0)
 
 
+def test_the_reach_is_that_of_the_mean_over_seeds_and_every_seeds_own_is_kept(tmp_path):
+    track = make_track(
+        digits=[3],
+        seeds=[0, 1, 2],
+        longest=4,
+        evaluation=EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100),
+    )
+    one = make_submission(tmp_path, "one")
+    # At 3 digits the mean is 0.933, at 4 digits 0.667, since one seed falls short of both and the others add both.
+    right = {0: [1000, 1000, 1000, 1000], 1: [1000, 1000, 800, 0], 2: [1000, 1000, 1000, 1000]}
+    records = []
+    for seed, counts in right.items():
+        record = make_record(one, track, 3, seed, 1)
+        lengths = {str(n): Score(correct=count, total=1000) for n, count in enumerate(counts, start=1)}
+        records.append(record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})}))
+    result = rows_from(tmp_path, track, records)["one"].results[3]
+    assert result.reach.value == 3
+    assert result.seed_reaches == [4, 2, 4]
+
+
 def test_speeds_are_medians_kept_apart_by_device(tmp_path):
     track, one = make_track(digits=[3], seeds=[0, 1, 2, 3]), make_submission(tmp_path, "one")
     records = []

@@ -21,7 +21,8 @@ MAX_REASON = 200
 NOTHING = "–"
 NOT_RUN = "·"
 IMPOSSIBLE = "×"
-IMPOSSIBLE_STATES = {State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED}
+WITHOUT_RESULT = frozenset({State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED})
+"""A trial was made, or was impossible, and its numbers may not be used; the row says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,14 @@ def page(crossing: Crossing) -> str:
         f"# {markdown(track.name, MAX_NAME)}: tokenizers crossed with positions",
         f"{markdown(track.summary, 400)}",
         f"Exact match on fresh problems in per cent, mean over the track's digits ({_listed(track.digits)}) and seeds "
-        f"({_listed(track.seeds)}). {IMPOSSIBLE}: the pair failed; {NOT_RUN}: not run.",
+        f"({_listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of date.",
         _grid_table(crossing, "pipe"),
         '<picture><source media="(prefers-color-scheme: dark)" srcset="cross-dark.svg">'
         '<img alt="The same as a heat map" src="cross-light.svg"></picture>',
         *_effect_parts(crossing, "pipe"),
     ]
     if failed := failures(crossing):
-        parts += ["## Impossible pairs", "\n".join(f"* {markdown(line, 2 * MAX_REASON)}" for line in failed)]
+        parts += ["## Pairs without a result", "\n".join(f"* {markdown(line, 2 * MAX_REASON)}" for line in failed)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -94,12 +95,12 @@ def as_text(crossing: Crossing) -> str:
 
 
 def failures(crossing: Crossing) -> list[str]:
-    """`tokenizer with positions: reason`, one line for each pair that failed."""
+    """`tokenizer with positions: state, reason`, one line for each pair whose numbers may not be used."""
     return [
-        f"{tokenizer} with {positions}: {plain(row.standing.reason or NOTHING, MAX_REASON)}"
+        f"{tokenizer} with {positions}: {row.standing.state}, {plain(row.standing.reason or NOTHING, MAX_REASON)}"
         for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
         for positions, row in zip(crossing.positions, line, strict=True)
-        if row.standing.state in IMPOSSIBLE_STATES
+        if row.standing.state in WITHOUT_RESULT
     ]
 
 
@@ -152,7 +153,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
 def _cell(row: Row) -> str:
     if row.is_complete and row.fresh:
         return percent(row.fresh.value)
-    return IMPOSSIBLE if row.standing.state in IMPOSSIBLE_STATES else NOT_RUN
+    return IMPOSSIBLE if row.standing.state in WITHOUT_RESULT else NOT_RUN
 
 
 def _points(estimate: Estimate | None) -> str:
@@ -166,7 +167,8 @@ def _share(estimate: Estimate) -> str:
 
 
 def _descending(estimate: Estimate | None) -> float:
-    return -estimate.value if estimate else 2.0
+    """The key that puts large effects first and missing ones last; equal effects differ in their last bits only."""
+    return -round(estimate.value, 9) if estimate else 2.0
 
 
 def _shown(label: str, style: str) -> str:

@@ -1,6 +1,7 @@
 """Draws the plots of a track as SVG, for a light and for a dark page."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +16,15 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from harness.board.labels import annotate, spread
 from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Plot, Series, ThroughputPlot, digest
 from harness.board.text import percent, plain
+from harness.scoring import REACHED
 
 WIDTH = 9.0
 """Inches; GitHub's page is about as wide."""
 LINE_OF_TEXT = 0.19
 LIMITS = -0.03, 1.04
 SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
+PANELS_ACROSS = 4
+"""Wide enough for the longest label above a panel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +97,8 @@ def _figure_of(plot: Plot, theme: Theme) -> Figure:
 
 
 def _accuracy(plot: AccuracyPlot, theme: Theme) -> Figure:
+    if plot.trained_to:
+        return _small_multiples(plot, theme, plot.trained_to)
     return _bars(plot, theme) if len(plot.digits) == 1 else _lines(plot, theme)
 
 
@@ -123,11 +129,6 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
     """One line a submission, named at its right end; the first in colour, the others grey, or none could be told."""
     height = max(4.2, 1.2 + LINE_OF_TEXT * len(plot.series))
     figure, axes = _figure(height)
-    if plot.trained_to:
-        axes.axvspan(plot.digits[0], plot.trained_to, color=theme.muted, alpha=0.13, linewidth=0)
-        axes.text(
-            plot.trained_to, LIMITS[0], "trained to here ", ha="right", va="bottom", fontsize=8, color=theme.muted
-        )
     styles = [_style(theme, one.place) for one in plot.series]
     for one, (colour, marker) in reversed(list(zip(plot.series, styles, strict=True))):
         values = [estimate.value for estimate in one.estimates]
@@ -149,8 +150,42 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
     _share_axis(axes)
     # Up to the last point only: the names stand on clear ground.
     axes.hlines(SHARES, *axes.spines["bottom"].get_bounds(), color=theme.grid, linewidth=0.6, zorder=0)
-    axes.set_xlabel("digits of the longer operand" if plot.trained_to else "digits per operand")
+    axes.set_xlabel("digits per operand")
     axes.set_xticks(plot.digits)
+    return figure
+
+
+def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figure:
+    """One panel a submission, best first: beyond the trained lengths most curves lie on top of each other at 0."""
+    first, last = plot.digits[0], plot.digits[-1]
+    across = min(PANELS_ACROSS, len(plot.series))
+    down = math.ceil(len(plot.series) / across)
+    figure = Figure(figsize=(WIDTH, 0.8 + 1.3 * down), layout="constrained")
+    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
+    best = np.max([[estimate.value for estimate in one.estimates] for one in plot.series], axis=0)
+    for axes, one in zip(panels, plot.series, strict=False):
+        value, low, high = np.transpose(one.estimates)
+        axes.axvspan(first, trained_to, color=theme.muted, alpha=0.13, linewidth=0)
+        axes.axhline(REACHED, color=theme.muted, linewidth=0.6, linestyle=":")
+        axes.plot(plot.digits, best, color=theme.muted, linewidth=0.8)
+        axes.fill_between(plot.digits, low, high, color=theme.series[0], alpha=0.25, linewidth=0)
+        style = "--" if one.is_open else "-"
+        axes.plot(plot.digits, value, color=theme.series[0], linewidth=1.8, linestyle=style)
+        axes.set_title(_label(one), loc="left", fontsize=7, color=theme.text)
+        axes.set_xticks(sorted({first, trained_to, last}))
+        axes.set_yticks((0, 1), ("0 %", "100 %"))
+        axes.set_ylim(*LIMITS)
+        axes.tick_params(length=0)
+    for axes in panels[len(plot.series) :]:
+        axes.set_visible(False)
+    for axes in panels[len(plot.series) - across : len(plot.series)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel(
+        "digits of the longer operand; shaded: trained lengths, dotted: 90 %, grey: the best at each length",
+        fontsize=8,
+        color=theme.text,
+    )
+    figure.supylabel("exact match", fontsize=8, color=theme.text)
     return figure
 
 

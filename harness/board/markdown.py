@@ -162,6 +162,7 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
         "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
         f"longest carry{several}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
         f"examples to 90 %{several}": _by_digits(row, track, lambda result: _thousands(result.examples_to_90)),
+        "reach by seed": _by_digits(row, track, lambda result: _seed_reaches(result.seed_reaches)),
         "reach of the best checkpoint": _by_digits(row, track, lambda result: _reach(result.best_reach)),
         "parameters": f"{parameters.model:,}" if parameters else None,
         "of positions": f"{parameters.positions:,}" if parameters else None,
@@ -264,6 +265,10 @@ def _by_digits(row: Row, track: Track, text: Callable[[Result], str | None]) -> 
 
 def _reach(reach: Reach | None) -> str | None:
     return f"{reach.value} <sub>{reach.low}–{reach.high}</sub>" if reach else None
+
+
+def _seed_reaches(reaches: Sequence[int]) -> str | None:
+    return _listed(reaches) if len(reaches) > 1 else None
 
 
 def _settings(row: Row) -> str | None:
