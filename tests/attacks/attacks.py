@@ -85,7 +85,7 @@ def list_the_processes():
 
 def read_the_folders_of_other_hosts():
     others = [name for name in os.listdir("/tmp") if name.startswith("harness-host-")]
-    assert any(os.listdir(f"/tmp/{name}") for name in others)
+    assert any(os.listdir(f"/tmp/{name}") for name in others if os.access(f"/tmp/{name}", os.R_OK))
 
 
 def ask_for_a_handle_of_a_file():
