@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from harness.plan import Plan, PlannedTrial
     from harness.track import Track
 
+MAX_SEEDS_A_STACK = 8
+"""Seeds of one submission that a GPU trains side by side; on a CPU nothing is gained by it."""
+
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
 
@@ -74,9 +77,7 @@ TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="A built-in track, or the path of a track's YAML file.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
-Workers = Annotated[
-    int | None, typer.Option("-j", min=1, max=256, help="Trials at a time; one a core, or one on a GPU.")
-]
+Workers = Annotated[int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; one a core, or two on a GPU.")]
 RerunOption = Annotated[
     RerunChoice | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
 ]
@@ -268,7 +269,7 @@ def cross(
             print(f"{trial.name}: {trial.why}")
         return ExitCode.DONE
     results = root / "results" / FOLDER
-    code = _run_trials(planned.to_run, loaded, track_file, results, device, _num_workers(workers, device), {})
+    code = _run_trials(planned.to_run, loaded, track_file, results, device, workers, {})
     crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
     print(as_text(crossing), end="")
     for path in render_crossing(crossing, root):
@@ -350,9 +351,7 @@ def _train(
             name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))
         }
         to_run = [trial for trial in to_run if trial.submission.name in verdicts]
-    code = max(
-        code, _run_trials(to_run, track, track_file, root / "results", device, _num_workers(workers, device), refused)
-    )
+    code = max(code, _run_trials(to_run, track, track_file, root / "results", device, workers, refused))
     return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
 
 
@@ -362,7 +361,7 @@ def _run_trials(
     track_file: Path,
     results: Path,
     device: Device,
-    num_workers: int,
+    workers: int | None,
     refused: dict[str, tuple[str, str]],
 ) -> ExitCode:
     if not to_run:
@@ -380,24 +379,25 @@ def _run_trials(
             track_file,
             results,
             device=device.value,
-            num_workers=num_workers,
+            num_workers=_num_workers(workers, device),
+            max_seeds=MAX_SEEDS_A_STACK if _on_gpu(device) else 1,
             refused=refused,
         ):
             if isinstance(event, Progressed):
-                display.update(event.trial, event.values)
+                display.update(event.job, event.values)
             elif isinstance(event, Crashed):
                 display.done(event.job, f"{event.job}: {event.message}", "red")
                 code = max(code, event.exit_code)
             elif event.record.status == "failed":
                 why = (event.record.submission, event.record.reason)
                 line = "failed as before" if why in told else f"failed: {event.record.reason}"
-                display.done(event.trial, f"{event.trial}: {line}", "red")
+                display.done(event.job, f"{event.record.trial}: {line}", "red")
                 told.add(why)
                 code = max(code, ExitCode.INCOMPLETE)
             elif event.record.suites and event.record.seconds:
                 score = event.record.suites.fresh
                 took = f"in {event.record.seconds.total:.0f} s"
-                display.done(event.trial, f"{event.trial}: exact match {score.correct / score.total:.3f} {took}")
+                display.done(event.job, f"{event.record.trial}: exact match {score.correct / score.total:.3f} {took}")
     return code
 
 
@@ -476,11 +476,14 @@ def _comma_separated(names: str) -> list[str]:
 
 
 def _num_workers(workers: int | None, device: Device) -> int:
-    """One worker a core on a CPU, where each computes with one thread; on a GPU one unless more are asked for."""
-    if workers is not None:
-        return workers
-    on_cpu = device is Device.cpu or (device is Device.auto and not Path("/dev/nvidiactl").exists())
-    return (os.cpu_count() or 1) if on_cpu else 1
+    """One worker a core on a CPU, where each computes with one thread; on a GPU two, unless more are asked for: while
+    one trains, the other's submission encodes."""
+    return workers or (2 if _on_gpu(device) else os.cpu_count() or 1)
+
+
+def _on_gpu(device: Device) -> bool:
+    """Where trials will run, as far as can be told without loading torch."""
+    return device is Device.cuda or (device is Device.auto and Path("/dev/nvidiactl").exists())
 
 
 def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:

@@ -5,6 +5,7 @@ exactly when the teacher-forced argmax is right at every position of the answer:
 only the wrong answers have to be decoded.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.capture import Replayed
 from harness.model import NO_DROPOUT, FrozenModel
-from harness.positions import Positions
+from harness.positions import Positions, stacked_terms
+from harness.protocol import Terms
 from harness.ragged import Ragged
 from harness.training import Batches
 
@@ -23,74 +26,110 @@ EVALUATION_BATCH = 256
 
 
 class Forced(NamedTuple):
-    """Predictions after the right prefix; counted up to EOS."""
+    """Predictions after the right prefix, by seed; counted up to EOS."""
 
     is_right: NDArray[np.bool_]
-    """(N,): every token of the answer, EOS included."""
-    digit_accuracy: float
-    """Share of answer tokens, EOS not counted, that are predicted right, in [0, 1]."""
+    """(S, N): every token of the answer, EOS included."""
+    digit_accuracy: list[float]
+    """(S,): share of answer tokens, EOS not counted, that are predicted right, in [0, 1]."""
 
 
-def teacher_forced(model: FrozenModel, positions: Positions, data: Batches, *, pad_id: int, eos_id: int) -> Forced:
-    """Scores `data` with one forward pass a batch."""
-    rights: list[Tensor] = []
-    tokens = right_tokens = 0
-    for batch, count in _filled_batches(data):
-        with torch.inference_mode():
-            terms = positions.terms(batch.layout, training=False, generator=_NO_GENERATOR)
-            first = batch.prompt_length - 1
-            logits = model(
-                batch.token_ids[:, :-1], terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT
-            )
-            targets = batch.token_ids[:count, batch.prompt_length :]
-            hits = logits[:count].argmax(dim=-1) == targets
-            rights.append((hits | (targets == pad_id)).all(dim=1))
-            is_digit = (targets != pad_id) & (targets != eos_id)
-            tokens += int(is_digit.sum())
-            right_tokens += int((hits & is_digit).sum())
-    return Forced(torch.cat(rights).cpu().numpy(), right_tokens / tokens)
+class Decoder:
+    """What S trained models answer; on a GPU the passes of a shape that comes again are recorded."""
+
+    def __init__(self, model: FrozenModel, positions: Sequence[Positions], *, pad_id: int, eos_id: int) -> None:
+        self._model, self._positions = model, positions
+        self._pad_id, self._eos_id = pad_id, eos_id
+        device = model.output_bias.device
+        self._forced = Replayed(self._forced_batch, device)
+        self._greedy = Replayed(self._greedy_batch, device)
+
+    def teacher_forced(self, data: Batches) -> Forced:
+        """Scores `data` with one forward pass a batch."""
+        rights: list[Tensor] = []
+        counts: list[Tensor] = []
+        for batch, count in _filled_batches(data):
+            prompts, answers = batch.token_ids.split_with_sizes((batch.prompt_length, batch.answer_length), dim=-1)
+            is_right, hits, is_digit = self._forced(prompts, answers, batch.layout)
+            rights.append(is_right[:, :count].clone())
+            counts.append(torch.stack((hits[:, :count].sum(dim=(1, 2)), is_digit[:, :count].sum(dim=(1, 2)))))
+        right_digits, digits = torch.stack(counts).sum(dim=0).tolist()
+        shares = [right / of for right, of in zip(right_digits, digits, strict=True)]
+        return Forced(torch.cat(rights, dim=1).cpu().numpy(), shares)
+
+    def greedy(self, data: Batches) -> list[Ragged]:
+        """Each seed's answers to the prompts of `data`; an answer ends before its EOS, or where its room ends."""
+        generated: list[Tensor] = []
+        for batch, count in _filled_batches(data):
+            answers = self._greedy(batch.token_ids[..., : batch.prompt_length], batch.layout)
+            generated.append(answers[:, :count].clone())
+        return [_until(own, self._eos_id) for own in torch.cat(generated, dim=1).cpu().numpy().astype(np.int32)]
+
+    def answers(self, data: Batches) -> list[Ragged]:
+        """As `greedy`, sooner: where the teacher-forced argmax is right all along, the right ids are the answer, and
+        only the other rows are decoded token by token."""
+        forced = self.teacher_forced(data)
+        targets = data.token_ids[..., data.prompt_length :].cpu().numpy().astype(np.int32)
+        targets = np.broadcast_to(targets, (len(forced.is_right), *targets.shape[1:]))
+        answers = [_until(own, self._eos_id) for own in targets]
+        wrong = np.flatnonzero(~forced.is_right.all(axis=0))
+        if len(wrong) == 0:
+            return answers
+        decoded = self.greedy(data.take(torch.from_numpy(wrong).to(data.token_ids.device)))
+        source = np.arange(len(data))
+        source[wrong] = len(data) + np.arange(len(wrong))
+        return [Ragged.concatenate([own, other]).take(source) for own, other in zip(answers, decoded, strict=True)]
+
+    @torch.inference_mode()
+    def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of (S|1, B, P) and (S|1, B, A): the rows (S, B) that are right, the digits (S, B, A) that are predicted
+        right, and which of (S, B, A) are digits."""
+        token_ids, first = torch.cat((prompts, answers[..., :-1]), dim=-1), prompts.shape[-1] - 1
+        terms = self._terms(layout)
+        logits = self._model(token_ids, terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
+        predicted = logits.argmax(dim=-1)
+        targets = answers.expand_as(predicted)
+        hits = predicted == targets
+        is_digit = (targets != self._pad_id) & (targets != self._eos_id)
+        return (hits | (targets == self._pad_id)).all(dim=-1), hits & is_digit, is_digit
+
+    @torch.inference_mode()
+    def _greedy_batch(self, prompts: Tensor, layout: Tensor) -> Tensor:
+        """(S, B, A) int64: the answers to prompts (S|1, B, P), EOS and whatever follows it included."""
+        length, prompt_length = layout.shape[-1], prompts.shape[-1]
+        terms = self._terms(layout)
+        logits, cache = self._model.prefill(prompts, terms, length)
+        answers = [logits.argmax(dim=-1)]
+        is_over = answers[-1] == self._eos_id
+        for position in range(prompt_length, length):
+            # Whether all have ended is asked on a CPU alone: a GPU would have to be waited for.
+            if is_over.device.type == "cpu" and bool(is_over.all()):
+                break
+            answers.append(self._model.extend(answers[-1], terms, position, cache).argmax(dim=-1))
+            is_over |= answers[-1] == self._eos_id
+        answer_length = length - prompt_length + 1
+        return F.pad(torch.stack(answers, dim=-1), (0, answer_length - len(answers)), value=self._eos_id)
+
+    def _terms(self, layout: Tensor) -> Terms:
+        """Evaluation graphs draw nothing: `graph.build` refuses those that would."""
+        generators = [torch.Generator()] * len(self._positions)
+        return stacked_terms(self._positions, layout, training=False, generators=generators)
 
 
-def greedy(model: FrozenModel, positions: Positions, data: Batches, *, eos_id: int) -> Ragged:
-    """Generates answers from the prompts of `data`; each ends before its EOS, or where the room for answers ends."""
-    generated: list[Tensor] = []
-    for batch, count in _filled_batches(data):
-        generated.append(_greedy_batch(model, positions, batch, eos_id)[:count])
-    token_ids = torch.cat(generated).cpu().numpy().astype(np.int32)
+def _until(token_ids: NDArray[np.int32], eos_id: int) -> Ragged:
+    """Rows (N, A) up to their first EOS."""
     is_end = token_ids == eos_id
     lengths = np.where(is_end.any(axis=1), is_end.argmax(axis=1), token_ids.shape[1]).astype(np.int32)
     return Ragged.from_flat(token_ids[np.arange(token_ids.shape[1]) < lengths[:, None]], lengths)
 
 
-@torch.inference_mode()
-def _greedy_batch(model: FrozenModel, positions: Positions, batch: Batches, eos_id: int) -> Tensor:
-    """(B, A) int64: the answers, EOS and whatever follows it included."""
-    length, prompt_length = batch.layout.shape[1], batch.prompt_length
-    terms = positions.terms(batch.layout, training=False, generator=_NO_GENERATOR)
-    logits, cache = model.prefill(batch.token_ids[:, :prompt_length], terms, length)
-    answers = [logits.argmax(dim=-1)]
-    is_over = answers[-1] == eos_id
-    for position in range(prompt_length, length):
-        if bool(is_over.all()):
-            break
-        answers.append(model.extend(answers[-1], terms, position, cache).argmax(dim=-1))
-        is_over |= answers[-1] == eos_id
-    answer_length = length - prompt_length + 1
-    return F.pad(torch.stack(answers, dim=1), (0, answer_length - len(answers)), value=eos_id)
-
-
 def _filled_batches(data: Batches) -> list[tuple[Batches, int]]:
     """Batches of `EVALUATION_BATCH` rows and how many of them count; the last repeats its final row."""
     batches: list[tuple[Batches, int]] = []
-    for start in range(0, len(data.token_ids), EVALUATION_BATCH):
+    for start in range(0, len(data), EVALUATION_BATCH):
         batch = data.rows(start, start + EVALUATION_BATCH)
-        count = len(batch.token_ids)
+        count = len(batch)
         if count < EVALUATION_BATCH:
-            rows = torch.arange(EVALUATION_BATCH, device=data.token_ids.device).clamp(max=count - 1)
-            batch = Batches(batch.token_ids[rows], batch.layout[rows], batch.prompt_length)
+            batch = batch.take(torch.arange(EVALUATION_BATCH, device=data.token_ids.device).clamp(max=count - 1))
         batches.append((batch, count))
     return batches
-
-
-_NO_GENERATOR = torch.Generator()
-"""Evaluation graphs draw nothing: `graph.build` refuses those that would."""

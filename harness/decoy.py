@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from harness import decoding, encoding
+from harness import encoding
 from harness.audits.findings import Finding
+from harness.decoding import Decoder
 from harness.model import FrozenModel
 from harness.randomness import derived_seed
 from harness.records import Score
@@ -75,15 +76,13 @@ def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
     encoded = encoding.encode(submission, decoys, max_digits=digits, shuffle_seed=seed)
     device = torch.device("cpu")
-    data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
+    data = {name: Batches.of([sequences], device) for name, sequences in encoded.sets.items()}
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    positions = export_positions_for(submission, track, data, max_digits=digits, seed=seed, device=device)
-    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights"))
-    settings = submission.training(track.training)
-    dropout = submission.manifest.hyperparameters.dropout
-    dropout = track.model.dropout if dropout is None else dropout
-    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
-    for index in range(settings.num_steps):
-        trainer.step(index)
-    forced = decoding.teacher_forced(model, positions, data["test"], pad_id=pad_id, eos_id=eos_id)
-    return Score(correct=int(forced.is_right.sum()), total=len(forced.is_right))
+    positions = export_positions_for(submission, track, data, max_digits=digits, seeds=[seed], device=device)
+    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, [derived_seed(seed, "weights")])
+    settings, dropout = submission.training(track.training), submission.dropout(track.model)
+    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seeds=[seed])
+    for _ in range(settings.num_steps):
+        trainer.step()
+    (is_right,) = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id).teacher_forced(data["test"]).is_right
+    return Score(correct=int(is_right.sum()), total=len(is_right))

@@ -22,6 +22,8 @@ FROZEN = (
     "encoding.py",
     "ragged.py",
     "randomness.py",
+    "processor.py",
+    "capture.py",
     "model.py",
     "positions.py",
     "training.py",

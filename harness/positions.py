@@ -62,6 +62,25 @@ class Positions(nn.Module):
         return Terms(**dict(zip(self._names[program], outputs, strict=True)))
 
 
+def stacked_terms(
+    positions: Sequence[Positions], layout: Tensor, *, training: bool, generators: Sequence[torch.Generator]
+) -> Terms:
+    """The terms of S seeds behind an axis of S, each from its own positions and generator.
+
+    Args:
+        positions: of each seed; they differ in their parameters alone.
+        layout: (S|1, B, L) int64, of a shape that was exported.
+        generators: of each seed.
+    """
+    layouts = layout.expand(len(positions), -1, -1)
+    found = [
+        one.terms(own, training=training, generator=rng)
+        for one, own, rng in zip(positions, layouts, generators, strict=True)
+    ]
+    terms = {name: [getattr(one, name) for one in found] for name in Terms.__slots__}
+    return Terms(**{name: torch.stack(of) for name, of in terms.items() if of[0] is not None})
+
+
 def receive_positions(
     host: Host, submission: str, shape: ModelShape, programs: Sequence[Program], *, seed: int, device: torch.device
 ) -> Positions:

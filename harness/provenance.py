@@ -16,7 +16,14 @@ from harness.track import Track
 
 
 def identity(
-    submission: Submission, track: Track, digits: int, seed: int, *, device_name: str, isolation: str
+    submission: Submission,
+    track: Track,
+    digits: int,
+    seed: int,
+    *,
+    device_name: str,
+    isolation: str,
+    products: str | None = None,
 ) -> dict[str, Any]:
     """The fields of a record that are known before its trial runs."""
     fingerprints = Fingerprints(
@@ -31,7 +38,7 @@ def identity(
         "isolation": isolation,
         "settings": submission.manifest.hyperparameters.set_values(),
         "fingerprints": fingerprints,
-        "environment": _environment(device_name),
+        "environment": _environment(device_name, products),
     }
 
 
@@ -51,10 +58,11 @@ def failed_record(
     return Record(**known, status="failed", reason=reason, fresh_seed=0).sealed()
 
 
-def _environment(device_name: str) -> Environment:
+def _environment(device_name: str, products: str | None) -> Environment:
     commit, dirty = _git_state()
     return Environment(
         device=device_name,
+        products=products,
         torch=metadata.version("torch"),
         python=platform.python_version(),
         commit=commit,

@@ -92,6 +92,8 @@ class Throughput(_Part):
 
 
 class Seconds(_Part):
+    """Of the clock on the wall; seeds that ran side by side share theirs evenly."""
+
     encode: float
     train: float
     decode: float
@@ -111,6 +113,8 @@ class Fingerprints(_Part):
 
 class Environment(_Part):
     device: str
+    products: str | None = None
+    """What multiplies matrices in float32: `oneDNN`, or torch's `default`."""
     torch: str
     python: str
     commit: str | None
@@ -160,7 +164,13 @@ class Record(_Part):
     throughput: Throughput | None = None
     seconds: Seconds | None = None
     peak_memory_bytes: Count | None = None
+    """Of all seeds that ran side by side."""
     digest: str = ""
+
+    @property
+    def trial(self) -> str:
+        """`columns d9-s0`"""
+        return f"{self.submission} d{self.digits}-s{self.seed}"
 
     def sealed(self) -> "Record":
         return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})

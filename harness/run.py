@@ -15,17 +15,17 @@ from harness.track import BUILT_IN, Track
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A running trial's phase, step, num_steps, examples_per_second, loss and accuracy."""
+    """A running job's phase, step, num_steps, examples_per_second, loss and accuracy."""
 
-    trial: str
+    job: str
     values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial whose record is saved."""
+    """A trial whose record is saved; more of the same job may follow."""
 
-    trial: str
+    job: str
     record: Record
 
 
@@ -63,11 +63,13 @@ def run_trials(
     *,
     device: str,
     num_workers: int,
+    max_seeds: int,
     refused: dict[str, tuple[str, str]],
 ) -> Iterator[Progressed | Finished | Crashed]:
     """Runs the trials and saves each record the moment it comes.
 
     Args:
+        max_seeds: trained side by side in one job.
         track_file: of a track that is not built in; kept beside its results, so that they can be read without it.
         refused: by submission, the rule and message of an audit; such trials fail without running.
 
@@ -80,18 +82,18 @@ def run_trials(
     definition = track.model_dump(mode="json")
     jobs = [
         Job(
-            trial.name,
+            f"{stack[0].name}{''.join(f',{trial.seed}' for trial in stack[1:])}",
             {
                 "kind": "trial",
-                **_place(trial.submission),
+                **_place(stack[0].submission),
                 "track": definition,
-                "digits": trial.digits,
-                "seed": trial.seed,
+                "digits": stack[0].digits,
+                "seeds": [trial.seed for trial in stack],
                 "device": device,
-                "refused": refused.get(trial.submission.name),
+                "refused": refused.get(stack[0].submission.name),
             },
         )
-        for trial in trials
+        for stack in stacks(trials, max_seeds)
     ]
     for event in run(jobs, num_workers):
         if event.kind == "progress":
@@ -105,6 +107,19 @@ def run_trials(
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would say the same
             yield crash
+
+
+def stacks(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedTrial]]:
+    """The trials in their order, those of one submission at one number of digits together, at most `max_seeds` each."""
+    found: list[list[PlannedTrial]] = []
+    for trial in trials:
+        last = found[-1] if found else []
+        alike = last and (last[0].submission.name, last[0].digits) == (trial.submission.name, trial.digits)
+        if alike and len(last) < max_seeds:
+            last.append(trial)
+        else:
+            found.append([trial])
+    return found
 
 
 def _place(submission: Submission) -> dict[str, str]:

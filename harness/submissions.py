@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.documents import DocumentError, OneLine, read_yaml
 from harness.errors import SubmissionError, UsageError
-from harness.track import TrainingDefinition
+from harness.track import ModelDefinition, TrainingDefinition
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_FOLDER_BYTES = 64 * 1024
@@ -98,6 +98,11 @@ class Submission:
     @property
     def division(self) -> str:
         return "open" if self.manifest.hyperparameters.set_values() else "closed"
+
+    def dropout(self, frozen: ModelDefinition) -> float:
+        """The model's dropout, the track's unless the submission sets its own."""
+        own = self.manifest.hyperparameters.dropout
+        return frozen.dropout if own is None else own
 
     def training(self, frozen: TrainingDefinition) -> TrainingDefinition:
         """The track's training with what the submission sets itself.

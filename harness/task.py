@@ -228,17 +228,24 @@ def edge_problems(digits: int) -> Problems:
 
 def training_problems(track: Track, digits: int) -> Problems:
     """The problems of one epoch, in training order."""
-    law = UniformDigits(digits) if track.longest is None else UniformLengths(digits)
-    return draw(law, Split.TRAIN, count=track.training.problems, track_seed=track.seed)
+    return draw(_law(track, digits), Split.TRAIN, count=track.training.problems, track_seed=track.seed)
 
 
 def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
-    """The scored problems of a trial: `fresh`, `test`, `edge`, and `carry/0` …, `lengths/1` … if it has them."""
-    law = UniformDigits(digits) if track.longest is None else UniformLengths(digits)
+    """The scored problems of a trial: `fresh`, and those that are the same for every trial."""
+    return {"fresh": fresh_problems(track, digits, fresh_seed), **fixed_suites(track, digits)}
+
+
+def fresh_problems(track: Track, digits: int, fresh_seed: int) -> Problems:
+    """Problems of the same law as `test`, drawn when a trial starts."""
+    return draw(_law(track, digits), Split.FRESH, count=track.evaluation.fresh, track_seed=track.seed, seed=fresh_seed)
+
+
+def fixed_suites(track: Track, digits: int) -> dict[str, Problems]:
+    """`test`, `edge`, and `carry/0` …, `lengths/1` … if the track has them."""
     sizes, seed = track.evaluation, track.seed
     found = {
-        "fresh": draw(law, Split.FRESH, count=sizes.fresh, track_seed=seed, seed=fresh_seed),
-        "test": draw(law, Split.TEST, count=sizes.test, track_seed=seed),
+        "test": draw(_law(track, digits), Split.TEST, count=sizes.test, track_seed=seed),
         "edge": edge_problems(digits),
     }
     if sizes.carry:
@@ -249,6 +256,10 @@ def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
         for length in range(2, track.longest + 1):
             found[f"lengths/{length}"] = draw(LongerOperand(length), Split.TEST, count=sizes.lengths, track_seed=seed)
     return found
+
+
+def _law(track: Track, digits: int) -> Law:
+    return UniformDigits(digits) if track.longest is None else UniformLengths(digits)
 
 
 def validation_problems(track: Track, digits: int) -> dict[str, Problems]:

@@ -11,7 +11,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from harness.decoding import EVALUATION_BATCH, greedy
+from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.model import FrozenModel
 from harness.positions import Positions, Program
 from harness.records import Throughput
@@ -21,31 +21,22 @@ from harness.training import Batches, Trainer
 TRAIN_ROUNDS = 25
 DECODE_ROUNDS = 7
 WARM_UP_ROUNDS = 1
-VOCAB_SIZE, PAD_ID, EOS_ID = 14, 12, 13
+VOCAB_SIZE, PAD_ID = 14, 12
 """Of the reference: ten digits, +, =, PAD and EOS."""
 
 
 def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Throughput:
-    """Training and decoding rates of a trained submission; its weights are not worth anything afterwards.
+    """Training and decoding rates of one seed of a submission.
 
     Args:
-        trainer: of the submission, at the end of its training.
+        trainer: of the submission, one seed; its weights are not worth anything afterwards.
         prompts: at least one row to decode.
     """
     device = trainer.data.token_ids.device
     reference = reference_trainer(track, digits, device)
-    own_prompts = _first_rows(prompts)
-    reference_prompts = _first_rows(reference.data)
-    train = _interleaved(
-        lambda: trainer.step(0), lambda: reference.step(0), TRAIN_ROUNDS, track.training.batch_size, device
-    )
-    # No id ends an answer while the clock runs: rates must not depend on how soon a model says EOS.
+    train = _interleaved(trainer.fast_step(), reference.fast_step(), TRAIN_ROUNDS, track.training.batch_size, device)
     decode = _interleaved(
-        lambda: greedy(trainer.model, trainer.positions, own_prompts, eos_id=-1),
-        lambda: greedy(reference.model, reference.positions, reference_prompts, eos_id=-1),
-        DECODE_ROUNDS,
-        EVALUATION_BATCH,
-        device,
+        _decoding(trainer, prompts), _decoding(reference, reference.data), DECODE_ROUNDS, EVALUATION_BATCH, device
     )
     return Throughput(
         train_examples_per_second=train[0],
@@ -55,24 +46,32 @@ def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Th
     )
 
 
-def reference_trainer(track: Track, digits: int, device: torch.device) -> Trainer:
+def reference_trainer(track: Track, digits: int, device: torch.device, num_seeds: int = 1) -> Trainer:
     """The built-in reference on random tokens: speed does not depend on their values."""
     prompt_length, answer_length = 2 * digits + 2, digits + 2
     length = prompt_length + answer_length - 1
     rng = torch.Generator().manual_seed(0)
     rows = max(track.training.batch_size, EVALUATION_BATCH)
-    token_ids = torch.randint(PAD_ID, (rows, length + 1), generator=rng).to(device)
-    data = Batches(token_ids, torch.zeros(rows, length, dtype=torch.int64, device=device), prompt_length)
+    token_ids = torch.randint(PAD_ID, (1, rows, length + 1), generator=rng).to(device)
+    data = Batches(token_ids, torch.zeros(1, rows, length, dtype=torch.int64, device=device), prompt_length)
     settings = track.training.model_copy(update={"problems": track.training.batch_size})
+    seeds = range(num_seeds)
     return Trainer(
-        FrozenModel(track.model, VOCAB_SIZE, seed=0).to(device),
-        _sinusoidal(track.model.d_model, length, settings.batch_size, device),
+        FrozenModel(track.model, VOCAB_SIZE, seeds).to(device),
+        [_sinusoidal(track.model.d_model, length, settings.batch_size, device) for _ in seeds],
         data,
         settings,
         dropout=track.model.dropout,
         pad_id=PAD_ID,
-        seed=0,
+        seeds=seeds,
     )
+
+
+def _decoding(trainer: Trainer, prompts: Batches) -> Callable[[], object]:
+    """Decodes one evaluation batch; no id ends an answer, since rates must not depend on how soon a model says EOS."""
+    decoder = Decoder(trainer.model, trainer.positions, pad_id=trainer.pad_id, eos_id=-1)
+    batch = _first_rows(prompts)
+    return lambda: decoder.greedy(batch)
 
 
 def _sinusoidal(d_model: int, length: int, batch_size: int, device: torch.device) -> Positions:
@@ -122,6 +121,6 @@ def _synchronise(device: torch.device) -> None:
 
 
 def _first_rows(data: Batches) -> Batches:
-    """One evaluation batch; a shorter set is repeated."""
-    rows = torch.arange(EVALUATION_BATCH, device=data.token_ids.device) % len(data.token_ids)
-    return Batches(data.token_ids[rows], data.layout[rows], data.prompt_length)
+    """One evaluation batch of the first seed's; a shorter set is repeated."""
+    rows = torch.arange(EVALUATION_BATCH, device=data.token_ids.device) % len(data)
+    return Batches(data.token_ids[:1], data.layout[:1], data.prompt_length).take(rows)

@@ -1,4 +1,7 @@
-"""One trial from start to end: encode, export, train, score, decode, measure, record."""
+"""Trials from start to end: encode, export, train, score, decode, measure, record.
+
+The seeds of one submission at one number of digits run side by side, in one training; on a CPU one at a time.
+"""
 
 import contextlib
 import math
@@ -6,7 +9,7 @@ import resource
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,20 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness import decoding, encoding, throughput
+from harness import encoding, throughput
 from harness.audits.findings import Finding
 from harness.audits.live import check_decoys, check_published, check_siblings, check_untrained, probes_of
+from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.documents import visible
 from harness.host.client import Host
 from harness.host.sandbox import isolation
 from harness.model import FrozenModel, shape_of
 from harness.positions import Positions, Program, receive_positions
+from harness.processor import products
 from harness.provenance import cpu_name, identity
-from harness.ragged import Ragged
 from harness.randomness import derived_seed
 from harness.records import Audit, Checkpoint, CurvePoint, Drift, Mistake, Parameters, Record, Score, Seconds, Suites
 from harness.submissions import Submission
-from harness.task import Problems, suites, training_problems, validation_problems
+from harness.task import Problems, fixed_suites, fresh_problems, training_problems, validation_problems
 from harness.track import Track
 from harness.training import Batches, Trainer
 
@@ -46,36 +50,36 @@ class Progress(NamedTuple):
     accuracy: float | None
 
 
-def run_trial(
+def run_stack(
     submission: Submission,
     track: Track,
     digits: int,
-    seed: int,
+    seeds: Sequence[int],
     device: torch.device,
     report: Callable[[Progress], None],
-    fresh_seed: int | None = None,
-) -> Record:
-    """Trains and scores one submission once.
+    fresh_seeds: Sequence[int] | None = None,
+) -> list[Record]:
+    """Trains and scores one submission at one number of digits: a trial for every seed, all of them side by side.
 
     Args:
-        fresh_seed: of the suite `fresh`; drawn now unless an old trial is to be reproduced.
+        fresh_seeds: of each trial's suite `fresh`; drawn now unless old trials are to be reproduced.
 
     Raises:
         SubmissionError: the submission broke its contract.
     """
     start = time.perf_counter()
-    fresh_seed = secrets.randbelow(2**53) if fresh_seed is None else fresh_seed
-    settings = submission.training(track.training)
-    dropout = submission.manifest.hyperparameters.dropout
-    dropout = track.model.dropout if dropout is None else dropout
+    fresh_seeds = [secrets.randbelow(2**53) for _ in seeds] if fresh_seeds is None else fresh_seeds
+    settings, dropout = submission.training(track.training), submission.dropout(track.model)
     max_digits = track.max_digits(digits)
     _reset_peak_memory(device)
 
     report(Progress("encode", 0, settings.num_steps, 0.0, None, None))
-    problems = suites(track, digits, fresh_seed)
-    sets = {"train": training_problems(track, digits), **problems, **validation_problems(track, digits)}
+    fresh = [fresh_problems(track, digits, own) for own in fresh_seeds]
+    fixed = fixed_suites(track, digits)
+    scored_sets = {**fixed, **{f"fresh/{index}": own for index, own in enumerate(fresh)}}
+    sets = {"train": training_problems(track, digits), **scored_sets, **validation_problems(track, digits)}
     audit_rng = np.random.default_rng(secrets.randbits(63))
-    probes = probes_of(problems, audit_rng)
+    probes = probes_of(scored_sets, audit_rng)
     encoded = encoding.encode(
         submission,
         sets,
@@ -85,73 +89,106 @@ def run_trial(
         answer_probes=probes.numbers,
     )
     probe_ids = dict(zip([*probes.prompts, *probes.texts()], encoded.prompt_probes.rows(), strict=True))
-    findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, audit_rng)
-    data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
+    shared_findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, audit_rng)
+    data = {name: Batches.of([own], device) for name, own in encoded.sets.items() if not name.startswith("fresh/")}
+    data["fresh"] = Batches.of([encoded.sets[f"fresh/{index}"] for index in range(len(seeds))], device)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    positions = export_positions_for(submission, track, data, max_digits=max_digits, seed=seed, device=device)
-    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device)
+    positions = export_positions_for(submission, track, data, max_digits=max_digits, seeds=seeds, device=device)
+    weight_seeds = [derived_seed(seed, "weights") for seed in seeds]
+    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, weight_seeds).to(device)
     encode_s = time.perf_counter() - start
 
-    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
+    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seeds=seeds)
+    decoder = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id)
     beyond = {name: data[f"validation/{name}"] for name in _strata(data, "validation")}
-    curve_data = data["test"].rows(0, track.evaluation.curve)
-    curve, best = _train(trainer, curve_data, beyond, track, pad_id, eos_id, report)
+    curves, best = _train(trainer, decoder, data["test"].rows(0, track.evaluation.curve), beyond, track, report)
     train_s = time.perf_counter() - start - encode_s
 
-    report(Progress("score", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
-    drift = trainer.drift()
-    answers = {name: _generate(model, positions, data[name], pad_id, eos_id) for name in problems}
+    report(Progress("score", settings.num_steps, settings.num_steps, 0.0, None, None))
+    drifts = trainer.drift()
+    answers = {name: decoder.answers(data[name]) for name in ("fresh", *fixed)}
     if best is not None:
         trainer.load(best.weights)
-        for length in _strata(problems, "lengths"):
-            answers[f"best/{length}"] = _generate(model, positions, data[f"lengths/{length}"], pad_id, eos_id)
-    generated = [*answers.values(), encoded.answer_probes]
-    *texts, decoys = encoding.decode(submission, generated, max_digits=max_digits, shuffle_seed=secrets.randbits(63))
-    scored = {
-        name: _score(problems[name.replace("best/", "lengths/")], got) for name, got in zip(answers, texts, strict=True)
-    }
-    curve_answers = problems["test"].answers()[: track.evaluation.curve]
-    findings += check_untrained(submission.name, round(curve[0].accuracy * len(curve_answers)), curve_answers)
-    findings += check_decoys(submission.name, probes.numbers, decoys)
-    findings += check_published(submission.name, scored["test"], scored["fresh"])
+        answers |= {f"best/{name}": decoder.answers(data[f"lengths/{name}"]) for name in _strata(fixed, "lengths")}
+    generated = [own for by_seed in answers.values() for own in by_seed]
+    *texts, decoys = encoding.decode(
+        submission, [*generated, encoded.answer_probes], max_digits=max_digits, shuffle_seed=secrets.randbits(63)
+    )
+    shared_findings += check_decoys(submission.name, probes.numbers, decoys)
     decode_s = time.perf_counter() - start - encode_s - train_s
 
-    report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, curve[-1].accuracy))
-    rates = throughput.measure(trainer, data["test"], track, digits)
-    return Record(
-        **identity(submission, track, digits, seed, device_name=device_name(device), isolation=isolation()),
-        status="ok",
-        fresh_seed=fresh_seed,
-        parameters=Parameters(
-            model=sum(parameter.numel() for parameter in model.parameters()),
-            positions=sum(parameter.numel() for parameter in positions.parameters()),
-        ),
-        suites=_suites(scored),
-        best=best and _checkpoint(best, scored),
-        drift=drift and Drift(**drift._asdict()),
-        digit_accuracy=curve[-1].digit_accuracy,
-        curve=curve,
-        examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
-        mistakes=_mistakes(problems["fresh"], texts[0]),
-        audits=[_audit(finding) for finding in findings],
-        throughput=rates,
-        seconds=Seconds(encode=encode_s, train=train_s, decode=decode_s, total=time.perf_counter() - start),
-        peak_memory_bytes=_peak_memory_bytes(device),
-    ).sealed()
+    report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, None))
+    alone = trainer
+    if len(seeds) > 1:  # speed is that of one training, however many ran side by side
+        model_of_one = FrozenModel(track.model, encoded.vocabulary.vocab_size, weight_seeds[:1]).to(device)
+        alone = Trainer(
+            model_of_one, positions[:1], data["train"], settings, dropout=dropout, pad_id=pad_id, seeds=seeds[:1]
+        )
+    rates = throughput.measure(alone, data["test"], track, digits)
+    total_s, peak_memory_bytes = time.perf_counter() - start, _peak_memory_bytes(device)
+
+    machine = {"device_name": device_name(device), "products": products(device), "isolation": isolation()}
+    records: list[Record] = []
+    for index, (seed, fresh_seed) in enumerate(zip(seeds, fresh_seeds, strict=True)):
+        problems = {"fresh": fresh[index], **fixed}
+        own_texts = dict(zip(answers, texts[index :: len(seeds)], strict=True))
+        scored = {name: _score(problems[name.replace("best/", "lengths/")], got) for name, got in own_texts.items()}
+        curve, drift = curves[index], drifts[index]
+        curve_answers = fixed["test"].answers()[: track.evaluation.curve]
+        findings = [
+            *shared_findings,
+            *check_untrained(submission.name, round(curve[0].accuracy * len(curve_answers)), curve_answers),
+            *check_published(submission.name, scored["test"], scored["fresh"]),
+        ]
+        record = Record(
+            **identity(submission, track, digits, seed, **machine),
+            status="ok",
+            fresh_seed=fresh_seed,
+            parameters=Parameters(
+                model=sum(parameter.numel() for parameter in model.parameters()) // len(seeds),
+                positions=sum(parameter.numel() for parameter in positions[index].parameters()),
+            ),
+            suites=_suites(scored),
+            best=best and _checkpoint(best, index, scored),
+            drift=drift and Drift(**drift._asdict()),
+            digit_accuracy=curve[-1].digit_accuracy,
+            curve=curve,
+            examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
+            mistakes=_mistakes(fresh[index], own_texts["fresh"]),
+            audits=[_audit(finding) for finding in findings],
+            throughput=rates,
+            seconds=Seconds(
+                encode=encode_s / len(seeds),
+                train=train_s / len(seeds),
+                decode=decode_s / len(seeds),
+                total=total_s / len(seeds),
+            ),
+            peak_memory_bytes=peak_memory_bytes,
+        )
+        records.append(record.sealed())
+    return records
 
 
 def export_positions_for(
-    submission: Submission, track: Track, data: dict[str, Batches], *, max_digits: int, seed: int, device: torch.device
-) -> Positions:
-    """The positional embedding, for the training batch and for the evaluation batch of every width."""
-    lengths = {name: batches.layout.shape[1] for name, batches in data.items()}
+    submission: Submission,
+    track: Track,
+    data: dict[str, Batches],
+    *,
+    max_digits: int,
+    seeds: Sequence[int],
+    device: torch.device,
+) -> list[Positions]:
+    """Each seed's positional embedding, for the training batch and for the evaluation batch of every width."""
+    lengths = {name: batches.layout.shape[-1] for name, batches in data.items()}
     programs = [Program(True, track.training.batch_size, lengths["train"])]
-    programs += [Program(False, decoding.EVALUATION_BATCH, length) for length in sorted(set(lengths.values()))]
+    programs += [Program(False, EVALUATION_BATCH, length) for length in sorted(set(lengths.values()))]
     shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths.values()))
-    with Host(submission, "positions", max_digits=max_digits) as host:
-        return receive_positions(
-            host, submission.name, shape, programs, seed=derived_seed(seed, "positions"), device=device
-        )
+    exported: list[Positions] = []
+    for seed in seeds:
+        own_seed = derived_seed(seed, "positions")
+        with Host(submission, "positions", max_digits=max_digits) as host:
+            exported.append(receive_positions(host, submission.name, shape, programs, seed=own_seed, device=device))
+    return exported
 
 
 def device_name(device: torch.device) -> str:
@@ -160,76 +197,63 @@ def device_name(device: torch.device) -> str:
 
 
 class _Best(NamedTuple):
-    """The weights that did best beyond the trained lengths."""
+    """The weights of every seed at the point where it did best beyond the trained lengths."""
 
-    step: int
-    accuracy: float
+    steps: list[int]
+    accuracies: list[float]
     weights: Tensor
 
 
 def _train(
     trainer: Trainer,
+    decoder: Decoder,
     curve_data: Batches,
     beyond: dict[str, Batches],
     track: Track,
-    pad_id: int,
-    eos_id: int,
     report: Callable[[Progress], None],
-) -> tuple[list[CurvePoint], _Best | None]:
-    """Trains to the end; the learning curve, and the best weights on `beyond` (by length) unless it is empty."""
-    curve: list[CurvePoint] = []
+) -> tuple[list[list[CurvePoint]], _Best | None]:
+    """Each seed's learning curve to the end, and its best weights on `beyond` (by length) unless that is empty."""
+    num_seeds, num_steps, batch_size = len(trainer.positions), trainer.settings.num_steps, trainer.settings.batch_size
+    curves: list[list[CurvePoint]] = [[] for _ in range(num_seeds)]
     best: _Best | None = None
-    num_steps, batch_size = trainer.settings.num_steps, trainer.settings.batch_size
-    every = max(1, num_steps // track.evaluation.curve_points)
     start = time.perf_counter()
 
-    def forced_on(batches: Batches) -> decoding.Forced:
-        return decoding.teacher_forced(trainer.model, trainer.positions, batches, pad_id=pad_id, eos_id=eos_id)
-
-    def note(step: int, loss: float | None) -> None:
+    def note(step: int, losses: list[float] | None) -> None:
         nonlocal best
-        forced = forced_on(curve_data)
-        lengths = {length: float(forced_on(batches).is_right.mean()) for length, batches in beyond.items()}
+        forced = decoder.teacher_forced(curve_data)
+        accuracies = forced.is_right.mean(axis=1).tolist()
+        lengths = {length: decoder.teacher_forced(batches).is_right.mean(axis=1) for length, batches in beyond.items()}
         if lengths:
-            mean = sum(lengths.values()) / len(lengths)
-            best = _Best(step, mean, trainer.weights()) if best is None or mean >= best.accuracy else best
-        loss = loss if loss is not None and math.isfinite(loss) else None
-        accuracy = float(forced.is_right.mean())
-        curve.append(
-            CurvePoint(
+            best = _better(best, step, np.mean(list(lengths.values()), axis=0).tolist(), trainer)
+        for index, curve in enumerate(curves):
+            loss = losses[index] if losses is not None and math.isfinite(losses[index]) else None
+            point = CurvePoint(
                 step=step,
                 examples=step * batch_size,
                 loss=loss,
-                accuracy=accuracy,
-                digit_accuracy=forced.digit_accuracy,
-                lengths=lengths,
+                accuracy=accuracies[index],
+                digit_accuracy=forced.digit_accuracy[index],
+                lengths={length: float(shares[index]) for length, shares in lengths.items()},
             )
-        )
-        rate = step * batch_size / (time.perf_counter() - start)
-        report(Progress("train", step, num_steps, rate, loss, accuracy))
+            curve.append(point)
+        rate = step * batch_size * num_seeds / (time.perf_counter() - start)
+        loss = sum(losses) / num_seeds if losses is not None and all(map(math.isfinite, losses)) else None
+        report(Progress("train", step, num_steps, rate, loss, sum(accuracies) / num_seeds))
 
-    trainer.run(every, note)
-    return curve, best
+    trainer.run(max(1, num_steps // track.evaluation.curve_points), note)
+    return curves, best
 
 
-def _generate(model: FrozenModel, positions: Positions, data: Batches, pad_id: int, eos_id: int) -> Ragged:
-    """The model's greedy answers. Where the teacher-forced argmax is right all along they are the right ids; only the
-    others have to be decoded token by token."""
-    forced = decoding.teacher_forced(model, positions, data, pad_id=pad_id, eos_id=eos_id)
-    targets = data.token_ids[:, data.prompt_length :].cpu().numpy().astype(np.int32)
-    lengths = (targets == eos_id).argmax(axis=1).astype(np.int32)
-    answers = Ragged.from_flat(targets[np.arange(targets.shape[1]) < lengths[:, None]], lengths)
-    wrong = np.flatnonzero(~forced.is_right)
-    if len(wrong) == 0:
-        return answers
-    rows = torch.from_numpy(wrong).to(data.token_ids.device)
-    decoded = decoding.greedy(
-        model, positions, Batches(data.token_ids[rows], data.layout[rows], data.prompt_length), eos_id=eos_id
+def _better(best: _Best | None, step: int, accuracies: list[float], trainer: Trainer) -> _Best:
+    """Each seed at the later of two points where it did equally well."""
+    if best is None:
+        return _Best([step] * len(accuracies), accuracies, trainer.weights())
+    is_better = [now >= before for now, before in zip(accuracies, best.accuracies, strict=True)]
+    return _Best(
+        [step if better else before for better, before in zip(is_better, best.steps, strict=True)],
+        [max(pair) for pair in zip(accuracies, best.accuracies, strict=True)],
+        trainer.renewed(best.weights, is_better),
     )
-    together = Ragged.concatenate([answers, decoded])
-    source = np.arange(len(answers))
-    source[wrong] = len(answers) + np.arange(len(wrong))
-    return together.take(source)
 
 
 def _score(problems: Problems, texts: list[str]) -> Score:
@@ -246,9 +270,9 @@ def _suites(scored: dict[str, Score]) -> Suites:
     return Suites(fresh=scored["fresh"], test=scored["test"], edge=scored["edge"], **nested)
 
 
-def _checkpoint(best: _Best, scored: dict[str, Score]) -> Checkpoint:
+def _checkpoint(best: _Best, index: int, scored: dict[str, Score]) -> Checkpoint:
     lengths = {length: scored[f"best/{length}"] for length in _strata(scored, "best")}
-    return Checkpoint(step=best.step, validation_accuracy=best.accuracy, lengths=lengths)
+    return Checkpoint(step=best.steps[index], validation_accuracy=best.accuracies[index], lengths=lengths)
 
 
 def _strata(sets: Mapping[str, object], suite: str) -> list[str]:

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import MachineError
+from harness.host.sandbox import isolation
 from harness.submissions import Submission, read_folder
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in every process started
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Without a sandbox every second test would fail, each with the same reason: better to say it once."""
+    if not hasattr(session.config, "workerinput"):
+        try:
+            isolation()
+        except MachineError as error:
+            pytest.exit(str(error), returncode=error.exit_code)
 
 
 @pytest.fixture

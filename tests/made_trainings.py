@@ -1,7 +1,7 @@
 """Small models, positions and additions for the tests of the torch side, made without hosts."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def additions(pairs: Iterable[tuple[int, int]], *, width: int = 1) -> Batches:
         rows.append([PAD_ID] * left + prompt + answer + [PAD_ID] * right)
         kinds = [{10: Kind.PLUS, 11: Kind.EQUALS}.get(token_id, Kind.NUMBER) for token_id in prompt]
         layouts.append([Kind.PAD] * left + kinds + [Kind.ANSWER] * (answer_length - 1))
-    return Batches(torch.tensor(rows), torch.tensor(layouts), prompt_length)
+    return Batches(torch.tensor([rows]), torch.tensor([layouts]), prompt_length)
 
 
 def random_pairs(count: int, *, width: int = 1, seed: int = 0) -> list[tuple[int, int]]:
@@ -75,6 +75,12 @@ def sinusoids(length: int, d_model: int) -> Terms:
     return Terms(embedding=torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[None])
 
 
+def behind_seeds(terms: Terms) -> Terms:
+    """As the model takes them: the same for all stacked seeds."""
+    used = {name: tensor for name in Terms.__slots__ if (tensor := getattr(terms, name)) is not None}
+    return Terms(**{name: tensor[None] for name, tensor in used.items()})
+
+
 def made_trainer(
     data: Batches,
     *,
@@ -82,23 +88,24 @@ def made_trainer(
     terms: Terms | None = None,
     trainable: bool = False,
     dropout: float = 0.0,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     steps: int = 50,
     **settings: float,
 ) -> Trainer:
     """A trainer on `data`, 64 rows a step; sinusoidal positions unless `terms` are given."""
-    length = data.layout.shape[1]
+    length = data.layout.shape[-1]
     terms = sinusoids(length, definition.d_model) if terms is None else terms
     programs = [Program(True, 64, length), Program(False, 256, length)]
-    steps_an_epoch = len(data.token_ids) // 64
+    steps_an_epoch = len(data) // 64
+    device = data.token_ids.device
     return Trainer(
-        FrozenModel(definition, VOCAB_SIZE, seed).to(data.token_ids.device),
-        fixed_positions(terms, programs, trainable=trainable).to(data.token_ids.device),
+        FrozenModel(definition, VOCAB_SIZE, seeds).to(device),
+        [fixed_positions(terms, programs, trainable=trainable).to(device) for _ in seeds],
         data,
         TrainingDefinition.model_validate(
             {"problems": 64 * steps_an_epoch, "epochs": math.ceil(steps / steps_an_epoch), **settings}
         ),
         dropout=dropout,
         pad_id=PAD_ID,
-        seed=seed,
+        seeds=seeds,
     )

@@ -15,7 +15,7 @@ from harness.records import Record, Score
 from harness.scoring import State, rows_of, state_of
 from harness.submissions import Submission
 from harness.track import Track
-from harness.trial import run_trial
+from harness.trial import run_stack
 
 TINY = Track.model_validate(
     {
@@ -38,7 +38,8 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trial_of(submission: Submission) -> Record:
-    return run_trial(submission, TINY, 2, 0, torch.device("cpu"), lambda progress: None)
+    (record,) = run_stack(submission, TINY, 2, [0], torch.device("cpu"), lambda progress: None)
+    return record
 
 
 @pytest.mark.parametrize("name", LIVE)

@@ -10,6 +10,7 @@ from made_trainings import (
     TINY,
     VOCAB_SIZE,
     additions,
+    behind_seeds,
     fixed_positions,
     made_trainer,
     random_pairs,
@@ -17,7 +18,7 @@ from made_trainings import (
 )
 from torch import Tensor
 
-from harness.decoding import EVALUATION_BATCH, greedy, teacher_forced
+from harness.decoding import EVALUATION_BATCH, Decoder, Forced
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions, Program
 from harness.protocol import Terms
@@ -35,32 +36,41 @@ def half_trained() -> Trainer:
 
 
 def targets_of(data: Batches) -> list[list[int]]:
-    return [row[: row.index(EOS_ID)] for row in data.token_ids[:, data.prompt_length :].tolist()]
+    return [row[: row.index(EOS_ID)] for row in data.token_ids[0, :, data.prompt_length :].tolist()]
+
+
+def decoder_of(trainer: Trainer) -> Decoder:
+    return Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
 
 
 def generated(trainer: Trainer, data: Batches) -> list[list[int]]:
-    return greedy(trainer.model, trainer.positions, data, eos_id=EOS_ID).rows()
+    (answers,) = decoder_of(trainer).greedy(data)
+    return answers.rows()
+
+
+def forced_on(trainer: Trainer, data: Batches) -> Forced:
+    return decoder_of(trainer).teacher_forced(data)
 
 
 def test_greedy_decoding_is_right_exactly_where_teacher_forcing_is(half_trained: Trainer) -> None:
     data = additions(WHOLE)
-    forced = teacher_forced(half_trained.model, half_trained.positions, data, pad_id=PAD_ID, eos_id=EOS_ID)
+    forced = forced_on(half_trained, data)
     is_right = [got == target for got, target in zip(generated(half_trained, data), targets_of(data), strict=True)]
-    assert forced.is_right.tolist() == is_right
+    assert forced.is_right.tolist() == [is_right]
     assert 10 < sum(is_right) < 90
 
 
 def test_digit_accuracy_is_the_share_of_answer_digits_predicted_after_the_right_prefix(half_trained: Trainer) -> None:
     data = additions(WHOLE[:60])
     right = total = 0
-    for row in data.token_ids.tolist():
+    for row in data.token_ids[0].tolist():
         for position in range(data.prompt_length, row.index(EOS_ID, data.prompt_length)):
             right += (
-                next_token(half_trained.model, torch.tensor([row[:position]]), half_trained.positions) == row[position]
+                next_token(half_trained.model, torch.tensor([row[:position]]), half_trained.positions[0])
+                == row[position]
             )
             total += 1
-    forced = teacher_forced(half_trained.model, half_trained.positions, data, pad_id=PAD_ID, eos_id=EOS_ID)
-    assert forced.digit_accuracy == pytest.approx(right / total)
+    assert forced_on(half_trained, data).digit_accuracy == pytest.approx([right / total])
     assert 0 < right < total
 
 
@@ -69,8 +79,8 @@ def next_token(model: FrozenModel, prefix: Tensor, positions: Positions) -> int:
     program = next(iter(positions._graphs))
     terms = positions.terms(torch.zeros(program[1:]).long(), training=program.training, generator=torch.Generator())
     cut = Terms(embedding=terms.embedding[:, : prefix.shape[1]]) if terms.embedding is not None else Terms()
-    logits = model(prefix, cut, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
-    return int(logits[0, -1].argmax())
+    logits = model(prefix[None], behind_seeds(cut), first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
+    return int(logits[0, 0, -1].argmax())
 
 
 def cut_terms(terms: Terms, length: int) -> Terms:
@@ -86,10 +96,10 @@ def greedy_without_cache(model: FrozenModel, terms: Terms, prompts: Tensor, answ
     sequences = prompts
     with torch.no_grad():
         for _ in range(answer_length):
-            own = cut_terms(terms, sequences.shape[1])
+            own = behind_seeds(cut_terms(terms, sequences.shape[-1]))
             logits = model(sequences, own, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
-            sequences = torch.cat((sequences, logits[:, -1:].argmax(-1)), dim=1)
-    answers = sequences[:, prompts.shape[1] :].tolist()
+            sequences = torch.cat((sequences, logits[..., -1:, :].argmax(-1)), dim=-1)
+    answers = sequences[0, :, prompts.shape[-1] :].tolist()
     return [row[: row.index(EOS_ID)] if EOS_ID in row else row for row in answers]
 
 
@@ -98,27 +108,26 @@ def greedy_without_cache(model: FrozenModel, terms: Terms, prompts: Tensor, answ
 def test_the_cache_changes_nothing(used: tuple[str, ...] | str, width: int) -> None:
     """Layouts of 9 and 21 positions: the longer passes the width to which attention is padded while it decodes."""
     data = additions(random_pairs(EVALUATION_BATCH, width=width), width=width)
-    model = FrozenModel(TINY, VOCAB_SIZE, seed=0)
+    model = FrozenModel(TINY, VOCAB_SIZE, seeds=[0])
     with torch.no_grad():
         rng = torch.Generator().manual_seed(0)
         for parameter in model.parameters():  # far from ties, and answers that differ from prompt to prompt
             parameter += 0.3 * torch.randn(parameter.shape, generator=rng)
-        model.output_bias[EOS_ID] -= 2
-    length = data.layout.shape[1]
+        model.output_bias[:, EOS_ID] -= 2
+    length = data.layout.shape[-1]
     drawn = random_terms(TINY, length, batch=EVALUATION_BATCH)
     names = Terms.__slots__ if used == "all" else used
     terms = Terms(**{name: getattr(drawn, name) for name in names})
     positions = fixed_positions(terms, [Program(False, EVALUATION_BATCH, length)])
-    got = greedy(model, positions, data, eos_id=EOS_ID).rows()
-    expected = greedy_without_cache(
-        model, terms, data.token_ids[:, : data.prompt_length], data.token_ids.shape[1] - data.prompt_length
-    )
+    (answers,) = Decoder(model, [positions], pad_id=PAD_ID, eos_id=EOS_ID).greedy(data)
+    got = answers.rows()
+    expected = greedy_without_cache(model, terms, data.token_ids[..., : data.prompt_length], data.answer_length)
     assert got == expected
     assert len({tuple(row) for row in got}) > 20
 
 
 def select(data: Batches, rows: list[int]) -> Batches:
-    return Batches(data.token_ids[rows], data.layout[rows], data.prompt_length)
+    return data.take(torch.tensor(rows))
 
 
 def test_a_row_is_decoded_the_same_alone_in_another_order_and_in_other_company(half_trained: Trainer) -> None:
@@ -135,11 +144,8 @@ def test_a_row_is_decoded_the_same_alone_in_another_order_and_in_other_company(h
 def test_scores_do_not_depend_on_the_batch_either(half_trained: Trainer) -> None:
     data = additions(WHOLE)
     order = list(range(99, -1, -1))
-    forward, backward = (
-        teacher_forced(half_trained.model, half_trained.positions, rows, pad_id=PAD_ID, eos_id=EOS_ID)
-        for rows in (data, select(data, order))
-    )
-    assert np.array_equal(forward.is_right, backward.is_right[::-1])
+    forward, backward = (forced_on(half_trained, rows) for rows in (data, select(data, order)))
+    assert np.array_equal(forward.is_right, backward.is_right[:, ::-1])
     assert forward.digit_accuracy == backward.digit_accuracy
 
 
@@ -148,18 +154,19 @@ class Script:
 
     def __init__(self, rows: list[list[int]]) -> None:
         self.script = torch.tensor(rows + [[EOS_ID] * len(rows[0])] * (EVALUATION_BATCH - len(rows)))
+        self.output_bias = torch.zeros(1, VOCAB_SIZE)
         self.said = 0
 
     def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[object]]:
         return self._say(), []
 
     def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[object]) -> Tensor:
-        assert torch.equal(token_ids, self.script[:, self.said - 1])
+        assert torch.equal(token_ids[0], self.script[:, self.said - 1])
         return self._say()
 
     def _say(self) -> Tensor:
         self.said += 1
-        return F.one_hot(self.script[:, self.said - 1], VOCAB_SIZE).float()
+        return F.one_hot(self.script[None, :, self.said - 1], VOCAB_SIZE).float()
 
 
 def decoded(script: list[list[int]]) -> tuple[list[list[int]], int]:
@@ -167,12 +174,10 @@ def decoded(script: list[list[int]]) -> tuple[list[list[int]], int]:
     model = Script(script)
     data = additions(random_pairs(len(script), width=2), width=2)  # room for 3 digits and EOS
     positions = fixed_positions(Terms(), [Program(False, EVALUATION_BATCH, 9)])
-    padded = Batches(
-        data.token_ids[torch.arange(EVALUATION_BATCH).clamp(max=len(script) - 1)],
-        data.layout[torch.arange(EVALUATION_BATCH).clamp(max=len(script) - 1)],
-        data.prompt_length,
-    )
-    return greedy(model, positions, padded, eos_id=EOS_ID).rows()[: len(script)], model.said  # type: ignore[arg-type]
+    padded = data.take(torch.arange(EVALUATION_BATCH).clamp(max=len(script) - 1))
+    decoder = Decoder(model, [positions], pad_id=PAD_ID, eos_id=EOS_ID)  # type: ignore[arg-type]
+    (answers,) = decoder.greedy(padded)
+    return answers.rows()[: len(script)], model.said
 
 
 def test_what_follows_eos_is_ignored() -> None:

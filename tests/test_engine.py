@@ -18,7 +18,7 @@ def audit_job(submission: Submission) -> Job:
 
 def trial_job(submission: Submission, *, device: str = "cpu", refused: list[str] | None = None) -> Job:
     payload = {"kind": "trial", "folder": str(submission.folder), "track": TINY.model_dump(mode="json")}
-    return Job(submission.name, {**payload, "digits": 1, "seed": 0, "device": device, "refused": refused})
+    return Job(submission.name, {**payload, "digits": 1, "seeds": [0], "device": device, "refused": refused})
 
 
 def last_of(events: list[Event]) -> dict[str, Event]:

@@ -17,7 +17,7 @@ from harness.host.client import MAX_OUTPUT_BYTES, Host, Role
 from harness.host.frames import DTYPES
 from harness.host.sandbox import Isolation
 from harness.submissions import Submission
-from harness.trial import run_trial
+from harness.trial import run_stack
 
 NUMBER = [1, 2]
 OWN_ID = "import os\nreturn str(os.getpid())"
@@ -70,7 +70,7 @@ def test_every_role_is_a_process_of_its_own(tmp_path: Path) -> None:
 def test_a_trial_never_imports_the_submission_into_its_own_process(tmp_path: Path) -> None:
     log = tmp_path / "imported_in"
     top = f"import os\nwith open({str(log)!r}, 'a') as log:\n    print(os.getpid(), file=log)\n"
-    record = run_trial(make_submission(tmp_path, top=top), TINY, 1, 0, torch.device("cpu"), lambda progress: None)
+    (record,) = run_stack(make_submission(tmp_path, top=top), TINY, 1, [0], torch.device("cpu"), lambda progress: None)
     assert record.status == "ok"
     imported_in = {int(line) for line in log.read_text().split()}
     assert len(imported_in) == 5  # prompts, and again under another hash seed; answers, positions, decode

@@ -11,7 +11,7 @@ from harness.errors import SubmissionError
 from harness.records import Record
 from harness.submissions import Submission, read_folder
 from harness.track import Track, load_track
-from harness.trial import Progress, run_trial
+from harness.trial import Progress, run_stack
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 CPU = torch.device("cpu")
@@ -20,7 +20,8 @@ WriteSubmission = Callable[..., Submission]
 
 def run(submission: Submission, track: Track, reports: list[Progress] | None = None, fresh_seed: int = 5) -> Record:
     report = (lambda progress: None) if reports is None else reports.append
-    return run_trial(submission, track, 2, 0, CPU, report, fresh_seed=fresh_seed)
+    (record,) = run_stack(submission, track, 2, [0], CPU, report, fresh_seeds=[fresh_seed])
+    return record
 
 
 @pytest.fixture(scope="module")

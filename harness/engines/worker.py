@@ -20,10 +20,12 @@ from harness.decoy import check_decoy
 from harness.errors import HarnessError, MachineError, SubmissionError
 from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
+from harness.processor import set_up_processor
 from harness.provenance import failed_record
+from harness.records import Record
 from harness.submissions import Broken, Submission, pair, read_folder
 from harness.track import Track
-from harness.trial import Progress, device_name, run_trial
+from harness.trial import Progress, device_name, run_stack
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
     # Whatever prints from here on, prints to stderr: stdout belongs to the events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    torch.set_num_threads(1)
+    set_up_processor()
     for line in sys.stdin:
         job = json.loads(line)
         try:
@@ -53,7 +55,8 @@ def _do(job: dict[str, Any], events: TextIO) -> None:
             findings += check_decoy(submission, np.random.default_rng())
         _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])
         return
-    _send(events, event="record", record=_trial(job, submission, events))
+    for record in _trials(job, submission, events):
+        _send(events, event="record", record=record.model_dump(mode="json"))
 
 
 def _read(folder: str) -> Submission:
@@ -63,9 +66,9 @@ def _read(folder: str) -> Submission:
     return submission
 
 
-def _trial(job: dict[str, Any], submission: Submission, events: TextIO) -> dict[str, Any]:
+def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list[Record]:
     device = _device(job["device"])
-    track, digits, seed = Track.model_validate(job["track"]), job["digits"], job["seed"]
+    track, digits, seeds = Track.model_validate(job["track"]), job["digits"], job["seeds"]
 
     def report(progress: Progress) -> None:
         _send(events, event="progress", **progress._asdict())
@@ -73,12 +76,13 @@ def _trial(job: dict[str, Any], submission: Submission, events: TextIO) -> dict[
     try:
         if job["refused"] is not None:
             raise SubmissionError(submission.name, *job["refused"])
-        record = run_trial(submission, track, digits, seed, device, report)
+        return run_stack(submission, track, digits, seeds, device, report)
     except SubmissionError as error:
-        record = failed_record(
-            submission, track, digits, seed, error, device_name=device_name(device), isolation=isolation()
-        )
-    return record.model_dump(mode="json")
+        name = device_name(device)
+        return [
+            failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
+            for seed in seeds
+        ]
 
 
 def _device(name: str) -> torch.device:

@@ -1,86 +1,86 @@
-"""The yardstick: the loop that a user would otherwise write, with torch's own modules and nothing clever.
+"""The plain loop in a process of its own, with torch as it comes: what a user who wrote it would see.
 
-`nn.TransformerEncoder` under a causal mask made anew in every forward pass, every batch tokenised in Python, targets at
-every position, greedy decoding that runs the whole sequence again for each token.
+Our process has its memory and its products tuned (`harness/processor.py`), and the loop would profit from that.
+As a program it reads one request a line, `train`, `compiled` or `answer`, and answers each with the seconds it took.
 """
 
-import math
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+import time
+from itertools import cycle
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from gallery import class_of
 
-from harness.protocol import Tokenizer
-from harness.track import ModelDefinition
+from harness.plain_loop import PlainLoop, PlainModel
+from harness.submissions import Submission, read_folder
+from harness.task import Split, UniformDigits, draw
+from harness.track import load_track
+
+SUBMISSIONS = Path(__file__).parents[2] / "submissions"
+TRACK = "notebook"
+BATCHES = 8
 
 
-class PlainModel(nn.Module):
-    """Token embedding, sinusoidal table, torch's encoder, a linear head; logits (B, L, V)."""
+class Yardstick:
+    """The process, from outside; a context manager."""
 
-    def __init__(self, definition: ModelDefinition, vocab_size: int, max_length: int) -> None:
-        super().__init__()
-        self.scale = math.sqrt(definition.d_model)
-        self.embedding = nn.Embedding(vocab_size, definition.d_model)
-        layer = nn.TransformerEncoderLayer(
-            definition.d_model,
-            definition.num_heads,
-            definition.feedforward,
-            definition.dropout,
-            batch_first=True,
+    def __init__(self, name: str, digits: int, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, name, str(digits), str(threads)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": str(threads)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        self.encoder = nn.TransformerEncoder(
-            layer, definition.num_layers, norm=nn.LayerNorm(definition.d_model), enable_nested_tensor=False
-        )
-        self.head = nn.Linear(definition.d_model, vocab_size)
-        rates = 10000.0 ** (-torch.arange(0, definition.d_model, 2) / definition.d_model)
-        angles = torch.arange(max_length)[:, None] * rates
-        self.register_buffer("table", torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1))
 
-    def forward(self, token_ids: Tensor) -> Tensor:
-        length = token_ids.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length)
-        x = self.embedding(token_ids) * self.scale + self.get_buffer("table")[:length]
-        return self.head(self.encoder(x, mask=mask, is_causal=True))
+    def __enter__(self) -> "Yardstick":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def seconds(self, work: str) -> float:
+        """How long the loop took to `train` on the next batch, to do so `compiled` and with its ids ready, or to
+        `answer` all problems."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{work}\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
 
 
-class PlainLoop:
-    """Trains and scores on texts."""
+def main() -> None:
+    name, digits, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(threads)
+    submission, track = read_folder(SUBMISSIONS / name), load_track(TRACK)
+    assert isinstance(submission, Submission)
+    size = track.training.batch_size
+    problems = draw(UniformDigits(digits), Split.TRAIN, count=BATCHES * size, track_seed=track.seed)
+    prompts, answers = problems.prompts(), problems.answers()
+    tokenizer = class_of(submission.tokenizer)(digits)
+    model = PlainModel(track.model, tokenizer.vocab_size, max_length=4 * digits + 8)
+    loop = PlainLoop(model, tokenizer, track.training.learning_rate)
+    compiled = PlainLoop(torch.compile(model), tokenizer, track.training.learning_rate)  # type: ignore[arg-type]
+    prompt_ids, answer_ids = loop.prompt_ids(prompts), loop.answer_ids(answers)
+    starts = cycle(range(0, len(problems), size))
+    for line in sys.stdin:
+        rows = slice(start := next(starts), start + size)
+        began = time.perf_counter()
+        match line.strip():
+            case "train":
+                loop.train_step(prompts[rows], answers[rows])
+            case "compiled":
+                compiled.train_on(prompt_ids[rows], answer_ids[rows])
+            case "answer":
+                loop.answer(prompts, num_tokens=digits + 2)
+        sys.stdout.write(f"{time.perf_counter() - began}\n")
+        sys.stdout.flush()
 
-    def __init__(self, model: PlainModel, tokenizer: Tokenizer, learning_rate: float) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
 
-    def train_step(self, prompts: Sequence[str], answers: Sequence[str]) -> None:
-        self.model.train()
-        prompt_ids, answer_ids = self._prompts(prompts), self._answers(answers)
-        token_ids = torch.cat((prompt_ids, answer_ids), dim=1)
-        self.optimizer.zero_grad()
-        logits = self.model(token_ids[:, :-1])[:, prompt_ids.shape[1] - 1 :]
-        loss = F.cross_entropy(logits.flatten(0, 1), answer_ids.flatten(), ignore_index=self.tokenizer.pad_id)
-        loss.backward()
-        self.optimizer.step()
-
-    @torch.no_grad()
-    def answer(self, prompts: Sequence[str], num_tokens: int) -> list[str]:
-        """Greedy answers, the sequence run from its beginning for every token."""
-        self.model.eval()
-        token_ids = self._prompts(prompts)
-        prompt_length = token_ids.shape[1]
-        for _ in range(num_tokens):
-            token_ids = torch.cat((token_ids, self.model(token_ids)[:, -1:].argmax(dim=-1)), dim=1)
-        return [self._text(row) for row in token_ids[:, prompt_length:].tolist()]
-
-    def _text(self, token_ids: list[int]) -> str:
-        end = token_ids.index(self.tokenizer.eos_id) if self.tokenizer.eos_id in token_ids else len(token_ids)
-        return self.tokenizer.decode(token_ids[:end])
-
-    def _prompts(self, texts: Sequence[str]) -> Tensor:
-        rows = [self.tokenizer.encode(text) for text in texts]
-        width = max(map(len, rows))
-        return torch.tensor([[self.tokenizer.pad_id] * (width - len(row)) + row for row in rows])
-
-    def _answers(self, texts: Sequence[str]) -> Tensor:
-        rows = [[*self.tokenizer.encode(text), self.tokenizer.eos_id] for text in texts]
-        width = max(map(len, rows))
-        return torch.tensor([row + [self.tokenizer.pad_id] * (width - len(row)) for row in rows])
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""How this process computes on a CPU: one thread, exact products by the faster library, memory that is kept."""
+
+import ctypes
+import sys
+from typing import Any
+
+import torch
+
+ONE_DNN, DEFAULT, CUDA = "oneDNN", "default", "CUDA"
+MAX_PRODUCT_ERROR = 1e-5
+"""Of a product of float32 matrices, relative to its largest number: float32 is off by 5e-7, TF32 by 5e-4, bfloat16 by
+4e-3."""
+KEPT_BY_MALLOC = {-1: 2**31 - 1, -3: 32 << 20}
+"""Arguments of mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, the latter the largest that glibc takes."""
+
+_one_dnn: Any = torch.backends.mkldnn  # an object that stands for the module of this name, with more on it
+
+
+def set_up_processor(num_threads: int = 1) -> None:
+    """Sets up torch for trials.
+
+    One thread, because a product summed by two may differ in its last bit: a score must not depend on how many trials
+    run side by side.
+    """
+    torch.set_num_threads(num_threads)
+    _keep_memory()
+    _choose_products()
+
+
+def products(device: torch.device) -> str:
+    """What multiplies matrices on that device, for the record; in float32 wherever it is."""
+    if device.type == "cuda":
+        return CUDA
+    return ONE_DNN if _one_dnn.matmul.fp32_precision == "bf16" else DEFAULT
+
+
+def _keep_memory() -> None:
+    """Lets malloc keep what is freed. A step frees and takes the same megabytes again and again, and what glibc gives
+    back to the system in between comes again page by page."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        for parameter, value in KEPT_BY_MALLOC.items():
+            library.mallopt(parameter, value)
+
+
+def _choose_products() -> None:
+    """Lets oneDNN multiply where it does so in float32.
+
+    Torch hands float32 products to oneDNN only where bfloat16 would do. On processors that have no bfloat16 matrix
+    units oneDNN then computes in float32 all the same, and on AMD's faster than MKL; on others the products are
+    coarser, which the probe shows, and the choice is taken back.
+    """
+    if not _one_dnn.is_available():
+        return
+    before = _one_dnn.matmul.fp32_precision
+    _one_dnn.matmul.fp32_precision = "bf16"
+    if _product_error() > MAX_PRODUCT_ERROR:
+        _one_dnn.matmul.fp32_precision = before
+
+
+def _product_error() -> float:
+    """The largest error of products like those of the model, one of them batched, against float64."""
+    rng = torch.Generator().manual_seed(0)
+    errors: list[float] = []
+    for shapes in (((1024, 128), (128, 384)), ((384, 1024), (1024, 128)), ((1024, 16, 8), (1024, 8, 16))):
+        one, other = (torch.randn(*shape, generator=rng) for shape in shapes)
+        exact = one.double() @ other.double()
+        errors.append(float((one @ other - exact).abs().max() / exact.abs().max()))
+    return max(errors)
