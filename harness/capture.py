@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from harness.errors import HarnessError
+
 T = TypeVar("T")
 NUM_WARM_UPS = 3
 """Runs before the recording, as torch's notes on CUDA graphs ask for: libraries allocate their workspaces in them."""
@@ -43,7 +45,7 @@ def capture(
         return work
     try:
         return _record(work, device, generators, state)
-    except RuntimeError as error:
+    except (RuntimeError, HarnessError) as error:  # a submission's operators give their errors a name of ours
         reason = str(error).partition("\n")[0]
         _log.warning("not recorded as a CUDA graph (%s): its kernels are launched one by one, which is slower", reason)
         return work

@@ -278,6 +278,28 @@ def cross(
 
 
 @app.command()
+def bench(
+    context: typer.Context,
+    track: TrackOption = "standard",
+    device: DeviceOption = Device.auto,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write docs/performance/<device>.md and .json.")
+    ] = False,
+) -> None:
+    """Measures this machine: training, scoring and decoding beside the plain loop."""
+    from harness.bench import bench as measure
+    from harness.bench import write
+    from harness.processor import device_of, set_up_processor
+
+    set_up_processor()
+    loaded, _ = _load_track(track)
+    measured = measure(loaded, device_of(device.value), lambda what: _say(f"measuring at {what}"))
+    print(measured.as_markdown(), end="")
+    for path in write(measured, context.obj) if report else []:
+        _say(f"wrote {path.relative_to(context.obj)}")
+
+
+@app.command()
 def doctor(context: typer.Context) -> ExitCode:
     """Says what this machine can do, and what is missing."""
     from harness.doctor import examine

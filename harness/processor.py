@@ -1,10 +1,12 @@
-"""How this process computes on a CPU: one thread, exact products by the faster library, memory that is kept."""
+"""Where and how this process computes: the device; on a CPU one thread, exact products, memory that is kept."""
 
 import ctypes
 import sys
 from typing import Any
 
 import torch
+
+from harness.errors import MachineError
 
 ONE_DNN, DEFAULT, CUDA = "oneDNN", "default", "CUDA"
 MAX_PRODUCT_ERROR = 1e-5
@@ -25,6 +27,17 @@ def set_up_processor(num_threads: int = 1) -> None:
     torch.set_num_threads(num_threads)
     _keep_memory()
     _choose_products()
+
+
+def device_of(name: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` stands for here.
+
+    Raises:
+        MachineError: torch sees no CUDA device.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MachineError("--device cuda, but torch sees no CUDA device here; use --device cpu, or auto")
+    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
 
 
 def products(device: torch.device) -> str:

@@ -59,7 +59,7 @@ def failed_record(
 
 
 def _environment(device_name: str, products: str | None) -> Environment:
-    commit, dirty = _git_state()
+    commit, dirty = commit_and_changes()
     return Environment(
         device=device_name,
         products=products,
@@ -81,7 +81,7 @@ def cpu_name() -> str:
 
 
 @cache
-def _git_state() -> tuple[str | None, bool | None]:
+def commit_and_changes() -> tuple[str | None, bool | None]:
     """Commit of the harness and whether its code was changed since; None where git does not keep it, as when it is
     installed into an environment that lies in some other checkout."""
     folder = Path(__file__).parent

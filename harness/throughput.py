@@ -20,7 +20,8 @@ from harness.training import Batches, Trainer
 
 TRAIN_ROUNDS = 25
 DECODE_ROUNDS = 7
-WARM_UP_ROUNDS = 1
+WARM_UP_ROUNDS = 2
+"""In the second of them a GPU records what it decodes."""
 VOCAB_SIZE, PAD_ID = 14, 12
 """Of the reference: ten digits, +, =, PAD and EOS."""
 
@@ -100,14 +101,15 @@ def _interleaved(
     rates: list[float] = []
     ratios: list[float] = []
     for round_index in range(WARM_UP_ROUNDS + num_rounds):
-        own_s, reference_s = _seconds(ours, device), _seconds(reference, device)
+        own_s, reference_s = seconds(ours, device), seconds(reference, device)
         if round_index >= WARM_UP_ROUNDS:
             rates.append(examples / own_s)
             ratios.append(reference_s / own_s)
     return median(rates), median(ratios)
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """How long `work` takes, all that it starts on the device included."""
     _synchronise(device)
     start = time.perf_counter()
     work()

@@ -4,6 +4,7 @@ import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             isolation()
         except MachineError as error:
             pytest.exit(str(error), returncode=error.exit_code)
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The CUDA graphs that were recorded, on a stand-in that a CPU has: a list of `recorded_graphs.RecordedGraph`."""
+    from recorded_graphs import stand_in  # which loads torch, as most tests need not
+
+    return stand_in(monkeypatch)
 
 
 @pytest.fixture

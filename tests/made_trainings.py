@@ -109,3 +109,18 @@ def made_trainer(
         pad_id=PAD_ID,
         seeds=seeds,
     )
+
+
+def drawing_trainer(*, seeds: Sequence[int], **settings: float) -> Trainer:
+    """Twelve steps with dropout everywhere and positions that draw: every stream of random numbers is in use."""
+    data = additions(random_pairs(256, width=2), width=2)
+    trainer = made_trainer(data, dropout=0.1, seeds=seeds, steps=12, **settings)
+    trainer._embedding_dropout.p = 0.1
+
+    def draw(layout: Tensor, generator: torch.Generator, *_: Tensor) -> tuple[Tensor]:
+        return (torch.rand(1, layout.shape[1], TINY.d_model, generator=generator),)
+
+    for positions in trainer.positions:
+        for program in positions._graphs:
+            positions._graphs[program] = draw  # type: ignore[index]
+    return trainer

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from made_trainings import EOS_ID, PAD_ID, TINY, additions, made_trainer, random_pairs, random_terms
+from made_trainings import EOS_ID, PAD_ID, TINY, additions, drawing_trainer, made_trainer, random_pairs, random_terms
+from recorded_graphs import WAITING, name_of
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -101,28 +102,46 @@ def test_batches_come_in_the_order_of_the_data_and_again_in_the_next_epoch() -> 
     assert len(set(expected)) == 3
 
 
-def random_positions_trainer(seed: int) -> Trainer:
-    """Dropout everywhere and positions that draw: every stream of random numbers is in use."""
-    trainer = made_trainer(data_of(), dropout=0.1, seeds=[seed], steps=12)
-    trainer._embedding_dropout.p = 0.1
-
-    def draw(layout: Tensor, generator: torch.Generator, *_: Tensor) -> tuple[Tensor]:
-        return (torch.rand(1, layout.shape[1], TINY.d_model, generator=generator),)
-
-    for positions in trainer.positions:
-        for program in positions._graphs:
-            positions._graphs[program] = draw  # type: ignore[index]
-    return trainer
-
-
 def test_the_same_trial_trains_to_the_same_bits() -> None:
     results: list[Tensor] = []
     for seed in (0, 0, 1):
-        trainer = random_positions_trainer(seed)
+        trainer = drawing_trainer(seeds=[seed])
         trainer.run(5, lambda *_: None)
         results.append(torch.cat([trainer.losses.flatten(), *(p.detach().flatten() for p in all_parameters(trainer))]))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3])
+def test_seeds_side_by_side_train_as_each_does_alone(num_seeds: int) -> None:
+    """Products of a stack are summed in another order: equal to rounding, which grows from step to step."""
+    together = drawing_trainer(seeds=range(num_seeds))
+    together.run(12, lambda *_: None)
+    for seed in range(num_seeds):
+        alone = drawing_trainer(seeds=[seed])
+        alone.run(12, lambda *_: None)
+        torch.testing.assert_close(together.losses[:1, seed], alone.losses[:1, 0], rtol=1e-5, atol=0)
+        torch.testing.assert_close(together.losses[:, seed], alone.losses[:, 0], rtol=1e-3, atol=0)
+        for name, own in alone.model.named_parameters():
+            torch.testing.assert_close(together.model.get_parameter(name)[seed], own[0], rtol=0, atol=1e-3)
+    assert len(set(together.losses[0].tolist())) == num_seeds
+
+
+def test_renewed_weights_are_those_of_the_seeds_that_were_named() -> None:
+    terms = random_terms(TINY, 9)
+    trainer = made_trainer(data_of(), terms=terms, trainable=True, seeds=[0, 1, 2])
+    kept = trainer.weights()
+    trainer.step()
+    now = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    positions = [next(own.parameters()).detach().clone() for own in trainer.positions]
+    trainer.load(trainer.renewed(kept, [False, True, False]))
+    for name, parameter in trainer.model.named_parameters():
+        assert torch.equal(parameter[1], now[name][1])
+        assert not torch.equal(parameter[[0, 2]], now[name][[0, 2]])
+    unchanged = [
+        torch.equal(next(own.parameters()), was) for own, was in zip(trainer.positions, positions, strict=True)
+    ]
+    assert unchanged == [False, True, False]
 
 
 def losses(dropout: float) -> list[float]:
@@ -154,17 +173,14 @@ def test_each_report_holds_the_mean_loss_since_the_last_and_the_first_none() -> 
 class NoHostSync(TorchDispatchMode):
     """Fails on operators that wait for a GPU to hand a number to the host."""
 
-    WAITING = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.name().removeprefix("aten::").partition(".")[0]
-        if name in self.WAITING:
+        if name_of(func) in WAITING:
             raise AssertionError(f"{func} waits for the device")
         return func(*args, **(kwargs or {}))
 
 
 def test_a_step_never_waits_for_the_device() -> None:
-    trainer = random_positions_trainer(seed=0)
+    trainer = drawing_trainer(seeds=[0])
     with NoHostSync():
         trainer.step()
         trainer.step()

@@ -103,6 +103,35 @@ def test_a_trial_says_what_it_is_doing_in_order(twice: Twice) -> None:
     assert [progress.step for progress in twice[1][1:7]] == [0, 10, 20, 30, 40, 50]
 
 
+@pytest.mark.slow
+def test_seeds_side_by_side_leave_the_records_that_each_leaves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of a stack are summed in another order, so numbers agree to rounding; each seed has its own `fresh`."""
+    monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
+    submission, track = read_folder(SUBMISSIONS / "reversed_abacus"), load_track("smoke")
+    assert isinstance(submission, Submission)
+    seeds, fresh_seeds = [3, 4], [11, 12]
+    together = run_stack(submission, track, 2, seeds, CPU, lambda progress: None, fresh_seeds)
+    alone = [
+        record
+        for seed, fresh_seed in zip(seeds, fresh_seeds, strict=True)
+        for record in run_stack(submission, track, 2, [seed], CPU, lambda progress: None, [fresh_seed])
+    ]
+    assert [(record.seed, record.fresh_seed) for record in together] == [(3, 11), (4, 12)]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.parameters, one.fingerprints, one.trial) == (other.parameters, other.fingerprints, other.trial)
+        for point, expected in zip(one.curve[1:], other.curve[1:], strict=True):
+            assert point.loss == pytest.approx(expected.loss, rel=2e-3)
+        assert one.drift is not None
+        assert other.drift is not None
+        assert one.drift.touched == pytest.approx(other.drift.touched, rel=1e-2)
+        assert one.suites is not None
+        assert other.suites is not None
+        assert abs(one.suites.fresh.correct - other.suites.fresh.correct) <= 5
+    assert together[0].curve[1].loss != together[1].curve[1].loss
+    assert together[0].mistakes[0].prompt != together[1].mistakes[0].prompt
+
+
 def short(track: Track) -> Track:
     return track.model_copy(
         update={

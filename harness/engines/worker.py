@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import torch
 
 from harness.audits import audit
 from harness.decoy import check_decoy
-from harness.errors import HarnessError, MachineError, SubmissionError
+from harness.errors import HarnessError, SubmissionError
 from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
-from harness.processor import set_up_processor
+from harness.processor import device_of, set_up_processor
 from harness.provenance import failed_record
 from harness.records import Record
 from harness.submissions import Broken, Submission, pair, read_folder
@@ -67,7 +66,7 @@ def _read(folder: str) -> Submission:
 
 
 def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list[Record]:
-    device = _device(job["device"])
+    device = device_of(job["device"])
     track, digits, seeds = Track.model_validate(job["track"]), job["digits"], job["seeds"]
 
     def report(progress: Progress) -> None:
@@ -83,12 +82,6 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list
             failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
             for seed in seeds
         ]
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise MachineError("--device cuda, but torch sees no CUDA device here; use --device cpu, or auto")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
 
 
 def _send(events: TextIO, **event: Any) -> None:

@@ -1,0 +1,250 @@
+"""How fast this machine trains, scores and decodes, beside the plain loop and beside the arithmetic alone.
+
+Everything is measured on the built-in reference, the frozen model on a character tokenizer's lengths: no submission's
+code runs. On a CPU the plain loop shares the memory and the products that `processor.py` sets up, and is faster for it
+than it would be by itself; `make bench` gives it a process of its own.
+"""
+
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness.capture import can_capture
+from harness.decoding import EVALUATION_BATCH, Decoder
+from harness.plain_loop import Characters, PlainLoop, PlainModel
+from harness.processor import products
+from harness.provenance import commit_and_changes
+from harness.records import write_atomically
+from harness.task import Split, UniformDigits, draw
+from harness.throughput import reference_trainer, seconds
+from harness.track import Track
+from harness.training import Trainer
+from harness.trial import device_name
+
+ROUNDS = 15
+WARM_UP_ROUNDS = 3
+STACKS = (1, 3, 8)
+"""Seeds side by side; more than one only where a step can be recorded, elsewhere nothing is gained by it."""
+PEAK_SIZE = {"cuda": 8192, "cpu": 1024}
+"""Width of the square product whose rate counts as what the device can do."""
+FOLDER = Path("docs") / "performance"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One thing that was measured; times are medians, and every sample is kept."""
+
+    work: str
+    digits: int
+    num_seeds: int
+    how: str
+    """`plain loop`, `launched one by one` or `recorded`."""
+    samples_s: list[float]
+    examples_per_second: float
+    """Of all seeds together."""
+    ratio: float | None
+    """Examples per second over the plain loop's, None for itself."""
+    floor_share: float | None
+    """The time that the step's matrix products would take at the device's peak, over its own; of training alone."""
+    peak_memory_bytes: int | None
+    """Of the device, None on a CPU."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    device: str
+    driver: str | None
+    torch: str
+    python: str
+    commit: str | None
+    track: str
+    products: str
+    threads: int
+    peak_flops: float
+    """Floating point operations a second of a large float32 product."""
+    rows: list[Row]
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    def as_markdown(self) -> str:
+        driver = f", driver {self.driver}" if self.driver else ""
+        lines = [
+            f"# Speed on {self.device}",
+            "",
+            f"`harness bench --track {self.track} --report`: torch {self.torch}{driver}, Python {self.python}, commit "
+            f"{self.commit or 'unknown'}; products by {self.products}, threads on the CPU: {self.threads}, "
+            f"{self.peak_flops / 1e12:.3g} TFLOP/s in a large float32 product. Medians of {ROUNDS} rounds.",
+            "The floor is the time that the matrix products alone would take at that rate.",
+            "",
+            "| work | digits | seeds | how | time | examples/s | beside the plain loop | floor / time | memory |",
+            "|:--|--:|--:|:--|--:|--:|--:|--:|--:|",
+        ]
+        for row in self.rows:
+            ratio = "–" if row.ratio is None else f"{row.ratio:.2f}"
+            share = "–" if row.floor_share is None else f"{row.floor_share:.0%}"
+            memory = "–" if row.peak_memory_bytes is None else f"{row.peak_memory_bytes / 2**20:.0f} MiB"
+            lines.append(
+                f"| {row.work} | {row.digits} | {row.num_seeds} | {row.how} | {1000 * median(row.samples_s):.3g} ms "
+                f"| {row.examples_per_second:,.0f} | {ratio} | {share} | {memory} |"
+            )
+        return "\n".join(lines) + "\n"
+
+
+def bench(track: Track, device: torch.device, tell: Callable[[str], None]) -> Report:
+    """Measures training, scoring and decoding at every number of digits of the track.
+
+    Args:
+        tell: hears what is being measured.
+    """
+    peak = _peak_flops(device)
+    rows: list[Row] = []
+    for digits in track.digits:
+        tell(f"{digits} digits")
+        rows += _training(track, digits, device, peak)
+        rows += _answering(track, digits, device)
+    return Report(
+        device=device_name(device),
+        driver=_driver(),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        commit=commit_and_changes()[0],
+        track=track.name,
+        products=products(device),
+        threads=torch.get_num_threads(),
+        peak_flops=peak,
+        rows=rows,
+    )
+
+
+def write(report: Report, root: Path) -> list[Path]:
+    """`docs/performance/<device>.md` and `.json`."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "-".join("".join(c if c.isalnum() else " " for c in report.device.lower()).split())
+    written = {folder / f"{name}.md": report.as_markdown(), folder / f"{name}.json": report.as_json()}
+    for path, text in written.items():
+        write_atomically(path, text)
+    return list(written)
+
+
+def _training(track: Track, digits: int, device: torch.device, peak: float) -> list[Row]:
+    """A step of the plain loop, and ours in every way that the device offers, in turn."""
+    size = track.training.batch_size
+    problems = draw(UniformDigits(digits), Split.TRAIN, count=8 * size, track_seed=track.seed)
+    prompts, answers = problems.prompts(), problems.answers()
+    plain, starts = _plain_loop(track, digits, device), cycle(range(0, len(problems), size))
+
+    def plain_step() -> None:
+        rows = slice(start := next(starts), start + size)
+        plain.train_step(prompts[rows], answers[rows])
+
+    is_recordable = can_capture(device)
+    ways: list[tuple[int, str, Callable[[], None]]] = [(1, "plain loop", plain_step)]
+    flops: dict[int, int] = {}
+    for num_seeds in STACKS if is_recordable else STACKS[:1]:
+        trainer = reference_trainer(track, digits, device, num_seeds)
+        flops[num_seeds] = _flops(trainer)
+        ways.append((num_seeds, "launched one by one", trainer.step))
+        if is_recordable:
+            recorded = reference_trainer(track, digits, device, num_seeds)
+            ways.append((num_seeds, "recorded", recorded.fast_step()))
+    samples, memory = _in_turn([work for _, _, work in ways], device)
+    plain_rate = size / median(samples[0])
+    return [
+        Row(
+            work="training step",
+            digits=digits,
+            num_seeds=num_seeds,
+            how=how,
+            samples_s=own,
+            examples_per_second=num_seeds * size / median(own),
+            ratio=None if how == "plain loop" else num_seeds * size / median(own) / plain_rate,
+            floor_share=None if how == "plain loop" else flops[num_seeds] / peak / median(own),
+            peak_memory_bytes=peak_memory,
+        )
+        for (num_seeds, how, _), own, peak_memory in zip(ways, samples, memory, strict=True)
+    ]
+
+
+def _answering(track: Track, digits: int, device: torch.device) -> list[Row]:
+    """One evaluation batch: the plain loop generates it, ours scores it in one pass, or generates it with a cache."""
+    problems = draw(UniformDigits(digits), Split.TEST, count=EVALUATION_BATCH, track_seed=track.seed)
+    prompts, plain = problems.prompts(), _plain_loop(track, digits, device)
+    reference = reference_trainer(track, digits, device)
+    # No id ends an answer: both sides generate every token.
+    decoder = Decoder(reference.model, reference.positions, pad_id=reference.pad_id, eos_id=-1)
+    data = reference.data.rows(0, EVALUATION_BATCH)
+    how = "recorded" if can_capture(device) else "launched one by one"
+    ways: list[tuple[str, str, Callable[[], object]]] = [
+        ("answers", "plain loop", lambda: plain.answer(prompts, num_tokens=digits + 2)),
+        ("answers, scored", how, lambda: decoder.teacher_forced(data)),
+        ("answers, generated", how, lambda: decoder.greedy(data)),
+    ]
+    samples, memory = _in_turn([work for _, _, work in ways], device)
+    return [
+        Row(
+            work=f"{EVALUATION_BATCH} {work}",
+            digits=digits,
+            num_seeds=1,
+            how=way,
+            samples_s=own,
+            examples_per_second=EVALUATION_BATCH / median(own),
+            ratio=None if way == "plain loop" else median(samples[0]) / median(own),
+            floor_share=None,
+            peak_memory_bytes=peak_memory,
+        )
+        for (work, way, _), own, peak_memory in zip(ways, samples, memory, strict=True)
+    ]
+
+
+def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> tuple[list[list[float]], list[int | None]]:
+    """Seconds of every round and the peak of the device's memory, of each; they take turns."""
+    samples: list[list[float]] = [[] for _ in ways]
+    memory: list[int | None] = [None] * len(ways)
+    for round_index in range(WARM_UP_ROUNDS + ROUNDS):
+        for index, work in enumerate(ways):
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+            took = seconds(work, device)
+            if device.type == "cuda":
+                memory[index] = torch.cuda.max_memory_allocated(device)
+            if round_index >= WARM_UP_ROUNDS:
+                samples[index].append(took)
+    return samples, memory
+
+
+def _plain_loop(track: Track, digits: int, device: torch.device) -> PlainLoop:
+    model = PlainModel(track.model, Characters.vocab_size, max_length=4 * digits + 8).to(device)
+    return PlainLoop(model, Characters(digits), track.training.learning_rate)
+
+
+def _flops(trainer: Trainer) -> int:
+    """Of the matrix products of one step, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        trainer.step()
+    return counter.get_total_flops()
+
+
+def _peak_flops(device: torch.device) -> float:
+    size = PEAK_SIZE[device.type]
+    one, other = torch.randn(2, size, size, device=device).unbind(0)
+    ((samples,), _) = _in_turn([lambda: torch.mm(one, other)], device)
+    return 2 * size**3 / median(samples)
+
+
+def _driver() -> str | None:
+    if shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    return lines[0].strip() if lines else None

@@ -1,0 +1,105 @@
+"""`harness bench` on a model of a few weights: what is measured, and what the report says of it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+import yaml
+from recorded_graphs import RecordedGraph
+
+from harness import bench
+from harness.track import Track
+
+CPU = torch.device("cpu")
+SMALL = """
+name: small
+summary: A model of a few weights.
+seed: 1
+digits: [1, 2]
+seeds: [0]
+model: {d_model: 16, num_heads: 2, num_layers: 1, feedforward: 16}
+training: {problems: 64, epochs: 1}
+evaluation: {fresh: 1, test: 1}
+"""
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 3)
+
+
+@pytest.fixture
+def track_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def measured() -> bench.Report:
+    return bench.bench(Track.model_validate(yaml.safe_load(SMALL)), CPU, lambda what: None)
+
+
+def ways(report: bench.Report, digits: int) -> list[tuple[str, int, str]]:
+    return [(row.work, row.num_seeds, row.how) for row in report.rows if row.digits == digits]
+
+
+def test_a_cpu_is_measured_with_one_seed_launched_one_by_one() -> None:
+    report = measured()
+    one_by_one = "launched one by one"
+    assert ways(report, 1) == ways(report, 2)
+    assert ways(report, 1) == [
+        ("training step", 1, "plain loop"),
+        ("training step", 1, one_by_one),
+        ("256 answers", 1, "plain loop"),
+        ("256 answers, scored", 1, one_by_one),
+        ("256 answers, generated", 1, one_by_one),
+    ]
+    assert all(len(row.samples_s) == 3 and min(row.samples_s) > 0 for row in report.rows)
+
+
+def test_a_device_that_records_is_measured_with_stacks_too(
+    graphs: list[RecordedGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "can_capture", lambda device: True)
+    training = [way[1:] for way in ways(measured(), 2) if way[0] == "training step"]
+    both = ("launched one by one", "recorded")
+    assert training == [(1, "plain loop"), *((seeds, how) for seeds in (1, 3, 8) for how in both)]
+    assert graphs
+
+
+def test_rates_ratios_and_the_floor_follow_from_the_samples() -> None:
+    report = measured()
+    plain, ours = (row for row in report.rows if row.digits == 2 and row.work == "training step")
+    assert ours.examples_per_second == pytest.approx(64 / median(ours.samples_s))
+    assert ours.ratio == pytest.approx(median(plain.samples_s) / median(ours.samples_s))
+    assert (plain.ratio, plain.floor_share, plain.peak_memory_bytes) == (None, None, None)
+    # By hand, at 9 positions of which 4 are answers: products of 64 rows a position, each once forward, twice backward.
+    layer = 9 * 3 * 16 * 16 + 4 * (16 * 16 + 2 * 16 * 16)
+    attention = 2 * (4 * 16 * 8 + 4 * 16 * 8)  # two heads: scores of 4 queries with 16 keys, and their sums of values
+    head = 4 * 16 * 14
+    assert ours.floor_share is not None
+    assert ours.floor_share * median(ours.samples_s) * report.peak_flops == pytest.approx(
+        3 * 2 * 64 * (layer + attention + head), rel=1e-6
+    )
+
+
+def test_report_writes_markdown_and_json_named_after_the_device(track_file: Path, tmp_path: Path) -> None:
+    arguments = ["-C", str(tmp_path), "bench", "-t", str(track_file), "--device", "cpu", "--report"]
+    done = subprocess.run([sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "measuring at 2 digits" in done.stderr
+    markdown, values = sorted((tmp_path / "docs" / "performance").iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert (markdown.suffix, values.suffix) == (".md", ".json")
+    assert markdown.read_text() == done.stdout
+    read = json.loads(values.read_text())
+    assert read["track"] == "small"
+    assert {"device", "driver", "torch", "peak_flops", "rows"} <= set(read)
+    assert (
+        markdown.stem
+        == values.stem
+        == "-".join("".join(character if character.isalnum() else " " for character in read["device"].lower()).split())
+    )

@@ -1,0 +1,141 @@
+"""Recorded work does what the work does: on a stand-in for CUDA graphs, and on a GPU where there is one."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from made_trainings import EOS_ID, PAD_ID, TINY, additions, drawing_trainer, made_trainer, random_pairs
+from recorded_graphs import RecordedGraph
+from torch import Tensor
+
+from harness.capture import NUM_WARM_UPS, Replayed, can_capture, capture
+from harness.decoding import Decoder
+from harness.errors import SubmissionError
+from harness.training import Batches, Trainer
+
+CPU = torch.device("cpu")
+
+
+def trained(trainer: Trainer) -> Tensor:
+    """Losses of every step and weights at the end of a whole training."""
+    trainer.run(5, lambda *_: None)
+    return torch.cat((trainer.losses.flatten(), trainer.weights()))
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
+def test_a_training_replayed_is_the_training_to_the_bit(seeds: list[int], graphs: list[RecordedGraph]) -> None:
+    """Dropout and positions draw, the learning rate changes, batches and epochs go by: nothing of it may freeze."""
+    recorded = drawing_trainer(seeds=seeds, warmup_steps=3, cooldown_steps=4)
+    found = trained(recorded)
+    assert [graph.num_replays for graph in graphs] == [recorded.settings.num_steps]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.capture.can_capture", lambda device: False)
+        expected = trained(drawing_trainer(seeds=seeds, warmup_steps=3, cooldown_steps=4))
+    assert torch.equal(found, expected)
+
+
+def test_what_waits_for_the_device_is_launched_one_by_one_and_says_so(
+    graphs: list[RecordedGraph], caplog: pytest.LogCaptureFixture
+) -> None:
+    def waiting() -> Trainer:
+        trainer = drawing_trainer(seeds=[0])
+        graphs, (draw, *_) = trainer.positions[0]._graphs, trainer.positions[0]._graphs.values()
+
+        def wait(layout: Tensor, *others: Any) -> tuple[Tensor]:
+            try:
+                return (draw(layout, *others)[0] + 0 * float(layout.max()),)
+            except RuntimeError as error:  # as `positions.py` does with the operators of a submission
+                raise SubmissionError("mine", "P00", str(error)) from error
+
+        for program in graphs:
+            graphs[program] = wait  # type: ignore[index]
+        return trainer
+
+    with caplog.at_level(logging.WARNING):
+        found = trained(waiting())
+    assert "not recorded as a CUDA graph" in caplog.text
+    assert "not permitted when stream is capturing" in caplog.text
+    assert [graph.num_replays for graph in graphs] == [0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.capture.can_capture", lambda device: False)
+        expected = trained(waiting())
+    assert torch.equal(found, expected)
+
+
+def test_the_runs_of_the_warm_up_are_undone(graphs: list[RecordedGraph]) -> None:
+    total, count, made = torch.zeros(3), 0, []
+
+    def work() -> None:
+        nonlocal count
+        count += 1
+        if not made:
+            made.append(torch.zeros(3))
+        made[0].add_(1)
+        total.add_(made[0])
+
+    run = capture(work, CPU, (), lambda: [total, *made])
+    assert count == NUM_WARM_UPS + 1
+    assert total.tolist() == made[0].tolist() == [0, 0, 0]
+    run()
+    run()
+    assert (total.tolist(), made[0].tolist()) == ([3, 3, 3], [2, 2, 2])
+    assert count == NUM_WARM_UPS + 1
+
+
+def test_a_function_is_recorded_for_each_shape_that_comes_again(graphs: list[RecordedGraph]) -> None:
+    num_calls = 0
+
+    def double_and_sum(x: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal num_calls
+        num_calls += 1
+        return 2 * x, x.sum()
+
+    replayed = Replayed(double_and_sum, CPU)
+    for size in (3, 4):
+        for _ in range(4):
+            x = torch.randn(size)
+            doubled, total = replayed(x)
+            assert torch.equal(doubled, 2 * x)
+            assert float(total) == pytest.approx(float(x.sum()))
+    assert [graph.num_replays for graph in graphs] == [3, 3]
+    assert num_calls == 2 * (1 + NUM_WARM_UPS + 1)
+    replayed(torch.ones(5))
+    assert len(graphs) == 2
+
+
+def test_answers_decoded_by_replay_are_the_answers(graphs: list[RecordedGraph]) -> None:
+    trainer = made_trainer(additions(random_pairs(640)), steps=60, learning_rate=4e-3)
+    trainer.run(60, lambda *_: None)
+    data = additions(random_pairs(700, seed=5))  # three batches: the first as it is, one recorded, one replayed
+    decoder = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
+    before = len(graphs)
+    forced, answers, greedy = decoder.teacher_forced(data), decoder.answers(data), decoder.greedy(data)
+    assert len(graphs) == before + 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.capture.can_capture", lambda device: False)
+        plain = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
+        assert forced.is_right.tolist() == plain.teacher_forced(data).is_right.tolist()
+        expected = [own.rows() for own in plain.greedy(data)]
+    assert [own.rows() for own in answers] == [own.rows() for own in greedy] == expected
+    assert 0.1 < forced.is_right.mean() < 0.9
+
+
+def test_a_cpu_records_nothing() -> None:
+    def work() -> None: ...
+
+    assert not can_capture(CPU)
+    assert capture(work, CPU) is work
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
+def test_a_training_recorded_on_a_gpu_is_the_training(seeds: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    data = additions(random_pairs(256, width=2), width=2)
+    on_device = Batches(data.token_ids.cuda(), data.layout.cuda(), data.prompt_length)
+    found = trained(made_trainer(on_device, definition=TINY, dropout=0.1, seeds=seeds, steps=12))
+    monkeypatch.setattr("harness.capture.can_capture", lambda device: False)
+    expected = trained(made_trainer(on_device, definition=TINY, dropout=0.1, seeds=seeds, steps=12))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
