@@ -5,6 +5,7 @@ code runs. On a CPU the plain loop shares the memory and the products that `proc
 than it would be by itself; `make bench` gives it a process of its own.
 """
 
+import gc
 import json
 import platform
 import shutil
@@ -47,7 +48,7 @@ class Row:
     digits: int
     num_seeds: int
     how: str
-    """`plain loop`, `launched one by one` or `recorded`."""
+    """`plain loop`, `launched one by one`, `recorded`, or `not recordable`: tried, and launched one by one."""
     samples_s: list[float]
     examples_per_second: float
     """Of all seeds together."""
@@ -56,7 +57,7 @@ class Row:
     floor_share: float | None
     """The time that the step's matrix products would take at the device's peak, over its own; of training alone."""
     peak_memory_bytes: int | None
-    """Of the device, None on a CPU."""
+    """Of the device, with nothing else on it; of training on a GPU alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +115,7 @@ def bench(track: Track, device: torch.device, tell: Callable[[str], None]) -> Re
         rows += _answering(track, digits, device)
     return Report(
         device=device_name(device),
-        driver=_driver(),
+        driver=_driver() if device.type == "cuda" else None,
         torch=torch.__version__,
         python=platform.python_version(),
         commit=commit_and_changes()[0],
@@ -148,17 +149,19 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
         rows = slice(start := next(starts), start + size)
         plain.train_step(prompts[rows], answers[rows])
 
-    is_recordable = can_capture(device)
-    ways: list[tuple[int, str, Callable[[], None]]] = [(1, "plain loop", plain_step)]
+    ways: list[tuple[int, str, Callable[[], None], int | None]] = [(1, "plain loop", plain_step, None)]
     flops: dict[int, int] = {}
-    for num_seeds in STACKS if is_recordable else STACKS[:1]:
-        trainer = reference_trainer(track, digits, device, num_seeds)
-        flops[num_seeds] = _flops(trainer)
-        ways.append((num_seeds, "launched one by one", trainer.step))
-        if is_recordable:
-            recorded = reference_trainer(track, digits, device, num_seeds)
-            ways.append((num_seeds, "recorded", recorded.fast_step()))
-    samples, memory = _in_turn([work for _, _, work in ways], device)
+    for num_seeds in STACKS if can_capture(device) else STACKS[:1]:
+        flops[num_seeds] = _flops(reference_trainer(track, digits, device, num_seeds))
+        memory = _peak_memory_bytes(lambda: reference_trainer(track, digits, device, num_seeds).step, device)  # noqa: B023
+        step = reference_trainer(track, digits, device, num_seeds).step
+        ways.append((num_seeds, "launched one by one", step, memory))
+        if can_capture(device):
+            memory = _peak_memory_bytes(lambda: reference_trainer(track, digits, device, num_seeds).fast_step(), device)  # noqa: B023
+            trainer = reference_trainer(track, digits, device, num_seeds)
+            step = trainer.fast_step()
+            ways.append((num_seeds, "not recordable" if step == trainer.step else "recorded", step, memory))
+    samples = _in_turn([work for _, _, work, _ in ways], device)
     plain_rate = size / median(samples[0])
     return [
         Row(
@@ -170,9 +173,9 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
             examples_per_second=num_seeds * size / median(own),
             ratio=None if how == "plain loop" else num_seeds * size / median(own) / plain_rate,
             floor_share=None if how == "plain loop" else flops[num_seeds] / peak / median(own),
-            peak_memory_bytes=peak_memory,
+            peak_memory_bytes=memory,
         )
-        for (num_seeds, how, _), own, peak_memory in zip(ways, samples, memory, strict=True)
+        for (num_seeds, how, _, memory), own in zip(ways, samples, strict=True)
     ]
 
 
@@ -190,7 +193,7 @@ def _answering(track: Track, digits: int, device: torch.device) -> list[Row]:
         ("answers, scored", how, lambda: decoder.teacher_forced(data)),
         ("answers, generated", how, lambda: decoder.greedy(data)),
     ]
-    samples, memory = _in_turn([work for _, _, work in ways], device)
+    samples = _in_turn([work for _, _, work in ways], device)
     return [
         Row(
             work=f"{EVALUATION_BATCH} {work}",
@@ -201,26 +204,35 @@ def _answering(track: Track, digits: int, device: torch.device) -> list[Row]:
             examples_per_second=EVALUATION_BATCH / median(own),
             ratio=None if way == "plain loop" else median(samples[0]) / median(own),
             floor_share=None,
-            peak_memory_bytes=peak_memory,
+            peak_memory_bytes=None,
         )
-        for (work, way, _), own, peak_memory in zip(ways, samples, memory, strict=True)
+        for (work, way, _), own in zip(ways, samples, strict=True)
     ]
 
 
-def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> tuple[list[list[float]], list[int | None]]:
-    """Seconds of every round and the peak of the device's memory, of each; they take turns."""
+def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> list[list[float]]:
+    """Seconds of every round, of each; they take turns."""
     samples: list[list[float]] = [[] for _ in ways]
-    memory: list[int | None] = [None] * len(ways)
     for round_index in range(WARM_UP_ROUNDS + ROUNDS):
-        for index, work in enumerate(ways):
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
+        for own, work in zip(samples, ways, strict=True):
             took = seconds(work, device)
-            if device.type == "cuda":
-                memory[index] = torch.cuda.max_memory_allocated(device)
             if round_index >= WARM_UP_ROUNDS:
-                samples[index].append(took)
-    return samples, memory
+                own.append(took)
+    return samples
+
+
+def _peak_memory_bytes(make: Callable[[], Callable[[], None]], device: torch.device) -> int | None:
+    """What the device holds at most while a step is made and run, beyond what it held before; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    step = make()
+    for _ in range(WARM_UP_ROUNDS):
+        step()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _plain_loop(track: Track, digits: int, device: torch.device) -> PlainLoop:
@@ -238,7 +250,7 @@ def _flops(trainer: Trainer) -> int:
 def _peak_flops(device: torch.device) -> float:
     size = PEAK_SIZE[device.type]
     one, other = torch.randn(2, size, size, device=device).unbind(0)
-    ((samples,), _) = _in_turn([lambda: torch.mm(one, other)], device)
+    (samples,) = _in_turn([lambda: torch.mm(one, other)], device)
     return 2 * size**3 / median(samples)
 
 
@@ -246,5 +258,5 @@ def _driver() -> str | None:
     if shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return lines[0].strip() if lines else None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()[0].strip() if done.returncode == 0 else None

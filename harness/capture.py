@@ -5,9 +5,11 @@ longer than they run. What is recorded reads and writes tensors that stay where 
 Python number that changes from one time to the next.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,57 +32,91 @@ def can_capture(device: torch.device) -> bool:
 def capture(
     work: Callable[[], T],
     device: torch.device,
+    *,
     generators: Sequence[torch.Generator] = (),
-    state: Callable[[], Sequence[Tensor]] = list,
+    state: Callable[[], Sequence[Tensor]] = tuple,
+    pool: Any = None,
 ) -> Callable[[], T]:
-    """`work` as one launch; `work` itself where the device cannot record it, or fails to, which the log says.
+    """`work` as one launch; `work` itself on a device that cannot record, or where it fails to, which the log says.
 
     Args:
         work: returns tensors, if anything; every replay writes them anew.
         generators: that it draws from.
-        state: the tensors that it changes and reads again, those that it makes when it first runs behind the others.
-            What the runs of the warm-up do to them is undone: the old values are put back, and zeros into the new.
+        state: the tensors that it changes and reads again, those that it makes when it first runs behind the others;
+            none by default. What the warm-up does to them is undone: old values are put back, zeros into the new.
+        pool: of the graphs that it may share memory with, none of which is then replayed while its results are in use.
     """
     if not can_capture(device):
         return work
     try:
-        return _record(work, device, generators, state)
+        _warm_up(work, device, generators, state)
+        return _record(work, device, generators, pool)
     except (RuntimeError, HarnessError) as error:  # a submission's operators give their errors a name of ours
         reason = str(error).partition("\n")[0]
         _log.warning("not recorded as a CUDA graph (%s): its kernels are launched one by one, which is slower", reason)
         return work
 
 
-def _record(
+def _warm_up(
     work: Callable[[], T],
     device: torch.device,
     generators: Sequence[torch.Generator],
     state: Callable[[], Sequence[Tensor]],
-) -> Callable[[], T]:
+) -> None:
+    """Runs the work on the side stream and undoes it; raises what it raises, and if it waits for the device.
+
+    Waiting is looked for here, since a recording that is broken off leaves torch in a state that nobody vouches for.
+    """
     before = [tensor.clone() for tensor in state()]
     random_states = [rng.get_state() for rng in generators]
-    graph = torch.cuda.CUDAGraph()
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.current_stream(device))
+    stream, current = _side_stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(current)
     try:
         with torch.cuda.stream(stream):
-            for _ in range(NUM_WARM_UPS):
+            for _ in range(NUM_WARM_UPS - 1):
                 work()
-        torch.cuda.current_stream(device).wait_stream(stream)
+            with _refusing_to_wait():
+                work()
     finally:
+        current.wait_stream(stream)
         _put_back(state(), before)
         for rng, random_state in zip(generators, random_states, strict=True):
             rng.set_state(random_state)
+
+
+def _record(
+    work: Callable[[], T], device: torch.device, generators: Sequence[torch.Generator], pool: Any
+) -> Callable[[], T]:
+    graph = torch.cuda.CUDAGraph()
     for rng in generators:
         graph.register_generator_state(rng)
-    with torch.cuda.graph(graph, stream=stream):
+    with (
+        torch.cuda.stream(torch.cuda.current_stream(device)),  # which a broken recording does not come back to
+        torch.cuda.graph(graph, pool=pool, stream=_side_stream(device)),
+    ):
         result = work()
+    kept = (graph, work, result)  # the graph holds addresses, not tensors: whatever the work uses must live as long
 
     def replay() -> T:
-        graph.replay()
-        return result
+        kept[0].replay()
+        return kept[2]
 
     return replay
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all recordings: libraries keep a workspace for every stream that they meet."""
+    return torch.cuda.Stream(device)
+
+
+@contextlib.contextmanager
+def _refusing_to_wait() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def _put_back(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:
@@ -93,24 +129,28 @@ def _put_back(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:
 
 
 class Replayed(Generic[T]):
-    """A function of tensors that change nothing else, recorded for each shape that it meets a second time.
+    """A function of tensors that changes nothing else, recorded for each shape that it meets a second time.
 
-    Its results hold until the next call. A shape that comes once is not worth the recording.
+    Its results hold until the next call, whatever the shape: the recordings share their memory. A shape that comes
+    once is not worth one.
     """
 
     def __init__(self, function: Callable[..., T], device: torch.device) -> None:
         self._function, self._device = function, device
+        self.can_record = can_capture(device)
+        self._pool = torch.cuda.graph_pool_handle() if self.can_record else None
         self._runs: dict[tuple[torch.Size, ...], tuple[list[Tensor], Callable[[], T]] | None] = {}
 
     def __call__(self, *inputs: Tensor) -> T:
         shapes = tuple(tensor.shape for tensor in inputs)
-        if not can_capture(self._device) or shapes not in self._runs:
+        if not self.can_record or shapes not in self._runs:
             self._runs[shapes] = None
             return self._function(*inputs)
         recorded = self._runs[shapes]
         if recorded is None:
             own = [tensor.clone() for tensor in inputs]
-            recorded = self._runs[shapes] = own, capture(lambda: self._function(*own), self._device)
+            run = capture(lambda: self._function(*own), self._device, pool=self._pool)
+            recorded = self._runs[shapes] = own, run
         own, run = recorded
         for tensor, given in zip(own, inputs, strict=True):
             tensor.copy_(given)

@@ -505,7 +505,8 @@ def _num_workers(workers: int | None, device: Device) -> int:
 
 def _on_gpu(device: Device) -> bool:
     """Where trials will run, as far as can be told without loading torch."""
-    return device is Device.cuda or (device is Device.auto and Path("/dev/nvidiactl").exists())
+    drivers = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the second is Windows' own, under its Linux
+    return device is Device.cuda or (device is Device.auto and any(driver.exists() for driver in drivers))
 
 
 def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:

@@ -102,8 +102,8 @@ class Decoder:
         answers = [logits.argmax(dim=-1)]
         is_over = answers[-1] == self._eos_id
         for position in range(prompt_length, length):
-            # Whether all have ended is asked on a CPU alone: a GPU would have to be waited for.
-            if is_over.device.type == "cpu" and bool(is_over.all()):
+            # Whether all have ended is not asked where it would be recorded: the device would have to be waited for.
+            if not self._greedy.can_record and bool(is_over.all()):
                 break
             answers.append(self._model.extend(answers[-1], terms, position, cache).argmax(dim=-1))
             is_over |= answers[-1] == self._eos_id

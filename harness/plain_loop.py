@@ -1,6 +1,6 @@
 """The yardstick of speed: the loop that a user would otherwise write, with torch's own modules and nothing clever.
 
-`nn.TransformerEncoder` under a causal mask made anew in every forward pass, every batch tokenised in Python, targets at
+`nn.TransformerEncoder` under a causal mask made anew in every forward pass, every batch tokenised in Python, logits at
 every position, greedy decoding that runs the whole sequence again for each token.
 """
 

@@ -54,6 +54,12 @@ class Positions(nn.Module):
             else:
                 self.register_buffer(attribute, tensor)
 
+    def description(self) -> tuple[object, ...]:
+        """What stacked seeds must agree on: dropout, the terms of every program, and which state has which shape."""
+        state = {name: getattr(self, name) for name in self._attributes}
+        shapes = [(name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in state.items()]
+        return self.dropout, tuple(sorted(self._names.items())), tuple(shapes)
+
     def terms(self, layout: Tensor, *, training: bool, generator: torch.Generator) -> Terms:
         """Terms for a (B, L) int64 layout of a shape that was exported; random ones draw from `generator`."""
         program = Program(training, *layout.shape)

@@ -55,6 +55,14 @@ def _keep_memory() -> None:
             library.mallopt(parameter, value)
 
 
+def give_back_memory() -> None:
+    """Gives to the system what malloc and CUDA's allocator keep, between two trials."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _choose_products() -> None:
     """Lets oneDNN multiply where it does so in float32.
 

@@ -114,7 +114,7 @@ class Fingerprints(_Part):
 class Environment(_Part):
     device: str
     products: str | None = None
-    """What multiplies matrices in float32: `oneDNN`, or torch's `default`."""
+    """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, `CUDA`; null where nothing was."""
     torch: str
     python: str
     commit: str | None

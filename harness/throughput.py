@@ -18,8 +18,8 @@ from harness.records import Throughput
 from harness.track import Track
 from harness.training import Batches, Trainer
 
-TRAIN_ROUNDS = 25
-DECODE_ROUNDS = 7
+TRAIN_ROUNDS = 15
+DECODE_ROUNDS = 5
 WARM_UP_ROUNDS = 2
 """In the second of them a GPU records what it decodes."""
 VOCAB_SIZE, PAD_ID = 14, 12

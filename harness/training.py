@@ -136,7 +136,7 @@ class Trainer:
     def fast_step(self) -> Callable[[], None]:
         """`step`, as one launch where the device can record it."""
         generators = [rng for group in self._generators.values() for rng in group]
-        return capture(self.step, self._step_index.device, generators, self._state)
+        return capture(self.step, self._step_index.device, generators=generators, state=self._state)
 
     def weights(self) -> Tensor:
         """A copy of all parameters, those of the positions included, (P,) float32."""

@@ -4,6 +4,7 @@ The seeds of one submission at one number of digits run side by side, in one tra
 """
 
 import contextlib
+import gc
 import math
 import resource
 import secrets
@@ -22,11 +23,12 @@ from harness.audits.findings import Finding
 from harness.audits.live import check_decoys, check_published, check_siblings, check_untrained, probes_of
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.documents import visible
+from harness.errors import SubmissionError
 from harness.host.client import Host
 from harness.host.sandbox import isolation
 from harness.model import FrozenModel, shape_of
 from harness.positions import Positions, Program, receive_positions
-from harness.processor import products
+from harness.processor import give_back_memory, products
 from harness.provenance import cpu_name, identity
 from harness.randomness import derived_seed
 from harness.records import Audit, Checkpoint, CurvePoint, Drift, Mistake, Parameters, Record, Score, Seconds, Suites
@@ -188,6 +190,9 @@ def export_positions_for(
         own_seed = derived_seed(seed, "positions")
         with Host(submission, "positions", max_digits=max_digits) as host:
             exported.append(receive_positions(host, submission.name, shape, programs, seed=own_seed, device=device))
+    if len({own.description() for own in exported}) > 1:
+        message = "another seed gives other terms, dropout or parameters; let __init__ draw initial values alone"
+        raise SubmissionError(submission.name, "P00", message)
     return exported
 
 
@@ -292,6 +297,9 @@ def _audit(finding: Finding) -> Audit:
 
 
 def _reset_peak_memory(device: torch.device) -> None:
+    """What the trial before left is given back first, or it would count for this one."""
+    gc.collect()
+    give_back_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":

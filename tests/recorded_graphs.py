@@ -1,7 +1,8 @@
 """What stands for CUDA graphs on a machine without CUDA: operators are recorded below autograd, and replayed.
 
 As in the real thing, recording changes nothing that was there before, a replay runs the same operators on the same
-memory, whatever Python did meanwhile, and an operator that waits for the device cannot be recorded.
+memory, whatever Python did meanwhile, and an operator that waits for the device cannot be recorded. Not as in the real
+thing: tensors that a graph uses live as long as it does, and a recording that was broken off leaves nothing behind.
 """
 
 import contextlib
@@ -73,13 +74,22 @@ class Recorder(TorchDispatchMode):
         return result
 
     def undo(self) -> None:
-        with torch.no_grad():
+        with torch.inference_mode():
             for tensor, old in self.before.values():
                 tensor.copy_(old)
 
 
+class Impatient(TorchDispatchMode):
+    """Stands for `torch.cuda.set_sync_debug_mode("error")`."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if name_of(func) in WAITING:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return func(*args, **(kwargs or {}))
+
+
 @contextlib.contextmanager
-def recording(graph: RecordedGraph, stream: object = None) -> Iterator[None]:
+def recording(graph: RecordedGraph, pool: object = None, stream: object = None) -> Iterator[None]:
     """Stands for `torch.cuda.graph`."""
     states = [generator.get_state() for generator in graph.generators]
     recorder = Recorder(graph)
@@ -108,7 +118,18 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[RecordedGraph]:
         made.append(RecordedGraph())
         return made[-1]
 
+    entered: list[Impatient] = []
+
+    def set_sync_debug_mode(mode: str) -> None:
+        if mode == "error":
+            entered.append(Impatient())
+            entered[-1].__enter__()
+        else:
+            entered.pop().__exit__(None, None, None)
+
     monkeypatch.setattr("harness.capture.can_capture", lambda device: True)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_sync_debug_mode)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     monkeypatch.setattr(torch.cuda, "CUDAGraph", make)
     monkeypatch.setattr(torch.cuda, "graph", recording)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)

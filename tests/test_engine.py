@@ -16,9 +16,11 @@ def audit_job(submission: Submission) -> Job:
     return Job(submission.name, {"kind": "audit", "decoy": False, "folder": str(submission.folder)})
 
 
-def trial_job(submission: Submission, *, device: str = "cpu", refused: list[str] | None = None) -> Job:
+def trial_job(
+    submission: Submission, *, device: str = "cpu", refused: list[str] | None = None, seeds: tuple[int, ...] = (0,)
+) -> Job:
     payload = {"kind": "trial", "folder": str(submission.folder), "track": TINY.model_dump(mode="json")}
-    return Job(submission.name, {**payload, "digits": 1, "seeds": [0], "device": device, "refused": refused})
+    return Job(submission.name, {**payload, "digits": 1, "seeds": list(seeds), "device": device, "refused": refused})
 
 
 def last_of(events: list[Event]) -> dict[str, Event]:
@@ -65,6 +67,15 @@ def test_one_worker_does_jobs_of_all_kinds_one_after_the_other(tmp_path: Path) -
     assert "KeyError: 'kind'" in ended["no_kind"].values["message"]
     assert ended["no_gpu"].values["exit_code"] == ExitCode.ENVIRONMENT
     assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].values["message"]
+
+
+def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:
+    honest = make_submission(tmp_path, "honest")
+    jobs = [trial_job(honest, seeds=(3, 5)), trial_job(honest, seeds=(7, 8), refused=["T10", "does not come back"])]
+    records = [Record.model_validate(event.values["record"]) for event in run(jobs, 1) if event.kind == "record"]
+    assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
+    assert records[0].curve != records[1].curve
+    assert records[0].environment.products in {"oneDNN", "default"}
 
 
 def test_closing_the_iterator_ends_every_process_that_it_started(tmp_path: Path) -> None:

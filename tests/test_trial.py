@@ -175,6 +175,25 @@ def test_positions_that_fail_on_a_real_layout_end_the_trial_with_their_line(writ
         run(write_submission(positions=OUTSIDE), short(load_track("smoke")))
 
 
+BY_SEED = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.dropout = 0.5 * float(torch.rand(()))
+
+    def forward(self, layout):
+        return Terms()
+"""
+
+
+def test_seeds_that_would_not_stack_end_with_the_remedy(write_submission: WriteSubmission) -> None:
+    submission, track = write_submission(positions=BY_SEED), short(load_track("smoke"))
+    with pytest.raises(
+        SubmissionError, match=r"P00: another seed gives other terms, dropout or parameters; let __init__"
+    ):
+        run_stack(submission, track, 2, [0, 1], CPU, lambda progress: None)
+
+
 CONSTANT = """
 class Tokenizer:
     vocab_size, pad_id, eos_id = 4, 0, 1
