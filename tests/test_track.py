@@ -53,7 +53,7 @@ def test_every_built_in_track_freezes_the_notebooks_model_and_optimiser(name):
     model = track.model
     assert (model.d_model, model.num_heads, model.head_dim, model.num_layers, model.feedforward) == (128, 16, 8, 8, 64)
     assert (track.training.learning_rate, track.training.weight_decay) == (8e-4, 0.01)
-    expected = {"quick": (0, 100), "length": (200, 1500)}.get(name, (0, 0))  # the notebook's rate is constant
+    expected = {"quick": (0, 100), "length": (200, 5800)}.get(name, (0, 0))  # the notebook's rate is constant
     assert (track.training.warmup_steps, track.training.cooldown_steps) == expected
     assert model.dropout == (0.1 if name == "notebook" else 0.0)
 
