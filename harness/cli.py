@@ -408,7 +408,7 @@ def _run_trials(
             if isinstance(event, Progressed):
                 display.update(event.job, event.values)
             elif isinstance(event, Crashed):
-                display.done(event.job, f"{event.job}: {event.message}", "red")
+                display.done(event.job, f"{event.job}: {event.message}", "red", event.num_trials)
                 code = max(code, event.exit_code)
             elif event.record.status == "failed":
                 why = (event.record.submission, event.record.reason)

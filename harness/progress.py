@@ -75,9 +75,9 @@ class Display:
             self._last_line[job] = time.monotonic()
             self._print(f"{job}: step {values['step']} of {values['num_steps']}, {note}")
 
-    def done(self, job: str, line: str, style: str = "") -> None:
-        """A job's end, as a line that stays."""
-        self._num_done += 1
+    def done(self, job: str, line: str, style: str = "", num_trials: int = 1) -> None:
+        """The end of a job, or of so many of its trials, as a line that stays."""
+        self._num_done += num_trials
         if self._progress:
             if job in self._tasks:
                 self._progress.remove_task(self._tasks.pop(job))

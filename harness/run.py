@@ -36,6 +36,7 @@ class Crashed:
     job: str
     message: str
     exit_code: ExitCode
+    num_trials: int = 1
 
 
 def audit_all(
@@ -103,7 +104,7 @@ def run_trials(
             save(record, results)
             yield Finished(event.job.name, record)
         else:
-            crash = _crash(event.job.name, event.kind, event.values)
+            crash = _crash(event.job.name, event.kind, event.values, len(event.job.payload["seeds"]))
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would say the same
             yield crash
@@ -128,11 +129,11 @@ def _place(submission: Submission) -> dict[str, str]:
     return {"folder": str(submission.folder)} | ({"crossed_with": str(crossed_with)} if crossed_with else {})
 
 
-def _crash(job: str, kind: str, values: dict[str, Any]) -> Crashed:
+def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> Crashed:
     if kind == "bug":
         message = f"{values['message']}this is a bug in the harness; please report it with the lines above"
-        return Crashed(job, message, ExitCode.BUG)
-    return Crashed(job, values["message"], ExitCode(values["exit_code"]))
+        return Crashed(job, message, ExitCode.BUG, num_trials)
+    return Crashed(job, values["message"], ExitCode(values["exit_code"]), num_trials)
 
 
 def _keep_definition(track_file: Path, kept: Path) -> None:
