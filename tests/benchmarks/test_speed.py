@@ -4,6 +4,8 @@ worth quoting, since both sides of a ratio meet the same moment of the machine."
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -173,3 +175,22 @@ def test_encoding_64000_problems(bench: Bench) -> None:
             SET_ROUNDS,
             None,
         )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=lambda arguments: arguments[-1])
+def test_commands_that_only_tell(arguments: list[str], bench: Bench) -> None:
+    """The goal is a time, below 0.3 seconds; Python that does nothing stands beside."""
+
+    def run(*command: str) -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, cwd=SUBMISSIONS.parent, check=True)
+        return time.perf_counter() - start
+
+    bench.alternate(
+        f"harness {' '.join(arguments)}",
+        lambda: run("-m", "harness", *arguments),
+        "python -c pass",
+        lambda: run("-c", "pass"),
+        SET_ROUNDS,
+        None,
+    )
