@@ -14,7 +14,7 @@ from made_records import make_submission, make_track
 from harness import provenance
 from harness.errors import SubmissionError
 from harness.fingerprint import harness_fingerprint
-from harness.provenance import _git_state, cpu_name, failed_record, identity
+from harness.provenance import commit_and_changes, cpu_name, failed_record, identity
 from harness.records import read, save
 
 
@@ -27,9 +27,9 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     git(folder.parent, "commit", "-q", "--allow-empty", "-m", "x")
     shutil.copy(str(provenance.__file__), folder / "provenance.py")
     monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
-    _git_state.cache_clear()
+    commit_and_changes.cache_clear()
     yield folder
-    _git_state.cache_clear()
+    commit_and_changes.cache_clear()
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -43,26 +43,26 @@ def test_the_commit_is_gits_and_a_change_of_the_code_makes_it_dirty(code):
     git(code, "add", "-A")
     git(code, "commit", "-q", "-m", "code")
     (code.parent / "results.json").write_text("beside the code")
-    assert _git_state() == (git(code, "rev-parse", "HEAD")[:12], False)
-    _git_state.cache_clear()
+    assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], False)
+    commit_and_changes.cache_clear()
     (code / "provenance.py").write_text("# changed\n")
-    assert _git_state() == (git(code, "rev-parse", "HEAD")[:12], True)
+    assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], True)
 
 
 def test_code_installed_below_somebody_elses_checkout_does_not_take_its_commit(code):
     assert git(code, "rev-parse", "HEAD")
-    assert _git_state() == (None, None)
+    assert commit_and_changes() == (None, None)
 
 
 def test_code_outside_of_any_checkout_has_no_commit(code, monkeypatch):
     shutil.rmtree(code.parent / ".git")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(code.parent.parent))
-    assert _git_state() == (None, None)
+    assert commit_and_changes() == (None, None)
 
 
 def test_where_there_is_no_git_there_is_no_commit(code, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert _git_state() == (None, None)
+    assert commit_and_changes() == (None, None)
 
 
 def test_a_record_names_what_made_it(tmp_path):
