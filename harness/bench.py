@@ -12,7 +12,9 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import cycle
+from operator import attrgetter, methodcaller
 from pathlib import Path
 from statistics import median
 
@@ -152,13 +154,13 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
     ways: list[tuple[int, str, Callable[[], None], int | None]] = [(1, "plain loop", plain_step, None)]
     flops: dict[int, int] = {}
     for num_seeds in STACKS if can_capture(device) else STACKS[:1]:
-        flops[num_seeds] = _flops(reference_trainer(track, digits, device, num_seeds))
-        memory = _peak_memory_bytes(lambda: reference_trainer(track, digits, device, num_seeds).step, device)  # noqa: B023
-        step = reference_trainer(track, digits, device, num_seeds).step
-        ways.append((num_seeds, "launched one by one", step, memory))
+        make = partial(reference_trainer, track, digits, device, num_seeds)
+        flops[num_seeds] = _flops(make())
+        memory = _peak_memory_bytes(make, attrgetter("step"), device)
+        ways.append((num_seeds, "launched one by one", make().step, memory))
         if can_capture(device):
-            memory = _peak_memory_bytes(lambda: reference_trainer(track, digits, device, num_seeds).fast_step(), device)  # noqa: B023
-            trainer = reference_trainer(track, digits, device, num_seeds)
+            memory = _peak_memory_bytes(make, methodcaller("fast_step"), device)
+            trainer = make()
             step = trainer.fast_step()
             ways.append((num_seeds, "not recordable" if step == trainer.step else "recorded", step, memory))
     samples = _in_turn([work for _, _, work, _ in ways], device)
@@ -221,14 +223,16 @@ def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> list[lis
     return samples
 
 
-def _peak_memory_bytes(make: Callable[[], Callable[[], None]], device: torch.device) -> int | None:
+def _peak_memory_bytes(
+    make: Callable[[], Trainer], step_of: Callable[[Trainer], Callable[[], None]], device: torch.device
+) -> int | None:
     """What the device holds at most while a step is made and run, beyond what it held before; None on a CPU."""
     if device.type != "cuda":
         return None
     gc.collect()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    step = make()
+    step = step_of(make())
     for _ in range(WARM_UP_ROUNDS):
         step()
     torch.cuda.synchronize(device)

@@ -124,31 +124,20 @@ def test_training_step_beside_the_same_model_compiled(bench: Bench) -> None:
         bench.alternate(work, trainer.step, "torch.compile", lambda: plain.seconds("compiled"), STEP_ROUNDS, None)
 
 
-def test_scoring_512_problems(bench: Bench) -> None:
+@pytest.mark.parametrize(("work", "goal"), [("scoring", 12), ("decoding", 5)])
+def test_answers_to_512_problems(work: str, goal: float, bench: Bench) -> None:
+    """The plain loop generates every answer; ours scores them in one pass, or generates them with a cache."""
     trainer, data = ours("column_pairs_rotated", 9)
     decoder = decoder_of(trainer)
+    answer = decoder.teacher_forced if work == "scoring" else decoder.greedy
     with Yardstick("column_pairs_rotated", 9, bench.threads) as plain:
         bench.alternate(
-            "scoring 512 problems, column pairs, 9 digits",
-            lambda: decoder.teacher_forced(data),
+            f"{work} 512 problems, column pairs, 9 digits",
+            lambda: answer(data),
             "plain loop",
             lambda: plain.seconds("answer"),
             SET_ROUNDS,
-            12,
-        )
-
-
-def test_decoding_512_problems(bench: Bench) -> None:
-    trainer, data = ours("column_pairs_rotated", 9)
-    decoder = decoder_of(trainer)
-    with Yardstick("column_pairs_rotated", 9, bench.threads) as plain:
-        bench.alternate(
-            "decoding 512 problems, column pairs, 9 digits",
-            lambda: decoder.greedy(data),
-            "plain loop",
-            lambda: plain.seconds("answer"),
-            SET_ROUNDS,
-            5,
+            goal,
         )
 
 
