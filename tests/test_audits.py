@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bad_folders import make_submission, write_folder
 from gallery import NAMES
 
 from harness.audits import audit
 from harness.audits.positions import check_positions
-from harness.audits.tokens import check_purity, check_tokenizer
+from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer
 from harness.errors import SubmissionError
 from harness.folders import TEMPLATE, start_submission
 from harness.host.client import Host
@@ -35,6 +36,19 @@ def test_a_new_submission_is_valid_as_it_stands_and_so_is_a_copy_of_it(tmp_path:
         assert isinstance(submission, Submission)
         assert [finding.level for finding in check_tokenizer(submission, 20)] == ["tag"]
         assert submission.manifest.title == name.capitalize()
+
+
+def test_each_answer_gets_one_id_of_another_answer_of_its_length_unless_it_has_none() -> None:
+    rows = [[1, 2], [1, 3], [4, 3], [1, 2], [5], [6, 7, 8], [6, 7, 8]]
+    seen: set[tuple[int, ...]] = set()
+    for seed in range(50):
+        changed = _each_with_one_changed(rows, np.random.default_rng(seed))
+        for row, other in zip(rows[:4], changed[:4], strict=True):
+            (place,) = [index for index in range(2) if row[index] != other[index]]
+            assert other[place] in {one[place] for one in rows[:4]}
+        assert changed[4:] == rows[4:]
+        seen.add(tuple(changed[0]))
+    assert seen == {(1, 3), (4, 2)}
 
 
 BAD_TOKENIZERS = {

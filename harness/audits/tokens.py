@@ -131,7 +131,7 @@ def check_decode(
     both = Ragged.of([one + other for one, other in zip(rows[:half], rows[half:], strict=True)])
     longest = int(answers.lengths.max())
     garbage = Ragged.of([rng.integers(0, vocabulary.vocab_size, longest).tolist() for _ in range(NUM_GARBAGE)])
-    changed = Ragged.of([_one_changed(row, rows, rng) for row in rows])
+    changed = Ragged.of(_each_with_one_changed(rows, rng))
     sent = [answers, prompts, both, garbage, changed]
     try:
         with Host(submission, "decode", max_digits=max_digits) as host:
@@ -199,15 +199,23 @@ def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
     return [*uniform.prompts(), *chains.prompts()]
 
 
-def _one_changed(row: list[int], rows: list[list[int]], rng: np.random.Generator) -> list[int]:
-    """The ids with one of them replaced by what stands there in another answer of the same length, if there is one."""
-    others = [other for other in rows if len(other) == len(row) and other != row]
-    if not others:
-        return row
-    other = others[int(rng.integers(len(others)))]
-    places = [place for place, (one, two) in enumerate(zip(row, other, strict=True)) if one != two]
-    place = places[int(rng.integers(len(places)))]
-    return [*row[:place], other[place], *row[place + 1 :]]
+def _each_with_one_changed(rows: list[list[int]], rng: np.random.Generator) -> list[list[int]]:
+    """Every row with one id replaced by what stands there in a different row of the same length, if there is one."""
+    place_of: dict[int, dict[tuple[int, ...], int]] = {}
+    for row in rows:
+        same_length = place_of.setdefault(len(row), {})
+        same_length.setdefault(tuple(row), len(same_length))
+    distinct = {length: list(same_length) for length, same_length in place_of.items()}
+    changed = [list(row) for row in rows]
+    for row in changed:
+        candidates = distinct[len(row)]
+        if len(candidates) > 1:
+            drawn = int(rng.integers(len(candidates) - 1))
+            other = candidates[drawn + (drawn >= place_of[len(row)][tuple(row)])]  # any but itself
+            differing = [column for column, (one, two) in enumerate(zip(row, other, strict=True)) if one != two]
+            column = differing[int(rng.integers(len(differing)))]
+            row[column] = other[column]
+    return changed
 
 
 def _num_changed(one: str, other: str) -> int:
