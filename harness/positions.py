@@ -146,6 +146,8 @@ def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Ten
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise
         except (IndexError, RuntimeError) as error:
+            if str(error).startswith("CUDA error"):  # of a library: the device's trouble, which may be an earlier one's
+                raise
             reason = f"{line_of(module, error)}: {str(error).splitlines()[0]}"
             raise SubmissionError(
                 submission, "P00", f"{_printable(reason)}; check it on layouts of every width"

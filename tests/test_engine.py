@@ -43,11 +43,24 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     assert ended["honest"].values["record"]["reason"] == "T10: does not come back"
 
 
+def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_new_one(tmp_path: Path) -> None:
+    """A GPU whose context broke in one trial would fail every later one of the same process."""
+    honest = make_submission(tmp_path, "honest")
+    jobs = [audit_job(honest), Job("no_kind", {"folder": str(honest.folder)}), Job("again", audit_job(honest).payload)]
+    before, workers, kinds = descendants(os.getpid()), [], []
+    for event in run(jobs, num_workers=1):
+        workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
+        kinds.append(event.kind)
+    assert kinds == ["findings", "bug", "findings"]
+    assert [len(found) for found in workers] == [1, 1, 1]
+    assert workers[0] == workers[1] != workers[2]
+
+
 def is_worker(process_id: int) -> bool:
     return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
 
 
-def test_one_worker_does_jobs_of_all_kinds_one_after_the_other(tmp_path: Path) -> None:
+def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path) -> None:
     honest, raising = make_submission(tmp_path, "honest"), make_submission(tmp_path, "raising", encode="raise OSError")
     gone = Job("gone", {"kind": "audit", "folder": str(tmp_path / "submissions" / "gone")})
     (tmp_path / "submissions" / "gone").mkdir()

@@ -53,12 +53,12 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
                 for key, _ in selector.select():
                     worker: _Worker = key.data
                     yield from worker.read()
-                    if worker.job is None and waiting and not worker.has_ended:
+                    if worker.job is None and waiting and not worker.is_spent:
                         worker.begin(waiting.popleft())
                     elif worker.job is None:
                         selector.unregister(worker.output)
                         worker.kill()
-                        if worker.has_ended:
+                        if worker.is_spent:
                             hire()
         finally:
             for worker in workers:
@@ -82,7 +82,8 @@ class _Worker:
         assert self.process.stdout is not None
         self._requests, self._events = self.process.stdin, self.process.stdout
         self.output = self._events.fileno()
-        self.has_ended = False
+        self.is_spent = False
+        """Takes no further job: it has ended, or is about to."""
         self._unread = b""
         self.begin(job)
 
@@ -92,10 +93,11 @@ class _Worker:
             self._requests.write(json.dumps(job.payload).encode() + b"\n")
 
     def read(self) -> Iterator[Event]:
-        """The events that have arrived; a worker that ended in the middle of a job leaves an error in its place."""
+        """The events that have arrived. A worker that ended in the middle of a job leaves an error in its place; one
+        that reports a bug ends itself."""
         chunk = os.read(self.output, 1 << 16)
         if not chunk:
-            self.has_ended = True
+            self.is_spent = True
             job, self.job = self.job, None
             if job is not None:
                 code = self.process.wait()
@@ -107,10 +109,12 @@ class _Worker:
             values = json.loads(line)
             kind = values.pop("event")
             assert self.job is not None
-            if kind == "done":
-                self.job = None
-            else:
+            if kind != "done":
                 yield Event(self.job, kind, values)
+            if kind in ("done", "bug"):
+                self.job = None
+            if kind == "bug":
+                self.is_spent = True
 
     def kill(self) -> None:
         """Ends the worker and its group; its hosts, which have groups of their own, die with it."""

@@ -1,8 +1,8 @@
 """A worker: reads jobs as JSON lines on stdin, does them one after the other, writes events as JSON lines on stdout.
 
 Its own process, so that the command line never loads torch, several trials run side by side, and Ctrl-C can end a
-trial anywhere. On a CPU every worker computes with one thread: results then do not depend on how many run, and two
-workers of one thread finish more trials than one of two.
+trial anywhere. It ends itself behind an error that nobody foresaw. On a CPU every worker computes with one thread:
+results then do not depend on how many run, and two workers of one thread finish more trials than one of two.
 """
 
 import json
@@ -19,12 +19,12 @@ from harness.decoy import check_decoy
 from harness.errors import HarnessError, SubmissionError
 from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
-from harness.processor import device_of, set_up_processor
+from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import failed_record
 from harness.records import Record
 from harness.submissions import Broken, Submission, pair, read_folder
 from harness.track import Track
-from harness.trial import Progress, device_name, run_stack
+from harness.trial import Progress, run_stack
 
 
 def main() -> None:
@@ -40,7 +40,9 @@ def main() -> None:
         except HarnessError as error:
             _send(events, event="error", message=str(error), exit_code=error.exit_code)
         except Exception:
+            # What this process still holds, a GPU's context above all, may be broken: the next job gets another one.
             _send(events, event="bug", message=traceback.format_exc())
+            return
         _send(events, event="done")
 
 
