@@ -24,14 +24,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.capture import can_capture
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.plain_loop import Characters, PlainLoop, PlainModel
-from harness.processor import products
+from harness.processor import device_name, products
 from harness.provenance import commit_and_changes
 from harness.records import write_atomically
 from harness.task import Split, UniformDigits, draw
 from harness.throughput import reference_trainer, seconds
 from harness.track import Track
 from harness.training import Trainer
-from harness.trial import device_name
 
 ROUNDS = 15
 WARM_UP_ROUNDS = 3

@@ -5,7 +5,7 @@ exactly when the teacher-forced argmax is right at every position of the answer:
 only the wrong answers have to be decoded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +79,20 @@ class Decoder:
         source = np.arange(len(data))
         source[wrong] = len(data) + np.arange(len(wrong))
         return [Ragged.concatenate([own, other]).take(source) for own, other in zip(answers, decoded, strict=True)]
+
+    def answers_by_set(self, sets: Mapping[str, Batches]) -> dict[str, list[Ragged]]:
+        """`answers` to every set, by its name. Sets of one shape go through the model as one, so that a set of a few
+        rows does not take a batch of its own."""
+        found: dict[str, list[Ragged]] = {}
+        for shape in {data.shape for data in sets.values()}:
+            alike = {name: data for name, data in sets.items() if data.shape == shape}
+            together = self.answers(Batches.concatenated(list(alike.values())))
+            start = 0
+            for name, data in alike.items():
+                rows = np.arange(start, start + len(data))
+                found[name] = [own.take(rows) for own in together]
+                start += len(data)
+        return {name: found[name] for name in sets}
 
     @torch.inference_mode()
     def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from harness.model import FrozenModel
 from harness.randomness import derived_seed
 from harness.records import Score
 from harness.submissions import Submission
-from harness.task import Digits, Problems, suites, training_problems
+from harness.task import Digits, Problems, fixed_suites, training_problems
 from harness.track import Track, load_track
 from harness.training import Batches, Trainer
 from harness.trial import export_positions_for
@@ -72,7 +72,7 @@ def judged(submission: str, addition: Score, decoy: Score) -> list[Finding]:
 def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
     """Trained and tested on the first number of digits of the track, with its first seed."""
     digits, seed = track.digits[0], track.seeds[0]
-    sets = {"train": training_problems(track, digits), "test": suites(track, digits, fresh_seed=0)["test"]}
+    sets = {"train": training_problems(track, digits), "test": fixed_suites(track, digits)["test"]}
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
     encoded = encoding.encode(submission, decoys, max_digits=digits, shuffle_seed=seed)
     device = torch.device("cpu")

@@ -29,6 +29,7 @@ FROZEN = (
     "training.py",
     "decoding.py",
     "throughput.py",
+    "outcome.py",
     "trial.py",
 )
 """Modules that a score depends on. The tracks are frozen apart from them, by `Track.fingerprint`."""

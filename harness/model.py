@@ -33,7 +33,8 @@ keys 7 times slower than on 16 of which 7 are masked (LOG.md)."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of one layer, (S * B * H, W, K) each, rotated as attention uses them; W >= L, zeros behind L."""
+    """Keys and values of one layer, (S * B * H, W, K) each, rotated as attention uses them; zeros behind the last one
+    that is known. Parts of one tensor, which `extend` writes to in inference mode."""
 
     keys: Tensor
     values: Tensor
@@ -100,10 +101,6 @@ class FrozenModel(nn.Module):
                     assert isinstance(layer, Layer)
                     layer.initialise(index, rng)
 
-    @property
-    def num_seeds(self) -> int:
-        return len(self.output_bias)
-
     def forward(
         self, token_ids: Tensor, terms: Terms, *, first: int, dropout: Dropout, embedding_dropout: Dropout
     ) -> Tensor:
@@ -115,7 +112,7 @@ class FrozenModel(nn.Module):
             first: the first position that predicts an answer token.
         """
         x = embedding_dropout(self._embed(token_ids, terms, slice(None)))
-        bias = self._mask_future(terms.bias, x)
+        bias = self._causal_bias(terms, x, 0, x.shape[2])
         for index, layer in enumerate(self.layers):
             queries_from = first if index == len(self.layers) - 1 else 0
             x, _ = layer(x, terms.angles, bias, queries_from=queries_from, dropout=dropout)
@@ -130,15 +127,12 @@ class FrozenModel(nn.Module):
         """
         length = token_ids.shape[-1]
         x = self._embed(token_ids, terms, slice(0, length))
-        bias = self._mask_future(None if terms.bias is None else terms.bias[..., :length, :length], x)
+        bias = self._causal_bias(terms, x, 0, max_length)
         angles = None if terms.angles is None else terms.angles[..., :length, :]
         cache: list[KeyValue] = []
         for layer in self.layers:
-            x, (keys, values) = layer(x, angles, bias, queries_from=0, dropout=NO_DROPOUT)
-            room = (len(keys), _widened(max_length), keys.shape[-1])
-            cache.append(KeyValue(keys.new_zeros(room), values.new_zeros(room)))
-            cache[-1].keys[:, :length] = keys[:, :length]
-            cache[-1].values[:, :length] = values[:, :length]
+            x, stored = layer(x, angles, bias, queries_from=0, dropout=NO_DROPOUT)
+            cache.append(stored)
         return self._logits(x[:, :, -1:]).squeeze(2), cache
 
     def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[KeyValue]) -> Tensor:
@@ -147,12 +141,12 @@ class FrozenModel(nn.Module):
         Args:
             token_ids: (S, B) int64, at `position`.
             terms: for the whole sequence.
+            cache: as `prefill` gave it.
         """
         here = slice(position, position + 1)
         x = self._embed(token_ids[..., None], terms, here)
         angles = None if terms.angles is None else terms.angles[..., here, :]
-        bias = x.new_zeros(1, 1, 1, 1, position + 1) if terms.bias is None else terms.bias[..., here, : position + 1]
-        bias = self._for_layers(bias, x)
+        bias = self._causal_bias(terms, x, position, cache[0].keys.shape[1])
         for layer, stored in zip(self.layers, cache, strict=True):
             assert isinstance(layer, Layer)
             x = layer.extend(x, angles, bias, position, stored)
@@ -172,22 +166,22 @@ class FrozenModel(nn.Module):
     def _logits(self, x: Tensor) -> Tensor:
         return linear(self.norm(x), self.output_weight, self.output_bias)
 
-    def _mask_future(self, bias: Tensor | None, x: Tensor) -> Tensor:
-        """The bias as layers take it, with -inf above the diagonal: filled, not added, so that no bias lifts the mask.
+    def _causal_bias(self, terms: Terms, x: Tensor, first: int, num_keys: int) -> Tensor:
+        """What layers add to the scores of the queries at the positions of x: (1|S * B * H, L, W), -inf for every key
+        behind its query. Filled, not added, so that no bias lifts the mask.
 
         Args:
-            bias: (S|1, 1|B, 1|H, L, L), None for none.
-            x: (S, B, L, D), the embedded sequences.
+            x: (S, B, L, D), of the positions from `first` on.
+            num_keys: which there are, or for which there is room; W is at least that and `SOFTMAX_WIDTH`.
         """
-        length = x.shape[2]
-        if bias is None:
-            bias = x.new_zeros(1, 1, 1, length, length)
-        future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        return self._for_layers(bias.masked_fill(future, float("-inf")), x)
-
-    def _for_layers(self, bias: Tensor, x: Tensor) -> Tensor:
-        """(S|1, 1|B, 1|H, Lq, Lk) -> (1|S * B * H, Lq, W), widened by columns of -inf."""
-        bias = F.pad(bias, (0, _widened(bias.shape[-1]) - bias.shape[-1]), value=float("-inf"))
+        positions = torch.arange(max(num_keys, SOFTMAX_WIDTH), device=x.device)
+        queries = slice(first, first + x.shape[2])
+        if terms.bias is None:
+            bias = x.new_zeros(1, 1, 1, x.shape[2], len(positions))
+        else:
+            bias = terms.bias[..., queries, :num_keys]
+            bias = F.pad(bias, (0, len(positions) - bias.shape[-1]))
+        bias = bias.masked_fill(positions > positions[queries, None], float("-inf"))
         if bias.shape[:3] == (1, 1, 1):
             return bias[0, 0]
         return bias.expand(*x.shape[:2], self.definition.num_heads, -1, -1).flatten(0, 2)
@@ -250,12 +244,15 @@ class Layer(nn.Module):
         return self._feed_forward(x, attended, dropout), KeyValue(keys, values)
 
     def extend(self, x: Tensor, angles: Tensor | None, bias: Tensor, position: int, stored: KeyValue) -> Tensor:
-        """x (S, B, 1, D) at `position` -> the same shape; attends to what is stored, and stores its keys and values."""
+        """x (S, B, 1, D) at `position` -> the same shape; stores its keys and values, and attends to what is stored.
+
+        All W rows of the cache go into the products, the zeros behind `position` too, where the bias is -inf: a part
+        of the rows would be copied for each of them.
+        """
         queries, keys, values = self._heads(x, angles, 1)
         stored.keys[:, position : position + 1] = keys
         stored.values[:, position : position + 1] = values
-        known = slice(0, bias.shape[-1])
-        attended = self._attend(queries, stored.keys[:, known], stored.values[:, known], bias, NO_DROPOUT)
+        attended = self._attend(queries, stored.keys, stored.values, bias, NO_DROPOUT)
         return self._feed_forward(x, attended, NO_DROPOUT)
 
     def _heads(self, x: Tensor, angles: Tensor | None, widened: int) -> tuple[Tensor, ...]:
@@ -312,7 +309,3 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     cosine, sine = angles.cos(), angles.sin()
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
-
-
-def _widened(num_keys: int) -> int:
-    return max(num_keys, SOFTMAX_WIDTH)

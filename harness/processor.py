@@ -1,12 +1,17 @@
 """Where and how this process computes: the device; on a CPU one thread, exact products, memory that is kept."""
 
+import contextlib
 import ctypes
+import gc
+import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.errors import MachineError
+from harness.provenance import cpu_name
 
 ONE_DNN, DEFAULT, CUDA = "oneDNN", "default", "CUDA"
 MAX_PRODUCT_ERROR = 1e-5
@@ -40,6 +45,11 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
 
 
+def device_name(device: torch.device) -> str:
+    """`CPU: …`, or what the driver calls the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
 def products(device: torch.device) -> str:
     """What multiplies matrices on that device, for the record; in float32 wherever it is."""
     if device.type == "cuda":
@@ -55,12 +65,28 @@ def _keep_memory() -> None:
             library.mallopt(parameter, value)
 
 
-def give_back_memory() -> None:
-    """Gives to the system what malloc and CUDA's allocator keep, between two trials."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Begins `peak_memory_bytes` anew, between two trials. What the one before left is given back to the system first,
+    or it would count for this one."""
+    gc.collect()
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a container may forbid it; the peak is then that of the worker so far
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Of the GPU's memory, or of this process since `reset_peak_memory` (elsewhere than on Linux, since it began)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _choose_products() -> None:

@@ -92,7 +92,10 @@ class Throughput(_Part):
 
 
 class Seconds(_Part):
-    """Of the clock on the wall; seeds that ran side by side share theirs evenly."""
+    """Of the clock on the wall; seeds that ran side by side share theirs evenly.
+
+    `encode` is everything before the first step; what measuring the throughput took is in `total` alone.
+    """
 
     encode: float
     train: float

@@ -13,6 +13,7 @@ one tenth only in `fresh`. The `edge` pairs are a fixed list that is in none of 
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -231,18 +232,14 @@ def training_problems(track: Track, digits: int) -> Problems:
     return draw(_law(track, digits), Split.TRAIN, count=track.training.problems, track_seed=track.seed)
 
 
-def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
-    """The scored problems of a trial: `fresh`, and those that are the same for every trial."""
-    return {"fresh": fresh_problems(track, digits, fresh_seed), **fixed_suites(track, digits)}
-
-
 def fresh_problems(track: Track, digits: int, fresh_seed: int) -> Problems:
     """Problems of the same law as `test`, drawn when a trial starts."""
     return draw(_law(track, digits), Split.FRESH, count=track.evaluation.fresh, track_seed=track.seed, seed=fresh_seed)
 
 
 def fixed_suites(track: Track, digits: int) -> dict[str, Problems]:
-    """`test`, `edge`, and `carry/0` …, `lengths/1` … if the track has them."""
+    """What every trial is scored on beside `fresh`: `test`, `edge`, and `carry/0` …, `lengths/1` … if the track has
+    them."""
     sizes, seed = track.evaluation, track.seed
     found = {
         "test": draw(_law(track, digits), Split.TEST, count=sizes.test, track_seed=seed),
@@ -275,6 +272,11 @@ def validation_problems(track: Track, digits: int) -> dict[str, Problems]:
         )
         for length in range(first, (track.longest or 0) + 1)
     }
+
+
+def strata(names: Iterable[str], suite: str) -> list[str]:
+    """What stands behind the `/` in the names of that suite's sets: `carry/0`, `carry/1` -> `0`, `1`."""
+    return [name.partition("/")[2] for name in names if name.startswith(f"{suite}/")]
 
 
 def one_digit_problems() -> Problems:

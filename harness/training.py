@@ -50,6 +50,20 @@ class Batches:
     def rows(self, start: int, stop: int) -> "Batches":
         return Batches(self.token_ids[:, start:stop], self.layout[:, start:stop], self.prompt_length)
 
+    @classmethod
+    def concatenated(cls, parts: Sequence["Batches"]) -> "Batches":
+        """The rows of sets of one shape, one after the other; those that all seeds share are repeated for each if
+        any part has its own."""
+        num_seeds = max(len(part.token_ids) for part in parts)
+        token_ids = torch.cat([part.token_ids.expand(num_seeds, -1, -1) for part in parts], dim=1)
+        layout = torch.cat([part.layout.expand(num_seeds, -1, -1) for part in parts], dim=1)
+        return cls(token_ids, layout, parts[0].prompt_length)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Columns of a prompt and of an answer; sets of one shape go through one recorded pass."""
+        return self.prompt_length, self.answer_length
+
     def take(self, rows: Tensor) -> "Batches":
         """The given rows, (n,) int64."""
         return Batches(self.token_ids.index_select(1, rows), self.layout.index_select(1, rows), self.prompt_length)

@@ -3,15 +3,10 @@
 The seeds of one submission at one number of digits run side by side, in one training; on a CPU one at a time.
 """
 
-import contextlib
-import gc
 import math
-import resource
 import secrets
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,25 +15,23 @@ from torch import Tensor
 
 from harness import encoding, throughput
 from harness.audits.findings import Finding
-from harness.audits.live import check_decoys, check_published, check_siblings, check_untrained, probes_of
+from harness.audits.live import check_decoys, check_siblings, probes_of
 from harness.decoding import EVALUATION_BATCH, Decoder
-from harness.documents import visible
 from harness.errors import SubmissionError
-from harness.host.client import Host
+from harness.host.client import Host, Vocabulary
 from harness.host.sandbox import isolation
 from harness.model import FrozenModel, shape_of
+from harness.outcome import Outcome, record_of
 from harness.positions import Positions, Program, receive_positions
-from harness.processor import give_back_memory, products
-from harness.provenance import cpu_name, identity
+from harness.processor import device_name, peak_memory_bytes, products, reset_peak_memory
+from harness.provenance import identity
+from harness.ragged import Ragged
 from harness.randomness import derived_seed
-from harness.records import Audit, Checkpoint, CurvePoint, Drift, Mistake, Parameters, Record, Score, Seconds, Suites
+from harness.records import CurvePoint, Drift, Parameters, Record, Seconds
 from harness.submissions import Submission
-from harness.task import Problems, fixed_suites, fresh_problems, training_problems, validation_problems
+from harness.task import Problems, fixed_suites, fresh_problems, strata, training_problems, validation_problems
 from harness.track import Track
 from harness.training import Batches, Trainer
-
-MAX_MISTAKES = 10
-NINETY_PERCENT = 0.9
 
 
 class Progress(NamedTuple):
@@ -47,9 +40,12 @@ class Progress(NamedTuple):
     phase: str
     step: int
     num_steps: int
-    examples_per_second: float
-    loss: float | None
-    accuracy: float | None
+    examples_per_second: float = 0.0
+    loss: float | None = None
+    accuracy: float | None = None
+
+
+Listener = Callable[[Progress], None]
 
 
 def run_stack(
@@ -58,7 +54,7 @@ def run_stack(
     digits: int,
     seeds: Sequence[int],
     device: torch.device,
-    report: Callable[[Progress], None],
+    report: Listener,
     fresh_seeds: Sequence[int] | None = None,
 ) -> list[Record]:
     """Trains and scores one submission at one number of digits: a trial for every seed, all of them side by side.
@@ -69,105 +65,56 @@ def run_stack(
     Raises:
         SubmissionError: the submission broke its contract.
     """
-    start = time.perf_counter()
+    stack = _Stack(submission, track, digits, seeds, device)
     fresh_seeds = [secrets.randbelow(2**53) for _ in seeds] if fresh_seeds is None else fresh_seeds
-    settings, dropout = submission.training(track.training), submission.dropout(track.model)
+    num_steps = submission.training(track.training).num_steps
+    reset_peak_memory(device)
+    moments = [time.perf_counter()]
+
+    report(Progress("encode", 0, num_steps))
+    encoded = _encode(stack, fresh_seeds)
     max_digits = track.max_digits(digits)
-    _reset_peak_memory(device)
-
-    report(Progress("encode", 0, settings.num_steps, 0.0, None, None))
-    fresh = [fresh_problems(track, digits, own) for own in fresh_seeds]
-    fixed = fixed_suites(track, digits)
-    scored_sets = {**fixed, **{f"fresh/{index}": own for index, own in enumerate(fresh)}}
-    sets = {"train": training_problems(track, digits), **scored_sets, **validation_problems(track, digits)}
-    audit_rng = np.random.default_rng(secrets.randbits(63))
-    probes = probes_of(scored_sets, audit_rng)
-    encoded = encoding.encode(
-        submission,
-        sets,
-        max_digits=max_digits,
-        shuffle_seed=secrets.randbits(63),
-        prompt_probes=[*probes.prompts, *probes.texts()],
-        answer_probes=probes.numbers,
-    )
-    probe_ids = dict(zip([*probes.prompts, *probes.texts()], encoded.prompt_probes.rows(), strict=True))
-    shared_findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, audit_rng)
-    data = {name: Batches.of([own], device) for name, own in encoded.sets.items() if not name.startswith("fresh/")}
-    data["fresh"] = Batches.of([encoded.sets[f"fresh/{index}"] for index in range(len(seeds))], device)
+    positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
+    trainer = _trainer(stack, encoded, positions)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    positions = export_positions_for(submission, track, data, max_digits=max_digits, seeds=seeds, device=device)
-    weight_seeds = [derived_seed(seed, "weights") for seed in seeds]
-    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, weight_seeds).to(device)
-    encode_s = time.perf_counter() - start
+    decoder = Decoder(trainer.model, positions, pad_id=pad_id, eos_id=eos_id)
+    moments.append(time.perf_counter())
 
-    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seeds=seeds)
-    decoder = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id)
-    beyond = {name: data[f"validation/{name}"] for name in _strata(data, "validation")}
-    curves, best = _train(trainer, decoder, data["test"].rows(0, track.evaluation.curve), beyond, track, report)
-    train_s = time.perf_counter() - start - encode_s
+    curves, best = _train(stack, encoded, trainer, decoder, report)
+    moments.append(time.perf_counter())
 
-    report(Progress("score", settings.num_steps, settings.num_steps, 0.0, None, None))
+    report(Progress("score", num_steps, num_steps))
     drifts = trainer.drift()
-    answers = {name: decoder.answers(data[name]) for name in ("fresh", *fixed)}
-    if best is not None:
-        trainer.load(best.weights)
-        answers |= {f"best/{name}": decoder.answers(data[f"lengths/{name}"]) for name in _strata(fixed, "lengths")}
-    generated = [own for by_seed in answers.values() for own in by_seed]
-    *texts, decoys = encoding.decode(
-        submission, [*generated, encoded.answer_probes], max_digits=max_digits, shuffle_seed=secrets.randbits(63)
-    )
-    shared_findings += check_decoys(submission.name, probes.numbers, decoys)
-    decode_s = time.perf_counter() - start - encode_s - train_s
+    texts, findings = _answer(stack, encoded, trainer, decoder, best)
+    moments.append(time.perf_counter())
 
-    report(Progress("measure", settings.num_steps, settings.num_steps, 0.0, None, None))
-    alone = trainer
-    if len(seeds) > 1:  # speed is that of one training, however many ran side by side
-        model_of_one = FrozenModel(track.model, encoded.vocabulary.vocab_size, weight_seeds[:1]).to(device)
-        alone = Trainer(
-            model_of_one, positions[:1], data["train"], settings, dropout=dropout, pad_id=pad_id, seeds=seeds[:1]
-        )
-    rates = throughput.measure(alone, data["test"], track, digits)
-    total_s, peak_memory_bytes = time.perf_counter() - start, _peak_memory_bytes(device)
+    report(Progress("measure", num_steps, num_steps))
+    # Speed is that of one training, however many ran side by side.
+    alone = trainer if len(seeds) == 1 else _trainer(stack, encoded, positions[:1])
+    rates = throughput.measure(alone, encoded.data["test"], track, digits)
+    moments.append(time.perf_counter())
 
+    seconds = _shared_evenly(moments, len(seeds))
+    model_parameters = sum(parameter.numel() for parameter in trainer.model.parameters()) // len(seeds)
+    peak = peak_memory_bytes(device)
     machine = {"device_name": device_name(device), "products": products(device), "isolation": isolation()}
     records: list[Record] = []
     for index, (seed, fresh_seed) in enumerate(zip(seeds, fresh_seeds, strict=True)):
-        problems = {"fresh": fresh[index], **fixed}
-        own_texts = dict(zip(answers, texts[index :: len(seeds)], strict=True))
-        scored = {name: _score(problems[name.replace("best/", "lengths/")], got) for name, got in own_texts.items()}
-        curve, drift = curves[index], drifts[index]
-        curve_answers = fixed["test"].answers()[: track.evaluation.curve]
-        findings = [
-            *shared_findings,
-            *check_untrained(submission.name, round(curve[0].accuracy * len(curve_answers)), curve_answers),
-            *check_published(submission.name, scored["test"], scored["fresh"]),
-        ]
-        record = Record(
-            **identity(submission, track, digits, seed, **machine),
-            status="ok",
-            fresh_seed=fresh_seed,
-            parameters=Parameters(
-                model=sum(parameter.numel() for parameter in model.parameters()) // len(seeds),
-                positions=sum(parameter.numel() for parameter in positions[index].parameters()),
-            ),
-            suites=_suites(scored),
-            best=best and _checkpoint(best, index, scored),
+        own_parameters, drift = positions[index].parameters(), drifts[index]
+        outcome = Outcome(
+            problems={"fresh": encoded.fresh[index], **encoded.fixed},
+            texts=texts[index],
+            curve=curves[index],
+            curve_problems=track.evaluation.curve,
+            best=best and (best.steps[index], best.accuracies[index]),
             drift=drift and Drift(**drift._asdict()),
-            digit_accuracy=curve[-1].digit_accuracy,
-            curve=curve,
-            examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
-            mistakes=_mistakes(fresh[index], own_texts["fresh"]),
-            audits=[_audit(finding) for finding in findings],
+            parameters=Parameters(model=model_parameters, positions=sum(each.numel() for each in own_parameters)),
             throughput=rates,
-            seconds=Seconds(
-                encode=encode_s / len(seeds),
-                train=train_s / len(seeds),
-                decode=decode_s / len(seeds),
-                total=total_s / len(seeds),
-            ),
-            peak_memory_bytes=peak_memory_bytes,
+            seconds=seconds,
+            peak_memory_bytes=peak,
+            findings=[*encoded.findings, *findings],
         )
-        records.append(record.sealed())
+        records.append(record_of(outcome, fresh_seed, identity(submission, track, digits, seed, **machine)))
     return records
 
 
@@ -196,9 +143,69 @@ def export_positions_for(
     return exported
 
 
-def device_name(device: torch.device) -> str:
-    """`CPU: …`, or what the driver calls the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+class _Stack(NamedTuple):
+    """The trials of one submission at one number of digits that run side by side."""
+
+    submission: Submission
+    track: Track
+    digits: int
+    seeds: Sequence[int]
+    device: torch.device
+
+
+class _Encoded(NamedTuple):
+    """The problems of a stack, and what the tokenizer made of them."""
+
+    fresh: list[Problems]
+    """Of each seed."""
+    fixed: dict[str, Problems]
+    """The other suites."""
+    data: dict[str, Batches]
+    """`train`, `validation/…` and every suite, on the device."""
+    vocabulary: Vocabulary
+    decoys: dict[str, list[int]]
+    """Numbers of an audit and their ids, which travel among the generated ones."""
+    findings: list[Finding]
+
+
+def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
+    submission, track, digits, _, device = stack
+    fresh = {f"fresh/{index}": fresh_problems(track, digits, own) for index, own in enumerate(fresh_seeds)}
+    fixed = fixed_suites(track, digits)
+    sets = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
+    rng = np.random.default_rng(secrets.randbits(63))
+    probes = probes_of({**fixed, **fresh}, rng)
+    probe_texts, max_digits = [*probes.prompts, *probes.texts()], track.max_digits(digits)
+    encoded = encoding.encode(
+        submission,
+        sets,
+        max_digits=max_digits,
+        shuffle_seed=secrets.randbits(63),
+        prompt_probes=probe_texts,
+        answer_probes=probes.numbers,
+    )
+    probe_ids = dict(zip(probe_texts, encoded.prompt_probes.rows(), strict=True))
+    findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, rng)
+    data = {name: Batches.of([own], device) for name, own in encoded.sets.items() if name not in fresh}
+    data["fresh"] = Batches.of([encoded.sets[name] for name in fresh], device)
+    decoys = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
+    return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, decoys, findings)
+
+
+def _trainer(stack: _Stack, encoded: _Encoded, positions: Sequence[Positions]) -> Trainer:
+    """Of as many of the seeds as there are positions."""
+    submission, track, _, seeds, device = stack
+    seeds = seeds[: len(positions)]
+    weight_seeds = [derived_seed(seed, "weights") for seed in seeds]
+    return Trainer(
+        FrozenModel(track.model, encoded.vocabulary.vocab_size, weight_seeds).to(device),
+        positions,
+        encoded.data["train"],
+        submission.training(track.training),
+        dropout=submission.dropout(track.model),
+        pad_id=encoded.vocabulary.pad_id,
+        seeds=seeds,
+    )
 
 
 class _Best(NamedTuple):
@@ -210,15 +217,13 @@ class _Best(NamedTuple):
 
 
 def _train(
-    trainer: Trainer,
-    decoder: Decoder,
-    curve_data: Batches,
-    beyond: dict[str, Batches],
-    track: Track,
-    report: Callable[[Progress], None],
+    stack: _Stack, encoded: _Encoded, trainer: Trainer, decoder: Decoder, report: Listener
 ) -> tuple[list[list[CurvePoint]], _Best | None]:
-    """Each seed's learning curve to the end, and its best weights on `beyond` (by length) unless that is empty."""
-    num_seeds, num_steps, batch_size = len(trainer.positions), trainer.settings.num_steps, trainer.settings.batch_size
+    """Each seed's learning curve to the end, and its best weights beyond the trained lengths if the track has such."""
+    evaluation, num_seeds = stack.track.evaluation, len(stack.seeds)
+    num_steps, batch_size = trainer.settings.num_steps, trainer.settings.batch_size
+    curve_data = encoded.data["test"].rows(0, evaluation.curve)
+    beyond = {length: encoded.data[f"validation/{length}"] for length in strata(encoded.data, "validation")}
     curves: list[list[CurvePoint]] = [[] for _ in range(num_seeds)]
     best: _Best | None = None
     start = time.perf_counter()
@@ -245,7 +250,7 @@ def _train(
         loss = sum(losses) / num_seeds if losses is not None and all(map(math.isfinite, losses)) else None
         report(Progress("train", step, num_steps, rate, loss, sum(accuracies) / num_seeds))
 
-    trainer.run(max(1, num_steps // track.evaluation.curve_points), note)
+    trainer.run(max(1, num_steps // evaluation.curve_points), note)
     return curves, best
 
 
@@ -261,57 +266,28 @@ def _better(best: _Best | None, step: int, accuracies: list[float], trainer: Tra
     )
 
 
-def _score(problems: Problems, texts: list[str]) -> Score:
-    answers = problems.answers()
-    return Score(correct=sum(map(str.__eq__, texts, answers)), total=len(answers))
+def _answer(
+    stack: _Stack, encoded: _Encoded, trainer: Trainer, decoder: Decoder, best: _Best | None
+) -> tuple[list[dict[str, list[str]]], list[Finding]]:
+    """Each seed's texts by suite, those of the best weights below `best/`; the trainer then has the best weights."""
+    submission, track, digits, seeds, _ = stack
+    answers = decoder.answers_by_set({suite: encoded.data[suite] for suite in ("fresh", *encoded.fixed)})
+    if best is not None:
+        trainer.load(best.weights)
+        lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(encoded.fixed, "lengths")}
+        answers |= decoder.answers_by_set(lengths)
+    generated = [own for by_seed in answers.values() for own in by_seed]
+    *texts, decoys = encoding.decode(
+        submission,
+        [*generated, Ragged.of(list(encoded.decoys.values()))],
+        max_digits=track.max_digits(digits),
+        shuffle_seed=secrets.randbits(63),
+    )
+    by_seed = [dict(zip(answers, texts[index :: len(seeds)], strict=True)) for index in range(len(seeds))]
+    return by_seed, list(check_decoys(submission.name, list(encoded.decoys), decoys))
 
 
-def _suites(scored: dict[str, Score]) -> Suites:
-    """Scores by suite; `carry/2` and `lengths/12` go below their heading."""
-    nested = {
-        suite: {stratum: scored[f"{suite}/{stratum}"] for stratum in _strata(scored, suite)}
-        for suite in ("carry", "lengths")
-    }
-    return Suites(fresh=scored["fresh"], test=scored["test"], edge=scored["edge"], **nested)
-
-
-def _checkpoint(best: _Best, index: int, scored: dict[str, Score]) -> Checkpoint:
-    lengths = {length: scored[f"best/{length}"] for length in _strata(scored, "best")}
-    return Checkpoint(step=best.steps[index], validation_accuracy=best.accuracies[index], lengths=lengths)
-
-
-def _strata(sets: Mapping[str, object], suite: str) -> list[str]:
-    """What stands behind the `/` in the names of that suite's sets."""
-    return [name.partition("/")[2] for name in sets if name.startswith(f"{suite}/")]
-
-
-def _mistakes(problems: Problems, texts: list[str]) -> list[Mistake]:
-    rows = zip(problems.prompts(), problems.answers(), texts, strict=True)
-    wrong = [Mistake(prompt=prompt, answer=answer, got=got[:64]) for prompt, answer, got in rows if got != answer]
-    return wrong[:MAX_MISTAKES]
-
-
-def _audit(finding: Finding) -> Audit:
-    """What was seen may hold text that a submission decoded: one printable line of it is kept."""
-    return Audit(rule=finding.rule, level=finding.level, seen=visible(finding.message)[:1000])
-
-
-def _reset_peak_memory(device: torch.device) -> None:
-    """What the trial before left is given back first, or it would count for this one."""
-    gc.collect()
-    give_back_memory()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif sys.platform == "linux":
-        with contextlib.suppress(OSError):  # a container may forbid it; the peak is then that of the worker so far
-            Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    """Of the GPU's memory, or of this process since `_reset_peak_memory` (elsewhere than on Linux, since it began)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == "linux":
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _shared_evenly(moments: Sequence[float], num_seeds: int) -> Seconds:
+    """From the clock at the start and behind each phase; of the last, measuring, only the total knows."""
+    encode, train, decode, _ = (float(span) / num_seeds for span in np.diff(moments))
+    return Seconds(encode=encode, train=train, decode=decode, total=(moments[-1] - moments[0]) / num_seeds)

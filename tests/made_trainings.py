@@ -38,9 +38,11 @@ def random_pairs(count: int, *, width: int = 1, seed: int = 0) -> list[tuple[int
     return [(a, b) for a, b in drawn]
 
 
-def random_terms(definition: ModelDefinition, length: int, *, batch: int = 1, heads: int | None = None) -> Terms:
+def random_terms(
+    definition: ModelDefinition, length: int, *, batch: int = 1, heads: int | None = None, seed: int = 0
+) -> Terms:
     """All four terms at once, of about the size that matters."""
-    rng = torch.Generator().manual_seed(length)
+    rng = torch.Generator().manual_seed(length + 1000 * seed)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=rng)

@@ -108,12 +108,7 @@ def greedy_without_cache(model: FrozenModel, terms: Terms, prompts: Tensor, answ
 def test_the_cache_changes_nothing(used: tuple[str, ...] | str, width: int) -> None:
     """Layouts of 9 and 21 positions: the longer passes the width to which attention is padded while it decodes."""
     data = additions(random_pairs(EVALUATION_BATCH, width=width), width=width)
-    model = FrozenModel(TINY, VOCAB_SIZE, seeds=[0])
-    with torch.no_grad():
-        rng = torch.Generator().manual_seed(0)
-        for parameter in model.parameters():  # far from ties, and answers that differ from prompt to prompt
-            parameter += 0.3 * torch.randn(parameter.shape, generator=rng)
-        model.output_bias[:, EOS_ID] -= 2
+    model = talkative_model(seeds=[0])
     length = data.layout.shape[-1]
     drawn = random_terms(TINY, length, batch=EVALUATION_BATCH)
     names = Terms.__slots__ if used == "all" else used
@@ -124,6 +119,37 @@ def test_the_cache_changes_nothing(used: tuple[str, ...] | str, width: int) -> N
     expected = greedy_without_cache(model, terms, data.token_ids[..., : data.prompt_length], data.answer_length)
     assert got == expected
     assert len({tuple(row) for row in got}) > 20
+
+
+@pytest.mark.parametrize("width", [2, 6])
+def test_seeds_side_by_side_are_decoded_each_with_its_own_weights_and_terms(width: int) -> None:
+    """Against one model at a time, and no cache."""
+    data = additions(random_pairs(EVALUATION_BATCH, width=width), width=width)
+    length = data.layout.shape[-1]
+    stacked = talkative_model(seeds=[0, 1])
+    terms = [random_terms(TINY, length, batch=EVALUATION_BATCH, seed=seed) for seed in (0, 1)]
+    positions = [fixed_positions(own, [Program(False, EVALUATION_BATCH, length)]) for own in terms]
+    got = Decoder(stacked, positions, pad_id=PAD_ID, eos_id=EOS_ID).greedy(data)
+    expected: list[list[list[int]]] = []
+    for index, own in enumerate(terms):
+        alone = FrozenModel(TINY, VOCAB_SIZE, seeds=[index])
+        with torch.no_grad():
+            for parameter, of_both in zip(alone.parameters(), stacked.parameters(), strict=True):
+                parameter.copy_(of_both[index : index + 1])
+        expected.append(greedy_without_cache(alone, own, data.token_ids[..., : data.prompt_length], data.answer_length))
+    assert [answers.rows() for answers in got] == expected
+    assert expected[0] != expected[1]
+
+
+def talkative_model(seeds: list[int]) -> FrozenModel:
+    """Far from ties, with answers that differ from prompt to prompt."""
+    model = FrozenModel(TINY, VOCAB_SIZE, seeds)
+    with torch.no_grad():
+        rng = torch.Generator().manual_seed(0)
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=rng)
+        model.output_bias[:, EOS_ID] -= 2
+    return model
 
 
 def select(data: Batches, rows: list[int]) -> Batches:
@@ -139,6 +165,28 @@ def test_a_row_is_decoded_the_same_alone_in_another_order_and_in_other_company(h
         assert generated(half_trained, select(data, [row])) == [together[row]]
     crowd = additions(random_pairs(300, seed=9) + WHOLE)  # more than one batch
     assert generated(half_trained, crowd)[300:] == together
+
+
+def test_sets_answered_together_are_answered_as_each_alone() -> None:
+    """Two seeds that know different sums; one set that the seeds share, one that each has to itself, one of its own
+    shape."""
+    trainer = made_trainer(additions(random_pairs(640)), steps=60, learning_rate=4e-3, seeds=(0, 1))
+    trainer.run(60, lambda *_: None)
+    decoder, data = decoder_of(trainer), additions(WHOLE)
+    own = [data.rows(40, 70), data.rows(70, 100)]
+    sets = {
+        "shared": data.rows(0, 40),
+        "from the equals sign on": Batches(data.token_ids[:, :30], data.layout[:, :30], data.prompt_length - 1),
+        "own": Batches(
+            torch.cat([each.token_ids for each in own]), torch.cat([each.layout for each in own]), data.prompt_length
+        ),
+    }
+    together = decoder.answers_by_set(sets)
+    assert together.keys() == sets.keys()
+    for name, each in sets.items():
+        alone = [answers.rows() for answers in decoder.answers(each)]
+        assert [answers.rows() for answers in together[name]] == alone
+        assert alone[0] != alone[1]
 
 
 def test_scores_do_not_depend_on_the_batch_either(half_trained: Trainer) -> None:

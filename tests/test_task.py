@@ -28,7 +28,8 @@ from harness.task import (
     _words,
     draw,
     edge_problems,
-    suites,
+    fixed_suites,
+    fresh_problems,
     training_problems,
     validation_problems,
 )
@@ -47,6 +48,11 @@ def digits_of(numbers: list[int], columns: int) -> Digits:
 
 def problems_of(pairs: list[tuple[int, int]], columns: int = MAX_DIGITS) -> Problems:
     return Problems(digits_of([a for a, _ in pairs], columns), digits_of([b for _, b in pairs], columns))
+
+
+def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
+    """All that a trial is scored on."""
+    return {"fresh": fresh_problems(track, digits, fresh_seed), **fixed_suites(track, digits)}
 
 
 def pairs_of(problems: Problems) -> list[tuple[int, int]]:

@@ -1,0 +1,116 @@
+"""What one trial came to, and its record: texts against sums, suite by suite."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.audits.findings import Finding
+from harness.audits.live import check_published, check_untrained
+from harness.documents import visible
+from harness.records import (
+    Audit,
+    Checkpoint,
+    CurvePoint,
+    Drift,
+    Mistake,
+    Parameters,
+    Record,
+    Score,
+    Seconds,
+    Suites,
+    Throughput,
+)
+from harness.task import Problems, strata
+
+MAX_MISTAKES = 10
+NINETY_PERCENT = 0.9
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Of one trial: what it was asked and answered, how it learned, what that cost."""
+
+    problems: Mapping[str, Problems]
+    """By suite: `fresh`, `test`, `edge`, `carry/0` …, `lengths/1` …"""
+    texts: Mapping[str, Sequence[str]]
+    """The answers to each suite; `best/12` are those of the best weights to `lengths/12`."""
+    curve: Sequence[CurvePoint]
+    curve_problems: int
+    """The curve is of so many first problems of `test`."""
+    best: tuple[int, float] | None
+    """Step and accuracy of the best weights beyond the trained lengths; None in a track without such."""
+    drift: Drift | None
+    parameters: Parameters
+    throughput: Throughput
+    seconds: Seconds
+    peak_memory_bytes: int
+    findings: Sequence[Finding]
+    """Of the audits that ran along."""
+
+
+def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) -> Record:
+    """The sealed record.
+
+    Args:
+        fresh_seed: which the problems of `fresh` were drawn from.
+        identity: the fields that were known before the trial, from `provenance.identity`.
+    """
+    scored = {suite: _score(outcome.problems[suite], outcome.texts[suite]) for suite in outcome.problems}
+    fresh, curve = outcome.problems["fresh"], list(outcome.curve)
+    submission, curve_answers = identity["submission"], outcome.problems["test"].answers()[: outcome.curve_problems]
+    findings = [
+        *outcome.findings,
+        *check_untrained(submission, round(curve[0].accuracy * len(curve_answers)), curve_answers),
+        *check_published(submission, scored["test"], scored["fresh"]),
+    ]
+    record = Record(
+        **identity,
+        status="ok",
+        fresh_seed=fresh_seed,
+        parameters=outcome.parameters,
+        suites=_suites(scored),
+        best=outcome.best and _checkpoint(*outcome.best, outcome),
+        drift=outcome.drift,
+        digit_accuracy=curve[-1].digit_accuracy,
+        curve=curve,
+        examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
+        mistakes=_mistakes(fresh, outcome.texts["fresh"]),
+        audits=[_audit(finding) for finding in findings],
+        throughput=outcome.throughput,
+        seconds=outcome.seconds,
+        peak_memory_bytes=outcome.peak_memory_bytes,
+    )
+    return record.sealed()
+
+
+def _score(problems: Problems, texts: Sequence[str]) -> Score:
+    answers = problems.answers()
+    return Score(correct=sum(map(str.__eq__, texts, answers)), total=len(answers))
+
+
+def _suites(scored: Mapping[str, Score]) -> Suites:
+    """Scores by suite; `carry/2` and `lengths/12` go below their heading."""
+    nested = {
+        suite: {stratum: scored[f"{suite}/{stratum}"] for stratum in strata(scored, suite)}
+        for suite in ("carry", "lengths")
+    }
+    return Suites(fresh=scored["fresh"], test=scored["test"], edge=scored["edge"], **nested)
+
+
+def _checkpoint(step: int, accuracy: float, outcome: Outcome) -> Checkpoint:
+    lengths = {
+        length: _score(outcome.problems[f"lengths/{length}"], outcome.texts[f"best/{length}"])
+        for length in strata(outcome.texts, "best")
+    }
+    return Checkpoint(step=step, validation_accuracy=accuracy, lengths=lengths)
+
+
+def _mistakes(problems: Problems, texts: Sequence[str]) -> list[Mistake]:
+    rows = zip(problems.prompts(), problems.answers(), texts, strict=True)
+    wrong = [Mistake(prompt=prompt, answer=answer, got=got[:64]) for prompt, answer, got in rows if got != answer]
+    return wrong[:MAX_MISTAKES]
+
+
+def _audit(finding: Finding) -> Audit:
+    """What was seen may hold text that a submission decoded: one printable line of it is kept."""
+    return Audit(rule=finding.rule, level=finding.level, seen=visible(finding.message)[:1000])
