@@ -235,6 +235,65 @@ def show(
 
 
 @app.command()
+def compare(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="A", help="A folder in submissions/.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="The one to hold it against.")],
+    track: TrackOption = "quick",
+) -> ExitCode:
+    """Holds one submission against another; exit 1 if it is worse, beyond what luck explains."""
+    from harness.comparing import Verdict, compared
+    from harness.fingerprint import harness_fingerprint
+    from harness.hacked import read_hacked
+    from harness.records import read_all
+    from harness.scoring import rows_of
+
+    root: Path = context.obj
+    entries = select(discover(root), [name, other])
+    if len(entries) < 2:
+        raise UsageError(f"{name} cannot be compared with itself; name two submissions")
+    loaded, _ = _load_track(track)
+    results = root / "results"
+    rows = rows_of(loaded, entries, read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
+    by_name = {row.name: row for row in rows}
+    text, verdict = compared(by_name[name], by_name[other], loaded)
+    print(text, end="")
+    return ExitCode.NEGATIVE if verdict is Verdict.WORSE else ExitCode.DONE
+
+
+@app.command()
+def reproduce(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A folder in submissions/.")],
+    track: TrackOption = "quick",
+    device: DeviceOption = Device.auto,
+    workers: Workers = None,
+) -> ExitCode:
+    """Runs recorded trials again on the problems they drew; exit 1 if anything comes out otherwise. Records stay."""
+    import tempfile
+
+    from harness.fingerprint import harness_fingerprint
+    from harness.records import Record, read_all
+    from harness.reproducing import recorded_trials, verdict
+
+    root: Path = context.obj
+    loaded, track_file = _load_track(track)
+    (entry,) = select(discover(root), [name])
+    found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
+    for line in found.passed_over:
+        _say(f"passed over {line}")
+    _say(f"track {loaded.name}: {_count(len(found.trials), 'trial')} to reproduce")
+    with tempfile.TemporaryDirectory() as aside:
+        code = _run_trials(found.trials, loaded, track_file, Path(aside), device, workers, {})
+        again = [record for record in read_all(Path(aside), loaded.name) if isinstance(record, Record)]
+    for now in again:
+        is_alike, line = verdict(found.records[now.trial], now)
+        code = max(code, ExitCode.DONE if is_alike else ExitCode.NEGATIVE)
+        print(line)
+    return code
+
+
+@app.command()
 def cross(
     context: typer.Context,
     tokenizers: Annotated[

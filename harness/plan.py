@@ -27,6 +27,8 @@ class PlannedTrial:
     digits: int
     seed: int
     why: str
+    fresh_seed: int | None = None
+    """Of the trial that is to be reproduced; a new one draws its own."""
 
     @property
     def name(self) -> str:

@@ -90,6 +90,7 @@ def run_trials(
                 "track": definition,
                 "digits": stack[0].digits,
                 "seeds": [trial.seed for trial in stack],
+                "fresh_seeds": _fresh_seeds(stack),
                 "device": device,
                 "refused": refused.get(stack[0].submission.name),
             },
@@ -121,6 +122,12 @@ def stacks(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedT
         else:
             found.append([trial])
     return found
+
+
+def _fresh_seeds(stack: Sequence[PlannedTrial]) -> list[int] | None:
+    """Of trials that are to be reproduced; others draw their own."""
+    known = [trial.fresh_seed for trial in stack if trial.fresh_seed is not None]
+    return known if len(known) == len(stack) else None
 
 
 def _place(submission: Submission) -> dict[str, str]:

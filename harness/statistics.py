@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc, ndtr, ndtri, stdtr
+from scipy.special import bdtrc, ndtr, ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
 """Of every interval."""
@@ -47,6 +47,10 @@ class Counts:
     @property
     def shares(self) -> NDArray[np.float64]:
         return self.correct / self.total
+
+    def at(self, place: int) -> "Counts":
+        """Those at one number of digits alone, (S, 1)."""
+        return Counts(correct=self.correct[:, [place]], total=self.total[:, [place]])
 
 
 def estimate(counts: Counts) -> Estimate:
@@ -90,9 +94,21 @@ def separation(one: Counts, other: Counts) -> float:
     With `MIN_PAIRED_SEEDS` seeds or more a paired t-test over the seeds; with fewer a test on the counts alone, which
     knows nothing of how much another seed would change.
     """
-    if one.num_seeds == other.num_seeds >= MIN_PAIRED_SEEDS:
+    if are_paired(one, other):
         return paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1))
     return stratified_z_test(one, other)
+
+
+def difference(one: Counts, other: Counts) -> Estimate:
+    """The mean share of `one` less that of `other`, with an interval of the same kind as the test of `separation`."""
+    if are_paired(one, other):
+        return paired_t_interval(one.shares.mean(axis=1) - other.shares.mean(axis=1))
+    return stratified_newcombe(one, other)
+
+
+def are_paired(one: Counts, other: Counts) -> bool:
+    """Whether there are enough seeds, the same number of each, to compare them seed by seed."""
+    return one.num_seeds == other.num_seeds >= MIN_PAIRED_SEEDS
 
 
 def paired_t_test(differences: NDArray[np.float64]) -> float:
@@ -102,6 +118,27 @@ def paired_t_test(differences: NDArray[np.float64]) -> float:
     if deviation < 1e-12:  # equal but for the rounding of the shares
         return 1.0 if abs(mean) < 1e-12 else 0.0
     return float(2 * stdtr(num_pairs - 1, -abs(mean) / (deviation / num_pairs**0.5)))
+
+
+def paired_t_interval(differences: NDArray[np.float64]) -> Estimate:
+    """mean ± t s / √n, t the quantile with n - 1 degrees of freedom; a difference of shares, so within [-1, 1]."""
+    mean, num_pairs = float(differences.mean()), len(differences)
+    half = float(stdtrit(num_pairs - 1, 0.5 + LEVEL / 2) * differences.std(ddof=1) / num_pairs**0.5)
+    return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
+
+
+def stratified_newcombe(one: Counts, other: Counts) -> Estimate:
+    """Newcombe's hybrid score interval (1998, method 10), p₁ - p₂ less √((p₁ - l₁)² + (u₂ - p₂)²) and plus the
+    mirrored root, l and u being Wilson's bounds; over several numbers of digits the squares add up, as the variances
+    of a mean do (Zou and Donner 2008). Seeds are pooled."""
+    n1, n2 = one.total.sum(axis=0).tolist(), other.total.sum(axis=0).tolist()
+    firsts = [wilson(*counts) for counts in zip(one.correct.sum(axis=0).tolist(), n1, strict=True)]
+    seconds = [wilson(*counts) for counts in zip(other.correct.sum(axis=0).tolist(), n2, strict=True)]
+    strata = list(zip(firsts, seconds, strict=True))
+    value = sum(p1.value - p2.value for p1, p2 in strata) / len(strata)
+    below = sum((p1.value - p1.low) ** 2 + (p2.high - p2.value) ** 2 for p1, p2 in strata) ** 0.5 / len(strata)
+    above = sum((p1.high - p1.value) ** 2 + (p2.value - p2.low) ** 2 for p1, p2 in strata) ** 0.5 / len(strata)
+    return Estimate(value, value - below, value + above)
 
 
 def stratified_z_test(one: Counts, other: Counts) -> float:

@@ -10,11 +10,14 @@ from harness.statistics import (
     Counts,
     at_least,
     bootstrap,
+    difference,
     estimate,
     fisher,
+    paired_t_interval,
     paired_t_test,
     separation,
     sign_test,
+    stratified_newcombe,
     stratified_z_test,
     wilson,
 )
@@ -111,6 +114,47 @@ def test_five_seeds_are_compared_in_pairs_and_four_by_their_counts():
     total = [[1000]] * 5
     assert separation(Counts.of(steady, total), Counts.of(fickle, total)) > 0.05
     assert separation(Counts.of(steady[1:], total[1:]), Counts.of(fickle[1:], total[1:])) < 1e-6
+
+
+def test_the_paired_interval_is_scipys():
+    rng = np.random.default_rng(0)
+    one, other = rng.uniform(size=(2, 7))
+    expected = scipy.stats.ttest_rel(one, other).confidence_interval(0.95)
+    value, low, high = paired_t_interval(one - other)
+    assert value == pytest.approx((one - other).mean())
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "low", "high"),
+    [((56, 70), (48, 80), 0.0524, 0.3339), ((9, 10), (3, 10), 0.1705, 0.8090), ((10, 10), (0, 10), 0.6075, 1.0)],
+)
+def test_the_interval_of_a_difference_of_counts_is_newcombes_worked_example(one, other, low, high):
+    """Newcombe (1998), Statistics in Medicine 17, 873-890, table II, method 10."""
+    first, second = (Counts.of([[right]], [[of]]) for right, of in (one, other))
+    found = stratified_newcombe(first, second)
+    assert found.value == one[0] / one[1] - other[0] / other[1]
+    assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_over_two_strata_the_squares_of_newcombes_roots_add_up():
+    one, other = Counts.of([[90, 50]], [[100, 100]]), Counts.of([[80, 40]], [[100, 100]])
+    each = [stratified_newcombe(one.at(place), other.at(place)) for place in (0, 1)]
+    both = stratified_newcombe(one, other)
+    assert both.value == pytest.approx(0.1)
+    assert both.value - both.low == pytest.approx(math.hypot(*(part.value - part.low for part in each)) / 2)
+    assert both.high - both.value == pytest.approx(math.hypot(*(part.high - part.value for part in each)) / 2)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 4, 5, 7])
+def test_a_difference_and_its_test_agree_on_what_is_clear(num_seeds):
+    rng = np.random.default_rng(num_seeds)
+    total = np.full((num_seeds, 1), 1000)
+    one, near, far = (Counts(correct=rng.binomial(total, share), total=total) for share in (0.80, 0.80, 0.70))
+    for other, is_apart in ((near, False), (far, True)):
+        found = difference(one, other)
+        assert (separation(one, other) < 0.05) is is_apart
+        assert (found.low > 0 or found.high < 0) is is_apart
 
 
 def test_the_exact_tests_are_scipys():

@@ -56,9 +56,10 @@ TAIL = """\
 
 ## Reproduce a row
 
-`harness run NAME --track TRACK --rerun all`, then `harness leaderboard`. Fresh problems are drawn anew for every trial,
-so the numbers agree within their intervals, not to the last digit. `harness leaderboard --check` tells whether this
-page is what the records say.
+`harness reproduce NAME --track TRACK` runs its trials again on the problems that they drew: on the same device, with
+the same torch, everything but the speeds comes out the same to the bit. `harness run NAME --track TRACK --rerun all`
+draws fresh problems anew, and its numbers agree within their intervals. `harness compare A B` holds two rows against
+each other. `harness leaderboard --check` tells whether this page is what the records say.
 """
 
 

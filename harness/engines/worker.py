@@ -69,7 +69,8 @@ def _read(folder: str) -> Submission:
 
 def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list[Record]:
     device = device_of(job["device"])
-    track, digits, seeds = Track.model_validate(job["track"]), job["digits"], job["seeds"]
+    track, digits = Track.model_validate(job["track"]), job["digits"]
+    seeds, fresh_seeds = job["seeds"], job["fresh_seeds"]
 
     def report(progress: Progress) -> None:
         _send(events, event="progress", **progress._asdict())
@@ -78,8 +79,14 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list
         if job["refused"] is not None:
             raise SubmissionError(submission.name, *job["refused"])
         # Nothing is gained by a stack on a CPU, and its sums would be those of another order.
-        stacks = [[seed] for seed in seeds] if device.type == "cpu" else [seeds]
-        return [record for stack in stacks for record in run_stack(submission, track, digits, stack, device, report)]
+        stacks = [slice(i, i + 1) for i in range(len(seeds))] if device.type == "cpu" else [slice(None)]
+        return [
+            record
+            for part in stacks
+            for record in run_stack(
+                submission, track, digits, seeds[part], device, report, fresh_seeds and fresh_seeds[part]
+            )
+        ]
     except SubmissionError as error:
         name = device_name(device)
         return [

@@ -1,0 +1,111 @@
+"""Two submissions on one track, side by side, and whether luck alone could set them this far apart."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from tabulate import tabulate
+
+from harness.errors import UsageError
+from harness.scoring import SIGNIFICANCE, Reach, Result, Row, State
+from harness.statistics import MIN_PAIRED_SEEDS, Counts, Estimate, are_paired, difference, estimate, separation
+from harness.track import Track
+
+NOTHING = "-"
+
+
+class Verdict(StrEnum):
+    """On the first of two submissions."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NOT_SEPARATED = "not separated"
+
+
+def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
+    """A table with its verdict as text for a terminal, and the verdict; it is that of the board's ranks.
+
+    Raises:
+        UsageError: a trial of either is missing, or its record cannot be believed.
+    """
+    first, second = _counts(one, track), _counts(other, track)
+    lines = [_tested(f"{digits} digits", first.at(i), second.at(i)) for i, digits in enumerate(track.digits)]
+    if len(track.digits) > 1:
+        lines.append(_tested("mean", first, second))
+    beside: dict[str, Callable[[Result], str | None]] = {
+        "examples to 90 %": lambda result: _thousands(result.examples_to_90),
+        "digit accuracy": lambda result: _share(result.digit_accuracy),
+        "longest carry": lambda result: _share(result.longest_carry),
+        "reach": lambda result: _reach(result.reach),
+    }
+    for heading, text_of in beside.items():
+        texts = [[text_of(row.results[digits]) for digits in track.digits] for row in (one, other)]
+        if any(map(any, texts)):
+            lines.append([heading, *(" / ".join(text or NOTHING for text in own) for own in texts), "", ""])
+    seeds = "1 seed" if len(track.seeds) == 1 else f"{len(track.seeds)} seeds"
+    headers = (f"{track.name}, {seeds}", one.name, other.name, "difference", "p")
+    table = tabulate(lines, headers, disable_numparse=True, colalign=("left", "right", "right", "right", "right"))
+    verdict = _verdict(first, second)
+    return f"{table}\n\n{_said(one, other, first, second, verdict)}", verdict
+
+
+def _counts(row: Row, track: Track) -> Counts:
+    if row.counts is None:
+        reason = f": {row.standing.reason}" if row.standing.reason else ""
+        raise UsageError(
+            f"{row.name} has no complete results on {track.name} ({row.standing.state}{reason}); `harness run "
+            f"{row.name}` on this track, then compare again"
+        )
+    return row.counts
+
+
+def _verdict(first: Counts, second: Counts) -> Verdict:
+    if separation(first, second) >= SIGNIFICANCE:
+        return Verdict.NOT_SEPARATED
+    return Verdict.BETTER if difference(first, second).value > 0 else Verdict.WORSE
+
+
+def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict) -> str:
+    """The verdict in words, and what it stands on."""
+    if verdict is Verdict.NOT_SEPARATED:
+        said = f"{one.name} and {other.name} are not separated"
+    else:
+        said = f"{one.name} is {verdict} than {other.name}"
+    paired = are_paired(first, second)
+    probability = _probability(separation(first, second))
+    test = "a paired t-test over seeds" if paired else "a test on the counts alone"
+    lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
+    if not paired:
+        lines.append(f"Provisional: fewer than {MIN_PAIRED_SEEDS} seeds do not tell what another would change.")
+    for row in (one, other):
+        if row.standing.state is not State.FRESH:
+            lines.append(f"{row.name} is {row.standing.state}: {row.standing.reason}.")
+        if row.division == "open":
+            lines.append(f"{row.name} sets hyper-parameters itself: it is of the open division.")
+    return "\n".join(lines) + "\n"
+
+
+def _tested(heading: str, first: Counts, second: Counts) -> list[str]:
+    shares = [
+        f"{_share(each.value)} [{_share(each.low)}, {_share(each.high)}]" for each in map(estimate, (first, second))
+    ]
+    return [heading, *shares, _signed(difference(first, second)), _probability(separation(first, second))]
+
+
+def _signed(gap: Estimate) -> str:
+    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+
+
+def _probability(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"= {p:.4f}"
+
+
+def _share(share: float | None) -> str | None:
+    return None if share is None else f"{share:.3f}"
+
+
+def _thousands(examples: float | None) -> str | None:
+    return None if examples is None else f"{examples / 1000:.1f}k"
+
+
+def _reach(reach: Reach | None) -> str | None:
+    return f"{reach.value} [{reach.low}, {reach.high}]" if reach else None

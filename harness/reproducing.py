@@ -1,0 +1,99 @@
+"""Runs recorded trials again, on the very problems that they drew, and tells what comes out otherwise."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import RecordError, UsageError
+from harness.plan import PlannedTrial
+from harness.records import Record, read, record_path
+from harness.scoring import State, state_of
+from harness.submissions import Broken, Submission
+from harness.track import Track
+
+COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "parameters"}
+"""Keys of a record in which a second run on the same device, with the same torch, has the same bits."""
+MAX_SHOWN = 4
+
+
+class Reproducible(NamedTuple):
+    """What there is of a submission's trials on a track."""
+
+    trials: list[PlannedTrial]
+    records: dict[str, Record]
+    """What each of them came to, by its name."""
+    passed_over: list[str]
+    """The other trials, and why they cannot be run again as they were."""
+
+
+def recorded_trials(entry: Submission | Broken, track: Track, results: Path, harness: str) -> Reproducible:
+    """
+    Args:
+        harness: the fingerprint of the harness.
+
+    Raises:
+        UsageError: no trial of the track can be run again as it was.
+    """
+    if isinstance(entry, Broken):
+        raise UsageError(f"{entry.error}; mend it first")
+    found = Reproducible([], {}, [])
+    for digits in track.digits:
+        for seed in track.seeds:
+            path = record_path(results, track.name, entry.name, digits, seed)
+            record = read(path) if path.exists() else None
+            why_not = _why_not(record, entry, track, harness)
+            fresh_seed = record.fresh_seed if isinstance(record, Record) else None
+            trial = PlannedTrial(entry, digits, seed, "recorded", fresh_seed)
+            if isinstance(record, Record) and why_not is None:
+                found.trials.append(trial)
+                found.records[trial.name] = record
+            else:
+                found.passed_over.append(f"{trial.name}: {why_not}")
+    if not found.trials:
+        remedy = f"`harness run {entry.name}` on this track makes records of the code that is here"
+        raise UsageError(f"nothing on {track.name} can be reproduced: {found.passed_over[0]}; {remedy}")
+    return found
+
+
+def verdict(then: Record, now: Record) -> tuple[bool, str]:
+    """Whether the second run came to the same to the bit, and a line that says what it came to instead."""
+    differing = f"failed: {now.reason}" if now.status == "failed" else _differences(then, now)
+    if not differing:
+        return True, f"{now.trial}: the same to the bit"
+    elsewhere = _other_machine(then, now)
+    return False, f"{now.trial}: {differing}" + (f" (on another machine: {elsewhere})" if elsewhere else "")
+
+
+def _differences(then: Record, now: Record) -> str:
+    before, after = (_flat(record.model_dump(mode="json", include=COMPARED)) for record in (then, now))
+    keys = sorted(before.keys() | after.keys(), key=lambda key: (not key.startswith("suites"), key))
+    changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
+    more = f"; and {len(changed) - MAX_SHOWN} more" if len(changed) > MAX_SHOWN else ""
+    return "; ".join(changed[:MAX_SHOWN]) + more
+
+
+def _other_machine(then: Record, now: Record) -> str:
+    """In what the two machines differ of all that could move a number."""
+    before, after = (record.environment.model_dump(include={"device", "torch", "products"}) for record in (then, now))
+    return ", ".join(f"{key} {before[key]} -> {after[key]}" for key in before if before[key] != after[key])
+
+
+def _why_not(record: Record | RecordError | None, submission: Submission, track: Track, harness: str) -> str | None:
+    if record is None:
+        return "not run"
+    if isinstance(record, RecordError):
+        return record.message
+    standing = state_of(record, submission, track, harness)
+    if standing.state in (State.UNVERIFIED, State.STALE, State.FAILED):
+        return f"{standing.state}, {standing.reason}"
+    return None
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """`{"suites": {"fresh": {"correct": 7}}}` -> `{"suites.fresh.correct": 7}`; places of a list count from 0."""
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    else:
+        return {path: value}
+    return {key: leaf for name, below in items for key, leaf in _flat(below, f"{path}.{name}".lstrip(".")).items()}

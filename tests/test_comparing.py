@@ -1,0 +1,116 @@
+"""`harness compare`: what stands in its table, when it says worse, and what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
+
+from harness.comparing import Verdict, compared
+from harness.errors import UsageError
+from harness.records import Record
+from harness.scoring import Row, rows_of
+from harness.submissions import Submission
+from harness.track import Track, load_track
+
+
+def rows(track: Track, *trials: tuple[Submission, list[Record]], harness: str = HARNESS) -> list[Row]:
+    """Of each submission with its records, in the order given."""
+    records = [record for _, own in trials for record in own]
+    found = {row.name: row for row in rows_of(track, [submission for submission, _ in trials], records, harness)}
+    return [found[submission.name] for submission, _ in trials]
+
+
+def two(root: Path, track: Track, first: float, second: float) -> list[Row]:
+    one, other = make_submission(root, "one"), make_submission(root, "other")
+    return rows(track, (one, make_trials(one, track, first)), (other, make_trials(other, track, second)))
+
+
+def cells_of(text: str, heading: str) -> list[str]:
+    (line,) = (line for line in text.splitlines() if line.startswith(heading))
+    return [cell for cell in line.replace(heading, "", 1).split("  ") if cell]
+
+
+def test_every_number_of_digits_has_both_shares_with_intervals_their_difference_and_its_p(tmp_path):
+    track = make_track(digits=[3, 6], seeds=[0])
+    one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other")
+    first = [make_record(one, track, 3, 0, 0.9), make_record(one, track, 6, 0, 0.5)]
+    second = [make_record(other, track, 3, 0, 0.8), make_record(other, track, 6, 0, 0.5)]
+    text, verdict = compared(*rows(track, (one, first), (other, second)), track)
+    # 0.1 - √((0.9 - 0.880)² + (0.824 - 0.8)²) = 0.069, and mirrored; both Wilson bounds of 500 of 1000 are 0.031 off.
+    assert [cell.strip() for cell in cells_of(text, "3 digits")] == [
+        "0.900 [0.880, 0.917]",
+        "0.800 [0.774, 0.824]",
+        "+0.100 [+0.069, +0.131]",
+        "< 0.0001",
+    ]
+    assert [cell.strip() for cell in cells_of(text, "6 digits")][2:] == ["+0.000 [-0.044, +0.044]", "= 1.0000"]
+    assert cells_of(text, "mean")[2].strip().startswith("+0.050")
+    assert [cell.strip() for cell in cells_of(text, "examples to 90 %")] == ["12.8k / -", "- / -"]
+    assert verdict is Verdict.BETTER
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict", "said"),
+    [
+        (0.9, 0.8, Verdict.BETTER, "one is better than other: +0.100"),
+        (0.8, 0.9, Verdict.WORSE, "one is worse than other: -0.100"),
+        (0.9, 0.899, Verdict.NOT_SEPARATED, "one and other are not separated: +0.001"),
+    ],
+)
+def test_the_verdict_is_on_the_first(tmp_path, first, second, verdict, said):
+    track = make_track()
+    text, found = compared(*two(tmp_path, track, first, second), track)
+    assert found is verdict
+    assert said in text
+    assert "Provisional" in text
+
+
+def test_five_seeds_are_compared_in_pairs_and_nothing_is_provisional(tmp_path):
+    track = make_track(seeds=[0, 1, 2, 3, 4])
+    text, _ = compared(*two(tmp_path, track, 0.9, 0.8), track)
+    assert "by a paired t-test over seeds" in text
+    assert "Provisional" not in text
+
+
+def test_what_is_stale_or_open_is_said(tmp_path):
+    track = make_track()
+    old, tuned = make_submission(tmp_path, "old"), make_submission(tmp_path, "tuned", open_division=True)
+    trials = (old, make_trials(old, track, 0.9)), (tuned, make_trials(tuned, track, 0.8))
+    fresh, _ = compared(*rows(track, *trials), track)
+    assert "tuned sets hyper-parameters itself" in fresh
+    assert "stale" not in fresh
+    stale, _ = compared(*rows(track, *trials, harness="another harness"), track)
+    assert "old is stale: 4 of 4 trials: the harness changed since." in stale
+
+
+def test_trials_that_are_missing_are_named_with_the_remedy(tmp_path):
+    track = make_track()
+    one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other")
+    whole = make_trials(other, track, 0.9)
+    for records, expected in (
+        (whole[:3], r"other has no complete results on mine \(incomplete: 3 of 4 trials\); `harness run other`"),
+        ([make_failure(other, track, 3, 0, "T10: no"), *whole[1:]], r"other has no complete results .*T10: no"),
+        ([], r"not run: 0 of 4 trials"),
+    ):
+        made = rows(track, (one, make_trials(one, track, 0.9)), (other, records))
+        with pytest.raises(UsageError, match=expected):
+            compared(*made, track)
+
+
+def test_the_exit_code_says_whether_the_first_is_worse(tmp_path):
+    track = load_track("smoke")
+    for name, share in (("good", 0.9), ("bad", 0.5)):
+        save_all(tmp_path, make_trials(make_submission(tmp_path, name), track, share))
+
+    def compare(one: str, other: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "compare", one, other, "-t", "smoke"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout or done.stderr
+
+    code, text = compare("good", "bad")
+    assert (code, "good is better than bad" in text) == (0, True)
+    code, text = compare("bad", "good")
+    assert (code, "bad is worse than good" in text) == (1, True)
+    assert compare("good", "good") == (2, "harness: good cannot be compared with itself; name two submissions\n")

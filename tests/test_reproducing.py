@@ -1,0 +1,107 @@
+"""`harness reproduce`: which trials it takes, what it says of a second run; with real trials at the end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from bad_folders import TINY, write_folder
+from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
+
+from harness.errors import UsageError
+from harness.records import CurvePoint, Environment, Record, Score, read, save
+from harness.reproducing import recorded_trials, verdict
+from harness.submissions import Broken, discover
+
+TRACK = make_track(digits=[3, 6], seeds=[0])
+
+
+def point(loss: float) -> CurvePoint:
+    return CurvePoint(step=10, examples=640, loss=loss, accuracy=0.5, digit_accuracy=0.75)
+
+
+def test_a_recorded_trial_is_planned_with_the_seed_of_its_problems(tmp_path):
+    submission = make_submission(tmp_path, "one")
+    record = make_record(submission, TRACK, 3, 0, 0.9, fresh_seed=77)
+    save_all(tmp_path, [record, make_failure(submission, TRACK, 6, 0, "T10: no")])
+    found = recorded_trials(submission, TRACK, tmp_path / "results", HARNESS)
+    assert [(trial.name, trial.fresh_seed) for trial in found.trials] == [("one d3-s0", 77)]
+    assert found.passed_over == ["one d6-s0: failed, T10: no"]
+    assert found.records["one d3-s0"].fresh_seed == 77
+
+
+def test_without_a_record_of_the_code_that_is_here_nothing_is_run(tmp_path):
+    submission, results = make_submission(tmp_path, "one"), tmp_path / "results"
+    with pytest.raises(UsageError, match=r"nothing on mine can be reproduced: one d3-s0: not run; `harness run one`"):
+        recorded_trials(submission, TRACK, results, HARNESS)
+    path = save(make_record(submission, TRACK, 3, 0, 0.9), results)
+    with pytest.raises(UsageError, match=r"one d3-s0: stale, the harness changed since"):
+        recorded_trials(submission, TRACK, results, "another harness")
+    path.write_text(path.read_text().replace('"correct": 900', '"correct": 901'))
+    with pytest.raises(UsageError, match=r"one d3-s0: was edited after it was written"):
+        recorded_trials(submission, TRACK, results, HARNESS)
+
+
+def test_a_folder_that_cannot_be_read_says_why(tmp_path):
+    (tmp_path / "submissions" / "one").mkdir(parents=True)
+    (entry,) = discover(tmp_path)
+    assert isinstance(entry, Broken)
+    with pytest.raises(UsageError, match=r"submission\.yaml.*mend it first"):
+        recorded_trials(entry, TRACK, tmp_path / "results", HARNESS)
+
+
+def test_time_and_place_may_differ_and_nothing_else(tmp_path):
+    submission = make_submission(tmp_path, "one")
+    then = make_record(submission, TRACK, 3, 0, 0.9, curve=[point(1.5)])
+    elsewhere = Environment(device="GPU", torch="2.13.0", python="3.12.1", commit="def", dirty=True)
+    assert verdict(then, then.model_copy(update={"throughput": None, "environment": elsewhere})) == (
+        True,
+        "one d3-s0: the same to the bit",
+    )
+    fewer = then.suites.model_copy(update={"fresh": Score(correct=899, total=1000)}) if then.suites else None
+    now = then.model_copy(update={"suites": fewer, "curve": [point(1.5000001)], "environment": elsewhere})
+    assert verdict(then, now) == (
+        False,
+        "one d3-s0: suites.fresh.correct 900 -> 899; curve.0.loss 1.5 -> 1.5000001 "
+        "(on another machine: device Some CPU -> GPU)",
+    )
+
+
+def test_a_trial_that_fails_now_is_not_reproduced(tmp_path):
+    submission = make_submission(tmp_path, "one")
+    then, now = make_record(submission, TRACK, 3, 0, 0.9), make_failure(submission, TRACK, 3, 0, "P00: gone")
+    assert verdict(then, now) == (False, "one d3-s0: failed: P00: gone")
+
+
+def test_many_differences_are_counted_not_listed(tmp_path):
+    submission = make_submission(tmp_path, "one")
+    then, now = (make_record(submission, TRACK, 3, 0, share) for share in (0.9, 0.8))
+    # fresh, test, edge, four carry chains, digit accuracy, examples to 90 %
+    assert verdict(then, now)[1].endswith("; and 5 more")
+
+
+def harness(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", "-C", str(root), *arguments, "-t", str(root / "tiny.yaml")]
+    return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=120)
+
+
+def test_a_real_trial_comes_out_the_same_and_a_record_that_says_otherwise_is_found_out(tmp_path):
+    write_folder(tmp_path, "one")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY.model_dump(mode="json", exclude_none=True)))
+    assert harness(tmp_path, "run").returncode == 0
+    path = tmp_path / "results" / "tiny" / "one" / "d1-s0.json"
+    before = path.read_bytes()
+    again = harness(tmp_path, "reproduce", "one")
+    assert (again.returncode, again.stdout) == (0, "one d1-s0: the same to the bit\n"), again.stderr
+    assert path.read_bytes() == before
+
+    record = read(path)
+    assert isinstance(record, Record)
+    assert record.suites is not None
+    better = record.suites.model_copy(update={"fresh": Score(correct=8, total=8)})
+    save(record.model_copy(update={"suites": better}), tmp_path / "results")
+    found_out = harness(tmp_path, "reproduce", "one")
+    assert found_out.returncode == 1
+    assert found_out.stdout == f"one d1-s0: suites.fresh.correct 8 -> {record.suites.fresh.correct}\n"
