@@ -20,7 +20,8 @@ def trial_job(
     submission: Submission, *, device: str = "cpu", refused: list[str] | None = None, seeds: tuple[int, ...] = (0,)
 ) -> Job:
     payload = {"kind": "trial", "folder": str(submission.folder), "track": TINY.model_dump(mode="json")}
-    return Job(submission.name, {**payload, "digits": 1, "seeds": list(seeds), "device": device, "refused": refused})
+    drawn: dict[str, object] = {"digits": 1, "seeds": list(seeds), "fresh_seeds": None}
+    return Job(submission.name, {**payload, **drawn, "device": device, "refused": refused})
 
 
 def last_of(events: list[Event]) -> dict[str, Event]:
