@@ -216,7 +216,7 @@ def leaderboard(
         bool, typer.Option("--check", help="Write nothing; exit 1 if the board is not up to date.")
     ] = False,
 ) -> ExitCode:
-    """Renders leaderboard.md and its plots from the records."""
+    """Renders leaderboard.md, leaderboard.html and the plots from the records."""
     return _render(context.obj, check=check)
 
 

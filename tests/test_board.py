@@ -76,11 +76,11 @@ def contents(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_the_first_call_writes_the_board_and_four_plots_and_the_second_changes_no_byte(root):
+def test_the_first_call_writes_two_pages_and_four_plots_and_the_second_changes_no_byte(root):
     plots = [
         root / f"results/quick/{name}-{theme}.svg" for name in ("accuracy", "throughput") for theme in ("light", "dark")
     ]
-    assert render(root) == [*plots, root / "leaderboard.md"]
+    assert render(root) == [*plots, root / "leaderboard.html", root / "leaderboard.md"]
     before = contents(root)
     assert render(root) == []
     assert contents(root) == before
@@ -88,7 +88,7 @@ def test_the_first_call_writes_the_board_and_four_plots_and_the_second_changes_n
 
 def test_check_names_what_differs_and_touches_nothing(root):
     before = contents(root)
-    assert len(render(root, check=True)) == 5
+    assert len(render(root, check=True)) == 6
     assert contents(root) == before
     render(root)
     assert render(root, check=True) == []
@@ -115,7 +115,7 @@ def test_a_plot_drawn_by_another_matplotlib_counts_as_equal_while_its_data_are(r
 def test_new_records_change_the_board_and_its_plots(root):
     render(root)
     save_all(root, make_trials(make_submission(root, "newcomer"), load_track("quick"), 0.7))
-    assert len(render(root)) == 5
+    assert len(render(root)) == 6
 
 
 def test_the_board_does_not_depend_on_where_it_lies(root, tmp_path_factory):

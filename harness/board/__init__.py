@@ -1,4 +1,4 @@
-"""The board: `leaderboard.md` and its plots, written from the records alone."""
+"""The board: `leaderboard.md`, `leaderboard.html` and the plots, written from the records alone."""
 
 from harness.board.rendering import render
 

@@ -1,12 +1,12 @@
 """Writes `leaderboard.md`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pandas as pd
 from tabulate import tabulate
 
 from harness.board.plots import Plot
+from harness.board.section import Section
 from harness.board.text import markdown, percent
 from harness.scoring import Reach, Result, Row, State
 from harness.statistics import Estimate
@@ -61,17 +61,6 @@ the same torch, everything but the speeds comes out the same to the bit. `harnes
 draws fresh problems anew, and its numbers agree within their intervals. `harness compare A B` holds two rows against
 each other. `harness leaderboard --check` tells whether this page is what the records say.
 """
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
-    """A track with its rows and plots, or the reason why they cannot be shown."""
-
-    name: str
-    notice: str | None = None
-    track: Track | None = None
-    rows: list[Row] = field(default_factory=list)
-    plots: list[Plot] = field(default_factory=list)
 
 
 def page(sections: Sequence[Section]) -> str:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from harness.board.drawing import THEMES, Theme, draw
-from harness.board.markdown import Section, page, plot_path
+from harness.board.html import html_page
+from harness.board.markdown import page, plot_path
 from harness.board.plots import Plot, digest, plots_of
+from harness.board.section import Section
 from harness.errors import HarnessError, MachineError
 from harness.fingerprint import harness_fingerprint
 from harness.hacked import read_hacked
@@ -18,7 +20,9 @@ LAST = ("smoke",)
 
 
 def render(root: Path, *, check: bool = False) -> list[Path]:
-    """Writes `leaderboard.md` and the plots; the files that differed come back. With `check` nothing is written.
+    """Writes `leaderboard.md`, `leaderboard.html` and the plots; the files that differed come back.
+
+    With `check` nothing is written.
 
     Raises:
         UsageError: there is no submission, or `results/hacked.yaml` cannot be used.
@@ -32,8 +36,8 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
         for theme in THEMES
         if update_plot(path := root / plot_path(section.name, plot, theme.name), plot, theme, check=check)
     ]
-    if update_text(root / "leaderboard.md", page(sections), check=check):
-        differing.append(root / "leaderboard.md")
+    texts = {"leaderboard.html": html_page(sections), "leaderboard.md": page(sections)}
+    differing += [root / name for name, text in texts.items() if update_text(root / name, text, check=check)]
     return differing
 
 

@@ -1,0 +1,331 @@
+"""Writes `leaderboard.html`: the board to sort and search, and below it what every submission's trials left behind.
+
+One file that loads nothing: text of strangers is escaped by the template, and the page's own policy (CSP) lets no
+script run but the one whose digest it names.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from harness.board.drawing import DARK, LIGHT
+from harness.board.section import Section
+from harness.board.text import percent, plain
+from harness.records import Mistake, Record, Score
+from harness.scoring import Result, Row
+from harness.statistics import Estimate
+from harness.submissions import Submission
+from harness.track import Track
+
+FOLDER = Path(__file__).parent / "page"
+NOTHING = "–"
+MAX_TEXT = 300
+MAX_ANSWER = 60
+MISTAKES_SHOWN = 10
+"""At each number of digits."""
+CHART_WIDTH, CHART_HEIGHT = 260, 90
+"""Of the field of a chart, in its own units; labels stand outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`key` is what a click on the column's head sorts by: a number, or the text itself."""
+
+    text: str
+    key: float | str | None = None
+    bar: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    heading: str
+    help: str
+    is_number: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Of a chart: `points` as SVG writes them."""
+
+    label: str
+    points: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """Shares from 0 to 1 over a range that starts at `first` and ends at `last`."""
+
+    title: str
+    first: str
+    last: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """All that is known of one submission on one track."""
+
+    anchor: str
+    name: str
+    title: str
+    authors: str
+    summary: str
+    reference: str | None
+    facts: list[str]
+    charts: list[Chart]
+    carry: list[tuple[str, list[tuple[str, str]]]]
+    """By number of digits: the longest chain and the share."""
+    trials: list[list[str]]
+    mistakes: list[tuple[str, list[tuple[str, str, list[tuple[str, bool]]]]]]
+    """By number of digits: the problem, its sum, and the answer in pieces, each with whether it is wrong there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A section of the page."""
+
+    name: str
+    notice: str | None
+    summary: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    cards: list[Card]
+
+
+TRIAL_HEADINGS = ("trial", "fresh", "test", "edge", "loss at the end", "s", "device", "sandbox", "commit", "fresh seed")
+
+
+def html_page(sections: Sequence[Section]) -> str:
+    """The whole page; the same bytes for the same records."""
+    loader = jinja2.FileSystemLoader(FOLDER)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("board.css", "board.js"))
+    colours = "".join(
+        f"{opening}:root{{--text:{theme.text};--muted:{theme.muted};--grid:{theme.grid};--one:{theme.series[0]};"
+        f"--two:{theme.series[1]}}}{closing}"
+        for theme, opening, closing in ((LIGHT, "", ""), (DARK, "@media(prefers-color-scheme:dark){", "}"))
+    )
+    style = f"{colours}\n{style}"
+    template = environment.get_template("board.html.jinja")
+    return template.render(
+        tables=[_table(section) for section in sections],
+        trial_headings=TRIAL_HEADINGS,
+        chart_width=CHART_WIDTH,
+        chart_height=CHART_HEIGHT,
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; base-uri 'none'; "
+        "form-action 'none'",
+    )
+
+
+def _source(text: str) -> str:
+    """How a policy names an inline style or script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _table(section: Section) -> Table:
+    track = section.track
+    if track is None:
+        return Table(name=section.name, notice=section.notice, summary="", columns=[], rows=[], cards=[])
+    columns = _columns(track, section.rows)
+    return Table(
+        name=section.name,
+        notice=section.notice,
+        summary=plain(track.summary, MAX_TEXT),
+        columns=[column for column, _ in columns],
+        rows=[[cell_of(row) for _, cell_of in columns] for row in section.rows],
+        cards=[_card(row, track) for row in section.rows],
+    )
+
+
+def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[Row], Cell]]]:
+    """The columns of a track, each with what a row has in it."""
+    columns: list[tuple[Column, Callable[[Row], Cell]]] = []
+    if track.ranked:
+        columns.append((Column("rank", "= shared; † provisional: fewer than 5 seeds"), _rank))
+    columns.append((Column("submission", "", is_number=False), lambda row: Cell(plain(row.name, MAX_TEXT), row.name)))
+    if len(track.digits) > 1:
+        columns.append((Column("mean", "exact match over the numbers of digits; ranks"), lambda row: _bar(row.fresh)))
+    for digits in track.digits:
+        heading = Column(f"{digits} digits", "exact match on fresh problems, with its 95 % interval")
+        columns.append((heading, _of_result(digits, lambda result: _bar(result.fresh))))
+    last = track.digits[-1]
+    if track.longest:
+        heading = Column("reach", "largest length up to which every length has 90 %, of the final weights")
+        columns.append(
+            (heading, _of_result(last, lambda result: _number(result.reach and result.reach.value, "{:.0f}")))
+        )
+    columns += [
+        (
+            Column("digit accuracy", f"answer digits right, each after right ones, at {last} digits"),
+            _of_result(last, lambda result: _share(result.digit_accuracy)),
+        ),
+        (
+            Column("longest carry", f"problems whose carry runs through every column, at {last} digits"),
+            _of_result(last, lambda result: _share(result.longest_carry)),
+        ),
+        (
+            Column("edge", f"zeros, powers of ten, nines, at {last} digits"),
+            _of_result(last, lambda one: _share(one.edge)),
+        ),
+        (
+            Column("examples to 90 %", f"training examples, in thousands, at {last} digits"),
+            _of_result(last, lambda result: _number(result.examples_to_90 and result.examples_to_90 / 1000, "{:.1f}")),
+        ),
+    ]
+    for device in sorted({device for row in rows for device in row.speeds}):
+        for name in ("train", "decode"):
+            heading = Column(f"{name} ×", f"examples a second, as a ratio to the reference, on {plain(device, 60)}")
+            columns.append((heading, _speed(device, f"{name}_ratio")))
+    columns += [
+        (Column("division", "open: sets hyper-parameters itself", is_number=False), lambda row: Cell(row.division)),
+        (Column("state", "only fresh rows rank", is_number=False), lambda row: Cell(row.standing.state.value)),
+    ]
+    return columns
+
+
+def _of_result(digits: int, cell: Callable[[Result], Cell]) -> Callable[[Row], Cell]:
+    return lambda row: cell(row.results[digits]) if digits in row.results else Cell(NOTHING)
+
+
+def _speed(device: str, name: str) -> Callable[[Row], Cell]:
+    return lambda row: _number(getattr(row.speeds[device], name), "{:.2f}") if device in row.speeds else Cell(NOTHING)
+
+
+def _rank(row: Row) -> Cell:
+    if row.rank is None:
+        return Cell(NOTHING)
+    marks = ("=" if row.rank.is_shared else "") + ("†" if row.rank.is_provisional else "")
+    return Cell(f"{row.rank.place}{marks}", row.rank.place)
+
+
+def _bar(estimate: Estimate | None) -> Cell:
+    return Cell(percent(estimate.value), estimate.value, estimate) if estimate else Cell(NOTHING)
+
+
+def _share(share: float | None) -> Cell:
+    return Cell(NOTHING) if share is None else Cell(percent(share), share)
+
+
+def _number(value: float | None, form: str) -> Cell:
+    return Cell(NOTHING) if value is None else Cell(form.format(value), value)
+
+
+def _card(row: Row, track: Track) -> Card:
+    manifest = row.submission.manifest if isinstance(row.submission, Submission) else None
+    by_digits = {digits: [trial for trial in row.trials if trial.digits == digits] for digits in track.digits}
+    known = {digits: trials for digits, trials in by_digits.items() if trials}
+    charts = [_curves(f"exact match in training, {digits} digits", trials) for digits, trials in known.items()]
+    charts += [_lengths(result, track) for result in row.results.values() if result.lengths]
+    return Card(
+        anchor=f"{track.name}-{plain(row.name, MAX_TEXT)}",
+        name=plain(row.name, MAX_TEXT),
+        title=plain(manifest.title, MAX_TEXT) if manifest else "",
+        authors=plain(", ".join(manifest.authors), MAX_TEXT) if manifest else "",
+        summary=plain(manifest.summary, MAX_TEXT) if manifest else "",
+        reference=manifest.reference if manifest else None,
+        facts=_facts(row),
+        charts=[chart for chart in charts if chart.lines],
+        carry=[(f"{digits} digits", _carry(trials)) for digits, trials in known.items()],
+        trials=[_trial(trial) for trials in known.values() for trial in trials],
+        mistakes=[(f"{digits} digits", found) for digits, trials in known.items() if (found := _mistakes(trials))],
+    )
+
+
+def _facts(row: Row) -> list[str]:
+    facts = [f"{row.standing.state}: {plain(row.standing.reason, MAX_TEXT)}" if row.standing.reason else ""]
+    if isinstance(row.submission, Submission):
+        values = row.submission.manifest.hyperparameters.set_values()
+        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in sorted(values.items()))
+        facts.append(f"sets {settings}" if settings else "")
+    parameters = next((trial.parameters for trial in row.trials if trial.parameters), None)
+    if parameters:
+        facts.append(f"{parameters.model:,} parameters in the model, {parameters.positions:,} in the positions")
+    facts += [plain(tag, MAX_TEXT) for tag in row.tags]
+    return [fact for fact in facts if fact]
+
+
+def _curves(title: str, trials: Sequence[Record]) -> Chart:
+    """One line a seed, over the training examples."""
+    last = max((point.examples for trial in trials for point in trial.curve), default=0)
+    lines = [
+        Line(f"seed {trial.seed}", _points((point.examples / last, point.accuracy) for point in trial.curve))
+        for trial in trials
+        if trial.curve and last
+    ]
+    return Chart(title=title, first="0", last=f"{last:,} examples", lines=lines)
+
+
+def _lengths(result: Result, track: Track) -> Chart:
+    lengths = sorted(result.lengths)
+    span = max(1, lengths[-1] - lengths[0])
+    shares = [((length - lengths[0]) / span, result.lengths[length].value) for length in lengths]
+    title = f"exact match by digits of the longer operand, trained up to {max(track.digits)}"
+    return Chart(title=title, first=str(lengths[0]), last=str(lengths[-1]), lines=[Line("", _points(shares))])
+
+
+def _points(shares: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{CHART_WIDTH * x:.1f},{CHART_HEIGHT * (1 - y):.1f}" for x, y in shares)
+
+
+def _carry(trials: Sequence[Record]) -> list[tuple[str, str]]:
+    """By longest chain, the seeds' problems together."""
+    scores: dict[str, list[Score]] = {}
+    for trial in trials:
+        for chain, score in trial.suites.carry.items() if trial.suites else ():
+            scores.setdefault(chain, []).append(score)
+    return [
+        (chain, percent(sum(one.correct for one in found) / max(1, sum(one.total for one in found))))
+        for chain, found in scores.items()
+    ]
+
+
+def _trial(trial: Record) -> list[str]:
+    suites, environment = trial.suites, trial.environment
+    scores = (
+        [f"{score.correct} of {score.total}" for score in (suites.fresh, suites.test, suites.edge)] if suites else []
+    )
+    loss = trial.curve[-1].loss if trial.curve else None
+    changed = " (changed)" if environment.dirty else ""
+    return [
+        f"{trial.digits} digits, seed {trial.seed}",
+        *scores,
+        NOTHING if loss is None else f"{loss:.4f}",
+        NOTHING if trial.seconds is None else f"{trial.seconds.total:.0f}",
+        plain(f"{environment.device}, torch {environment.torch}", MAX_TEXT),
+        trial.isolation,
+        f"{plain(environment.commit or NOTHING, 40)}{changed}",
+        str(trial.fresh_seed),
+    ]
+
+
+def _mistakes(trials: Sequence[Record]) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+    """The first of all seeds, each once."""
+    unique = list(dict.fromkeys(mistake for trial in trials for mistake in trial.mistakes))[:MISTAKES_SHOWN]
+    return [(plain(one.prompt, MAX_ANSWER), plain(one.answer, MAX_ANSWER), _marked(one)) for one in unique]
+
+
+def _marked(mistake: Mistake) -> list[tuple[str, bool]]:
+    """The answer in pieces, those marked that differ from the sum at their place: `115` for `125` -> 1, *1*, 5.
+
+    Places count from the right, as those of a number do.
+    """
+    got, answer = plain(mistake.got, MAX_ANSWER), plain(mistake.answer, MAX_ANSWER)
+    if not got:
+        return [("(nothing)", True)]
+    aligned = answer.rjust(len(got))[-len(got) :]
+    pieces: list[tuple[str, bool]] = []
+    for character, expected in zip(got, aligned, strict=True):
+        is_wrong = character != expected
+        if pieces and pieces[-1][1] is is_wrong:
+            pieces[-1] = pieces[-1][0] + character, is_wrong
+        else:
+            pieces.append((character, is_wrong))
+    return pieces

@@ -1,0 +1,218 @@
+"""`leaderboard.html`: the numbers of the records, strangers' text as text, and a script that does what it should."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_records import HARNESS, make_record, make_submission, make_trials, save_all
+
+import harness.board.rendering
+from harness.board.html import _marked, html_page
+from harness.board.rendering import sections_of
+from harness.records import CurvePoint, Mistake
+from harness.track import load_track
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOSTILE = "</mark></td><b>\" onclick='a' {{ 7 * 7 }} \x1b[31m\u202e"
+LOADS = {"src", "srcset", "data", "poster", "action", "formaction", "background", "style"}
+
+
+class Page(HTMLParser):
+    """The page as a browser's parser sees it: tags, attributes, and the text of every table cell."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.rows: list[list[str]] = []
+        self.texts: dict[str, list[str]] = {"script": [], "style": []}
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        elif tag in self.texts:
+            self.texts[tag].append("")
+
+    def handle_endtag(self, tag):
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+        for tag in self.texts:
+            if tag in self._open:
+                self.texts[tag][-1] += data
+
+    def row_of(self, first_words: str) -> list[str]:
+        """The first one with a cell that begins so."""
+        return next(row for row in self.rows if any(cell.startswith(first_words) for cell in row))
+
+
+@pytest.fixture(autouse=True)
+def _fixed_harness(monkeypatch):
+    monkeypatch.setattr(harness.board.rendering, "harness_fingerprint", lambda: HARNESS)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Three submissions on `quick`; `plain_one` has a curve and a mistake."""
+    track = load_track("quick")
+    for name, share in {"columns": 0.99, "reversed": 0.75}.items():
+        save_all(tmp_path, make_trials(make_submission(tmp_path, name, title=f"Title of {name}"), track, share))
+    curve = [CurvePoint(step=i, examples=i, loss=None, accuracy=i / 200, digit_accuracy=0.5) for i in (0, 50, 100)]
+    mistakes = [Mistake(prompt="57+68=", answer="125", got="115")]
+    plain_one = make_submission(tmp_path, "plain_one")
+    save_all(tmp_path, [make_record(plain_one, track, 2, 0, 0.5, curve=curve, mistakes=mistakes)])
+    return tmp_path
+
+
+def text_of(root: Path) -> str:
+    return html_page(sections_of(root))
+
+
+def test_a_row_shows_rank_share_interval_carry_and_speeds_of_the_records(root):
+    row = Page(text_of(root)).row_of("reversed")
+    assert row[:3] == ["2†", "reversedTitle of reversed", "75.0"]
+    assert row[3:] == ["75.0", "75.0", "75.0", "–", "1.25", "0.50", "closed", "fresh"]
+    # Wilson's interval of 1500 of 2000: 0.7306 to 0.7685.
+    assert 'aria-label="73.1 to 76.8"' in text_of(root)
+
+
+def test_a_card_has_the_curve_the_carries_the_mistake_and_the_trial(root):
+    text = text_of(root)
+    # Of a field 260 wide and 90 high: 0, 0.25 and 0.5 at examples 0, 50 and 100.
+    assert '<polyline points="0.0,90.0 130.0,67.5 260.0,45.0">' in text
+    page = Page(text)
+    assert page.row_of("2 digits, seed 0")[1:4] == ["1980 of 2000", "990 of 1000", "99 of 100"]
+    assert page.row_of("57+68=") == ["57+68=", "125", "115"]
+    assert "1<mark>1</mark>5" in text
+
+
+@pytest.mark.parametrize(
+    ("answer", "got", "pieces"),
+    [
+        ("125", "115", [("1", False), ("1", True), ("5", False)]),
+        ("99", "199", [("1", True), ("99", False)]),
+        ("100", "00", [("00", False)]),
+        ("7", "", [("(nothing)", True)]),
+        ("12", "x3", [("x3", True)]),
+    ],
+)
+def test_wrong_digits_are_marked_at_their_place_from_the_right(answer, got, pieces):
+    assert _marked(Mistake(prompt="1+1=", answer=answer, got=got)) == pieces
+
+
+def test_text_of_strangers_is_text(root):
+    track = load_track("quick")
+    benign = Page(text_of(root))
+    hostile = make_submission(
+        root, "hostile", title="</small></td><script>alert(1)</script><img src=x onerror=alert(1)>"
+    )
+    got = Mistake(prompt="1+1=", answer="2", got=HOSTILE)
+    save_all(root, [make_record(hostile, track, 2, 0, 0.9, mistakes=[got])])
+    text = text_of(root)
+    page = Page(text)
+    assert page.tags["script"] == benign.tags["script"] == 1
+    assert page.tags.keys() == benign.tags.keys()
+    assert {(tag, name) for tag, name, _ in page.attributes} == {(tag, name) for tag, name, _ in benign.attributes}
+    assert "<script>alert(1)</script>" in page.row_of("hostile")[1]
+    assert "{{ 7 * 7 }}" in page.row_of("1+1=")[2]
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", text)
+
+
+def test_the_page_loads_nothing_and_its_policy_names_its_own_style_and_script(root):
+    page = Page(text_of(root))
+    assert not [one for one in page.attributes if one[1] in LOADS or one[1].startswith("on")]
+    assert "url(" not in page.texts["style"][0]
+    assert "@import" not in page.texts["style"][0]
+    links = {value for _, name, value in page.attributes if name == "href"}
+    assert links == {"leaderboard.md", "#quick-columns", "#quick-reversed", "#quick-plain_one"}
+    (policy,) = [value for tag, name, value in page.attributes if (tag, name) == ("meta", "content") and "src" in value]
+    for tag in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(page.texts[tag][0].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
+
+
+def test_every_link_leads_to_a_card(root):
+    page = Page(text_of(root))
+    anchors = {value for _, name, value in page.attributes if name == "id"}
+    assert {value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")} <= anchors
+
+
+def test_the_same_records_give_the_same_bytes(root):
+    assert text_of(root) == text_of(root)
+
+
+def test_without_records_the_page_says_what_to_do(tmp_path):
+    make_submission(tmp_path, "one")
+    assert "Nothing has been run yet" in text_of(tmp_path)
+
+
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on the path")
+
+
+def dom_after(page: str, tmp_path: Path, fragment: str = "") -> str:
+    """What the page is when its script has run, in a real browser."""
+    file = tmp_path / "page.html"
+    file.write_text(page, encoding="utf-8")
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--dump-dom", f"{file.as_uri()}{fragment}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def with_a_click(page: str, action: str) -> str:
+    """The page without its policy, with one more script: what a reader does."""
+    return re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", page) + f"<script>{action}</script>"
+
+
+def order_of(dom: str) -> list[str]:
+    """The names in the table, from the top."""
+    return re.findall(r'<tr data-words="(\w+)', dom)
+
+
+@needs_browser
+def test_under_its_policy_the_script_runs_and_a_link_opens_its_card(root, tmp_path_factory):
+    dom = dom_after(text_of(root), tmp_path_factory.mktemp("browser"), "#quick-plain_one")
+    assert re.findall(r'<details[^>]*data-words="(\w+)[^>]*open', dom) == ["plain_one"]
+
+
+@needs_browser
+def test_a_click_on_a_head_sorts_and_another_turns_it_round(root, tmp_path_factory):
+    assert order_of(text_of(root)) == ["columns", "reversed", "plain_one"]
+    name, share = (f"document.querySelectorAll('.board th button')[{column}].click();" for column in (1, 2))
+    for action, expected in (
+        (name, ["columns", "plain_one", "reversed"]),
+        (name + name, ["reversed", "plain_one", "columns"]),
+        (share, ["columns", "reversed", "plain_one"]),
+        (share + share, ["plain_one", "reversed", "columns"]),
+    ):
+        dom = dom_after(with_a_click(text_of(root), action), tmp_path_factory.mktemp("browser"))
+        assert order_of(dom) == expected
+
+
+@needs_browser
+def test_the_search_keeps_rows_and_cards_with_every_word(root, tmp_path_factory):
+    typing = (
+        "const field = document.querySelector('.search input'); field.value = 'title REVERSED';"
+        "field.dispatchEvent(new Event('input'));"
+    )
+    dom = dom_after(with_a_click(text_of(root), typing), tmp_path_factory.mktemp("browser"))
+    hidden = re.findall(r'<(?:tr|details)[^>]*data-words="(\w+)[^>]*hidden=""', dom)
+    assert sorted(hidden) == ["columns", "columns", "plain_one", "plain_one"]
+    assert "1 shown" in dom
