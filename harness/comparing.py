@@ -6,8 +6,8 @@ from enum import StrEnum
 from tabulate import tabulate
 
 from harness.errors import UsageError
-from harness.scoring import SIGNIFICANCE, Reach, Result, Row, State
-from harness.statistics import MIN_PAIRED_SEEDS, Counts, Estimate, are_paired, difference, estimate, separation
+from harness.scoring import MIN_SEEDS, SIGNIFICANCE, Reach, Result, Row, State, ranked_strata
+from harness.statistics import Counts, Estimate, are_paired, difference, estimate, separation
 from harness.track import Track
 
 NOTHING = "-"
@@ -28,8 +28,9 @@ def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
         UsageError: a trial of either is missing, or its record cannot be believed.
     """
     first, second = _counts(one, track), _counts(other, track)
-    lines = [_tested(f"{digits} digits", first.at(i), second.at(i)) for i, digits in enumerate(track.digits)]
-    if len(track.digits) > 1:
+    strata = ranked_strata(track)
+    lines = [_tested(stratum.heading, first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
+    if len(strata) > 1:
         lines.append(_tested("mean", first, second))
     beside: dict[str, Callable[[Result], str | None]] = {
         "examples to 90 %": lambda result: _thousands(result.examples_to_90),
@@ -70,12 +71,11 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
         said = f"{one.name} and {other.name} are not separated"
     else:
         said = f"{one.name} is {verdict} than {other.name}"
-    paired = are_paired(first, second)
     probability = _probability(separation(first, second))
-    test = "a paired t-test over seeds" if paired else "a test on the counts alone"
+    test = "a paired t-test over seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
     lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
-    if not paired:
-        lines.append(f"Provisional: fewer than {MIN_PAIRED_SEEDS} seeds do not tell what another would change.")
+    if first.num_seeds < MIN_SEEDS:
+        lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds do not tell what another would change.")
     for row in (one, other):
         if row.standing.state is not State.FRESH:
             lines.append(f"{row.name} is {row.standing.state}: {row.standing.reason}.")

@@ -61,7 +61,7 @@ def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) ->
     findings = [
         *outcome.findings,
         *check_untrained(submission, round(curve[0].accuracy * len(curve_answers)), curve_answers),
-        *check_published(submission, scored["test"], scored["fresh"]),
+        *check_published(submission, scored["test"], scored["fresh"], fresh.prompts()),
     ]
     record = Record(
         **identity,

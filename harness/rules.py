@@ -157,8 +157,9 @@ _RULES = (
         title="Fresh problems are no harder than published ones",
         level="review",
         checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts: one-sided Fisher test, "
-        "p < 1e-4.",
-        why="Both have the same law, so only a look-up of the published problems makes the first easier.",
+        "p < 1e-4. Not with two digits, where there are so few pairs that fresh ones repeat.",
+        why="Both have the same law and hardly a problem twice, so only a look-up of the published ones makes those "
+        "easier.",
         remedy="Remove what knows the published problems. Run the trial again if you think it was chance.",
         good="return [DIGITS[character] for character in text]",
         bad="return TEST_SET.get(text, ids)",

@@ -13,12 +13,14 @@ import numpy as np
 
 from harness.errors import RecordError
 from harness.hacked import Hacked, mark_of
-from harness.records import Record, Score
-from harness.statistics import MIN_PAIRED_SEEDS, Counts, Estimate, estimate, separation
+from harness.records import Record, Score, Suites
+from harness.statistics import Counts, Estimate, estimate, separation
 from harness.submissions import Broken, Submission
 from harness.track import Track
 
 SIGNIFICANCE = 0.05
+MIN_SEEDS = 5
+"""Seeds below which a rank is provisional: two or three do not tell how much another would change."""
 REACHED = 0.9
 """Exact match from which on a length counts as mastered."""
 MAX_REASONS = 3
@@ -47,6 +49,19 @@ class Rank(NamedTuple):
     place: int
     is_shared: bool
     is_provisional: bool
+
+
+class Stratum(NamedTuple):
+    """A part of what ranks: all of it counts alike."""
+
+    digits: int
+    """Of the trials."""
+    length: int | None
+    """Of the longer operand, where it is longer than any trained one; None: the suite `fresh`."""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.length or self.digits} digits"
 
 
 class Reach(NamedTuple):
@@ -96,10 +111,10 @@ class Row:
     trials: tuple[Record, ...]
     """The track's trials that ended well, by digits and seed; whatever the state, so that numbers stay visible."""
     results: dict[int, Result]
-    fresh: Estimate | None
-    """The ranking number: the mean over seeds and the track's digits; null while a trial is missing."""
+    score: Estimate | None
+    """The ranking number: the mean over seeds and `ranked_strata`; null while a trial is missing."""
     counts: Counts | None
-    """Behind `fresh`."""
+    """Behind `score`: seeds by `ranked_strata`."""
     speeds: dict[str, Speed]
     """By device; ratios of different devices are not comparable."""
     rank: Rank | None = None
@@ -163,7 +178,7 @@ def rows_of(
             standing = _standing(folder, records[name], errors[name], track, harness_fingerprint)
         rows.append(_row(name, folders.get(name), records[name], standing, track))
     if track.ranked:
-        places = _ranks(rows, is_provisional=len(track.seeds) < MIN_PAIRED_SEEDS)
+        places = _ranks(rows, is_provisional=len(track.seeds) < MIN_SEEDS)
         rows = [replace(row, rank=places.get(row.name)) for row in rows]
     return sorted(rows, key=_order)
 
@@ -229,19 +244,41 @@ def _row(
         standing=standing,
         trials=trials,
         results={digits: _result(some, digits, track) for digits, some in by_digits.items() if some},
-        fresh=estimate(counts) if counts else None,
+        score=estimate(counts) if counts else None,
         counts=counts,
         speeds=_speeds(trials),
     )
 
 
+def ranking_heading(track: Track) -> str:
+    """`mean`, or `mean of 11–20 digits` where only some of the tested lengths rank."""
+    lengths = [stratum.length for stratum in ranked_strata(track) if stratum.length]
+    return f"mean of {min(lengths)}–{max(lengths)} digits" if lengths else "mean"
+
+
+def ranked_strata(track: Track) -> list[Stratum]:
+    """What a track ranks by: `fresh` at every number of digits, or in a track of length generalisation every length
+    beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes behind."""
+    beyond = [Stratum(digits, length) for digits in track.digits for length in track.lengths_beyond(digits)]
+    return beyond or [Stratum(digits, None) for digits in track.digits]
+
+
 def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:
-    """The counts on `fresh` by seed and digits, or None while one is missing."""
-    scores = {(trial.seed, trial.digits): trial.suites.fresh for trial in trials if trial.suites}
-    if len(scores) < len(track.seeds) * len(track.digits):
-        return None
-    table = [[scores[seed, digits] for digits in track.digits] for seed in track.seeds]
+    """By seed and stratum, or None while one is missing."""
+    suites = {(trial.seed, trial.digits): trial.suites for trial in trials if trial.suites}
+    table: list[list[Score]] = []
+    for seed in track.seeds:
+        own = [_score(suites.get((seed, stratum.digits)), stratum) for stratum in ranked_strata(track)]
+        table.append([score for score in own if score])
+        if len(table[-1]) < len(own):
+            return None
     return Counts.of([[s.correct for s in line] for line in table], [[s.total for s in line] for line in table])
+
+
+def _score(suites: Suites | None, stratum: Stratum) -> Score | None:
+    if suites is None or stratum.length is None:
+        return suites and suites.fresh
+    return suites.lengths.get(str(stratum.length))
 
 
 def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
@@ -268,7 +305,7 @@ def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
 
 
 def _order(row: Row) -> tuple[bool, float, str]:
-    return (not row.is_complete, -row.fresh.value if row.fresh else 1, row.name)
+    return (not row.is_complete, -row.score.value if row.score else 1, row.name)
 
 
 def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:

@@ -80,6 +80,8 @@ def _share(score: Score) -> str:
 
 
 def _with_interval(score: Score) -> str:
+    if not score.total:
+        return "-"
     estimate = wilson(score.correct, score.total)
     return f"{estimate.value:.3f}  [{estimate.low:.3f}, {estimate.high:.3f}]  {score.correct} of {score.total}"
 

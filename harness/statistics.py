@@ -1,7 +1,8 @@
 """Intervals and tests for shares of exact matches: counts in, numbers out, the same numbers every time.
 
-Counts are arrays (S, D): S seeds by D numbers of digits. Every trial draws its own `fresh` problems, so the counts of
-two submissions are independent; seeds pair them, since a seed gives both the same initial weights.
+Counts are arrays (S, D): S seeds by D parts that count alike, the numbers of digits. Every trial draws its own `fresh`
+problems, so the counts of two submissions are independent (on the suites that all share they would be alike, and the
+tests too careful); seeds pair them, since a seed gives both the same initial weights.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,6 @@ LEVEL = 0.95
 """Of every interval."""
 NUM_DRAWS = 2000
 BOOTSTRAP_SEED = 0
-MIN_PAIRED_SEEDS = 5
-"""Seeds from which on their spread can be told; with fewer, only the spread of the counts is."""
 
 
 class Estimate(NamedTuple):
@@ -49,7 +48,7 @@ class Counts:
         return self.correct / self.total
 
     def at(self, place: int) -> "Counts":
-        """Those at one number of digits alone, (S, 1)."""
+        """Those of one part alone, (S, 1)."""
         return Counts(correct=self.correct[:, [place]], total=self.total[:, [place]])
 
 
@@ -75,6 +74,7 @@ def bootstrap(counts: Counts) -> Estimate:
 
     A seed keeps all its numbers of digits together, since they share the initial weights. Counts are drawn at
     (correct + 1/2) / (total + 1): at a plain 0 or 1 every draw would be the same and the interval would vanish.
+    The bounds are then moved out by `stretch`.
     """
     # numpy freezes the stream of RandomState, not that of its new generators (NEP 19): a board must not differ from
     # the one in git because somebody has another numpy.
@@ -84,31 +84,51 @@ def bootstrap(counts: Counts) -> Estimate:
     drawn = rng.binomial(total, ((counts.correct + 0.5) / (counts.total + 1))[seeds])
     means = (drawn / total).mean(axis=(1, 2))
     low, high = np.quantile(means, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    value = float(counts.shares.mean())
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    value, factor = float(counts.shares.mean()), stretch(counts.num_seeds)
+    return Estimate(
+        value,
+        float(np.clip(value - factor * (value - low), 0, value)),
+        float(np.clip(value + factor * (high - value), value, 1)),
+    )
+
+
+def stretch(num_seeds: int) -> float:
+    """By how much the bounds of a bootstrap over so few seeds lie too near: t / z √(S / (S - 1)), 2.7 at three seeds.
+
+    Seeds drawn with replacement spread by a factor √((S - 1) / S) less than the seeds that there could be, and a spread
+    known from S of them has Student's tails. One seed tells nothing of it: 1.
+    """
+    if num_seeds == 1:
+        return 1.0
+    quantile = 0.5 + LEVEL / 2
+    return float(stdtrit(num_seeds - 1, quantile) / ndtri(quantile) * (num_seeds / (num_seeds - 1)) ** 0.5)
 
 
 def separation(one: Counts, other: Counts) -> float:
     """Two-sided p-value of "their mean shares are equal": how likely luck alone sets them this far apart.
 
-    With `MIN_PAIRED_SEEDS` seeds or more a paired t-test over the seeds; with fewer a test on the counts alone, which
-    knows nothing of how much another seed would change.
+    The luck of the problems by a test on the counts, and with several seeds that of the seeds by a paired t-test; the
+    larger p of the two, so that neither is forgotten. One seed tells nothing of another.
     """
-    if are_paired(one, other):
-        return paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1))
-    return stratified_z_test(one, other)
+    by_counts = stratified_z_test(one, other)
+    if not are_paired(one, other):
+        return by_counts
+    return max(by_counts, paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1)))
 
 
 def difference(one: Counts, other: Counts) -> Estimate:
-    """The mean share of `one` less that of `other`, with an interval of the same kind as the test of `separation`."""
-    if are_paired(one, other):
-        return paired_t_interval(one.shares.mean(axis=1) - other.shares.mean(axis=1))
-    return stratified_newcombe(one, other)
+    """The mean share of `one` less that of `other`, with an interval that is wide enough for both tests of
+    `separation`."""
+    by_counts = stratified_newcombe(one, other)
+    if not are_paired(one, other):
+        return by_counts
+    by_seeds = paired_t_interval(one.shares.mean(axis=1) - other.shares.mean(axis=1))
+    return Estimate(by_seeds.value, min(by_counts.low, by_seeds.low), max(by_counts.high, by_seeds.high))
 
 
 def are_paired(one: Counts, other: Counts) -> bool:
-    """Whether there are enough seeds, the same number of each, to compare them seed by seed."""
-    return one.num_seeds == other.num_seeds >= MIN_PAIRED_SEEDS
+    """Whether there are several seeds, the same number of each, to compare them seed by seed."""
+    return one.num_seeds == other.num_seeds > 1
 
 
 def paired_t_test(differences: NDArray[np.float64]) -> float:

@@ -144,8 +144,8 @@ class UniformLengths:
 
 @dataclass(frozen=True)
 class LongerOperand:
-    """The longer operand has exactly `digits` digits. Half of the problems have two such operands; in the other half
-    the length of one operand is uniform in 1 to `digits`."""
+    """The longer operand has exactly `digits` digits. In half of the problems both do; in the other half the length of
+    one operand is uniform in 1 to `digits`."""
 
     digits: int
 
@@ -261,7 +261,6 @@ def _law(track: Track, digits: int) -> Law:
 
 def validation_problems(track: Track, digits: int) -> dict[str, Problems]:
     """`validation/n` for every n beyond the trained lengths: other problems of the laws that `lengths/n` scores."""
-    first = digits + 1 if track.longest is not None else 1
     return {
         f"validation/{length}": draw(
             LongerOperand(length),
@@ -270,7 +269,7 @@ def validation_problems(track: Track, digits: int) -> dict[str, Problems]:
             track_seed=track.seed,
             start=track.evaluation.lengths,
         )
-        for length in range(first, (track.longest or 0) + 1)
+        for length in track.lengths_beyond(digits)
     }
 
 

@@ -139,6 +139,10 @@ class Track(_Part):
         values = self.model_dump(mode="json", exclude={"name", "summary", "ranked", "digits", "seeds"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
+    def lengths_beyond(self, digits: int) -> range:
+        """The numbers of digits that a trial at `digits` is tested on without having been trained on."""
+        return range(digits + 1, (self.longest or 0) + 1)
+
     def max_digits(self, digits: int) -> int:
         """The largest number of digits that a trial at `digits` meets, in training or test."""
         return max(digits, self.longest or 0)

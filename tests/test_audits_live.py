@@ -14,7 +14,8 @@ from harness.fingerprint import harness_fingerprint
 from harness.records import Record, Score
 from harness.scoring import State, rows_of, state_of
 from harness.submissions import Submission
-from harness.track import Track
+from harness.task import fresh_problems
+from harness.track import Track, load_track
 from harness.trial import run_stack
 
 TINY = Track.model_validate(
@@ -85,12 +86,20 @@ def test_decoys_that_come_back_are_no_finding_and_one_that_does_not_is_shown() -
 
 
 def test_published_problems_may_be_easier_by_chance_and_not_by_more() -> None:
-    fresh = Score(correct=500, total=1000)
-    assert list(check_published("x", Score(correct=540, total=1000), fresh)) == []
-    assert list(check_published("x", Score(correct=100, total=1000), fresh)) == []
-    (finding,) = check_published("x", Score(correct=620, total=1000), fresh)
+    fresh, drawn = Score(correct=500, total=1000), [f"{number}+1=" for number in range(1000)]
+    assert list(check_published("x", Score(correct=540, total=1000), fresh, drawn)) == []
+    assert list(check_published("x", Score(correct=100, total=1000), fresh, drawn)) == []
+    (finding,) = check_published("x", Score(correct=620, total=1000), fresh, drawn)
     assert (finding.rule, finding.level) == ("T90", "review")
     assert "620 of 1000 right on `test`, 500 of 1000 on `fresh`" in finding.message
+
+
+def test_problems_of_two_digits_are_too_few_to_say_which_are_easier() -> None:
+    """The tracks' own fresh problems: of two digits hundreds of pairs again and again, of three hardly one twice."""
+    one, other = Score(correct=620, total=1000), Score(correct=500, total=1000)
+    quick, standard = load_track("quick"), load_track("standard")
+    assert list(check_published("x", one, other, fresh_problems(quick, 2, 7).prompts())) == []
+    assert len(list(check_published("x", one, other, fresh_problems(standard, 3, 7).prompts()))) == 1
 
 
 def test_an_untrained_model_may_guess_the_commonest_answer_and_no_more() -> None:

@@ -91,9 +91,9 @@ def test_a_pair_that_is_a_submission_takes_its_fresh_record_and_runs_otherwise(r
     assert [trial.submission.name for trial in planned.to_run] == ["a+b", "a+c", "b+a", "b+b", "b+c"]
     assert planned.num_fresh == 1
     rows = rows_of_cross(grid, entries, TRACK, results, HARNESS)
-    assert rows[0][0].fresh is not None
-    assert rows[0][0].fresh.value == 0.75
-    assert all(row.fresh is None for row in [*rows[0][1:], *rows[1]])
+    assert rows[0][0].score is not None
+    assert rows[0][0].score.value == 0.75
+    assert all(row.score is None for row in [*rows[0][1:], *rows[1]])
 
 
 def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects(root: Path) -> None:

@@ -23,12 +23,28 @@ def test_a_full_grid_has_the_effects_of_its_marginal_means():
     # Sums of squares: rows 3 · (0.1² + 0.1²), columns 2 · (0.3² + 0.3²), in all 0.46; what is left is interplay.
     assert effects.explained_by_rows.value == pytest.approx(0.06 / 0.46)
     assert effects.explained_by_columns.value == pytest.approx(0.36 / 0.46)
+    assert effects.interplay.value == pytest.approx(0.04 / 0.46)
 
 
 def test_a_grid_without_interplay_is_explained_whole():
     effects = main_effects([[cell(0.2 + 0.3 * i + 0.1 * j) for j in range(3)] for i in range(2)])
     assert effects is not None
     assert effects.explained_by_rows.value + effects.explained_by_columns.value == pytest.approx(1, abs=1e-6)
+    assert effects.interplay.value == pytest.approx(0, abs=1e-6)
+
+
+def test_a_sum_of_two_parts_has_no_interplay_though_cells_are_missing():
+    rows, columns = (0.1, 0.4, 0.7), (0.0, 0.1, 0.2)
+    grid = [[None if i + j == 2 and i != j else cell(rows[i] + columns[j]) for j in range(3)] for i in range(3)]
+    effects = main_effects(grid)
+    assert effects is not None
+    assert effects.interplay.value == pytest.approx(0, abs=1e-6)
+    assert [row.value for row in effects.rows if row] == pytest.approx([-0.3, 0.0, 0.3])
+
+
+def test_rows_that_share_no_column_cannot_be_told_from_their_columns():
+    assert main_effects([[cell(0.9), None], [None, cell(0.1)]]) is None
+    assert main_effects([[cell(0.9), cell(0.8), None], [None, cell(0.1), cell(0.2)]]) is not None
 
 
 def test_cells_that_are_missing_are_left_out_of_the_least_squares():

@@ -6,7 +6,7 @@ from made_records import HARNESS, make_failure, make_record, make_submission, ma
 
 from harness.errors import RecordError
 from harness.records import Fingerprints, Score, Throughput, read_all, record_path
-from harness.scoring import Row, Speed, State, rows_of, state_of
+from harness.scoring import Row, Speed, State, ranking_heading, rows_of, state_of
 from harness.submissions import discover, read_folder
 from harness.track import EvaluationDefinition
 
@@ -32,7 +32,7 @@ def test_accuracy_is_the_mean_over_seeds_and_then_over_digits(tmp_path):
     row = rows_from(tmp_path, track, records)["one"]
     assert row.standing.state is State.FRESH
     assert [row.results[digits].fresh.value for digits in (3, 6)] == pytest.approx([0.95, 0.3])
-    assert row.fresh.value == pytest.approx(0.625)
+    assert row.score.value == pytest.approx(0.625)
     assert row.results[6].test == row.results[6].edge == row.results[6].longest_carry == pytest.approx(0.3)
 
 
@@ -58,7 +58,7 @@ def test_a_stale_row_keeps_its_numbers_and_loses_its_rank(tmp_path):
     row = rows_from(tmp_path, track, records)["one"]
     assert row.standing == (State.STALE, "4 of 4 trials: the submission changed since")
     assert row.rank is None
-    assert row.fresh.value == pytest.approx(0.8)
+    assert row.score.value == pytest.approx(0.8)
 
 
 def test_a_trial_that_failed_fails_the_row_which_keeps_its_other_numbers(tmp_path):
@@ -67,7 +67,7 @@ def test_a_trial_that_failed_fails_the_row_which_keeps_its_other_numbers(tmp_pat
     row = rows_from(tmp_path, track, records)["one"]
     assert row.standing == (State.FAILED, "1 of 4 trials: out of memory")
     assert row.rank is None
-    assert row.fresh is None
+    assert row.score is None
     assert {digits: result.fresh.value for digits, result in row.results.items()} == pytest.approx({3: 0.8, 6: 0.8})
 
 
@@ -129,7 +129,7 @@ def test_records_whose_folder_is_gone_are_an_unverified_row(tmp_path):
     shutil.rmtree(gone.folder)
     row = rows_from(tmp_path, track, [*records, *make_trials(one, track, 0.5)])["gone"]
     assert row.standing == (State.UNVERIFIED, "the folder is gone")
-    assert row.fresh.value == 1
+    assert row.score.value == 1
     assert row.rank is None
 
 
@@ -242,6 +242,28 @@ def test_the_reach_is_that_of_the_mean_over_seeds_and_every_seeds_own_is_kept(tm
     result = rows_from(tmp_path, track, records)["one"].results[3]
     assert result.reach.value == 3
     assert result.seed_reaches == [4, 2, 4]
+
+
+def test_length_generalisation_ranks_by_what_lies_beyond_the_trained_lengths(tmp_path):
+    """Up to 3 digits `near` is ahead; at 4 and 5, which nobody was trained on, `far` is."""
+    evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
+    track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)
+    records = []
+    for name, fresh, counts in (("near", 1.0, [1000, 1000, 1000, 300, 0]), ("far", 0.98, [1000, 990, 980, 700, 200])):
+        record = make_record(make_submission(tmp_path, name), track, 3, 0, fresh)
+        lengths = {str(n): Score(correct=count, total=1000) for n, count in enumerate(counts, start=1)}
+        records.append(record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})}))
+    rows = rows_from(tmp_path, track, records)
+    assert [rows[name].rank.place for name in ("far", "near")] == [1, 2]
+    assert [rows[name].score.value for name in ("far", "near")] == pytest.approx([0.45, 0.15])
+    assert ranking_heading(track) == "mean of 4–5 digits"
+
+
+def test_a_trial_without_all_lengths_has_no_score(tmp_path):
+    evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
+    track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)
+    (row,) = rows_from(tmp_path, track, make_trials(make_submission(tmp_path, "one"), track, 1)).values()
+    assert row.score is None
 
 
 def test_speeds_are_medians_kept_apart_by_device(tmp_path):

@@ -46,20 +46,22 @@ def test_the_bootstrap_sees_the_spread_between_seeds():
     steady = bootstrap(Counts.of([[9000]] * 5, [[10_000]] * 5))
     spread = bootstrap(Counts.of([[8000], [8500], [9000], [9500], [10_000]], [[10_000]] * 5))
     assert steady.value == spread.value == pytest.approx(0.9)
-    # The standard error of five values 0.05 apart, sampled with replacement: 0.0707 / √5.
-    assert spread.high - spread.low == pytest.approx(2 * 1.96 * 0.0707 / math.sqrt(5), rel=0.15)
+    # Student's interval of five values 0.05 apart: 2.776 · 0.0791 / √5, of which 1 cuts off what lies above.
+    assert spread.value - spread.low == pytest.approx(2.776 * 0.0791 / math.sqrt(5), rel=0.1)
     assert steady.high - steady.low < 0.2 * (spread.high - spread.low)
 
 
-def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says():
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("num_seeds", [3, 5, 12])
+def test_the_bootstrap_covers_the_truth_as_often_as_it_says(num_seeds):
+    rng = np.random.default_rng(num_seeds)
     hits = 0
-    for _ in range(200):
-        shares = np.clip(rng.normal(0.8, 0.05, size=(12, 1)), 0, 1)
-        counts = Counts(correct=rng.binomial(500, shares), total=np.full((12, 1), 500))
+    for _ in range(300):
+        shares = np.clip(rng.normal(0.7, 0.05, size=(num_seeds, 1)), 0, 1)
+        counts = Counts(correct=rng.binomial(2000, shares), total=np.full((num_seeds, 1), 2000))
         found = bootstrap(counts)
-        hits += found.low <= 0.8 <= found.high
-    assert hits / 200 > 0.88
+        hits += found.low <= 0.7 <= found.high
+    # Binomial: 285 of 300, give or take 3.8.
+    assert hits / 300 > 0.92
 
 
 def test_all_right_still_leaves_an_interval():
@@ -108,12 +110,19 @@ def test_two_rows_all_wrong_or_all_right_are_not_separated(right):
     assert separation(row, row) == 1
 
 
-def test_five_seeds_are_compared_in_pairs_and_four_by_their_counts():
-    """One seed of five collapses: the counts alone would call this a difference, the seeds do not."""
-    steady, fickle = [[990]] * 5, [[990], [989], [991], [990], [500]]
-    total = [[1000]] * 5
-    assert separation(Counts.of(steady, total), Counts.of(fickle, total)) > 0.05
-    assert separation(Counts.of(steady[1:], total[1:]), Counts.of(fickle[1:], total[1:])) < 1e-6
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_seeds_that_disagree_are_not_separated_whatever_the_counts_say(num_seeds):
+    """One seed collapses: the counts alone would call this a difference, the seeds do not."""
+    steady, fickle = [[990]] * num_seeds, [[500], [990], [989], [991], [990]][:num_seeds]
+    one, other = Counts.of(steady, [[1000]] * num_seeds), Counts.of(fickle, [[1000]] * num_seeds)
+    assert stratified_z_test(one, other) < 1e-6
+    assert separation(one, other) > 0.05
+
+
+def test_seeds_that_agree_are_not_separated_by_less_than_the_luck_of_the_problems():
+    one, other = Counts.of([[6400]] * 5, [[6400]] * 5), Counts.of([[6399]] * 5, [[6400]] * 5)
+    assert paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1)) == 0
+    assert separation(one, other) == stratified_z_test(one, other) > 0.02
 
 
 def test_the_paired_interval_is_scipys():

@@ -22,6 +22,8 @@ NUM_EDITS = 4000
 MIN_PROMPTS = 60
 NUM_NUMBERS = 500
 SIGNIFICANCE = 1e-4
+MIN_DISTINCT = 0.9
+"""Share of the fresh problems that differ from each other; .42 at two digits, .97 at three."""
 MAX_UNTRAINED = 0.01
 """Exact match of a model that has not been trained."""
 
@@ -81,8 +83,17 @@ def check_decoys(submission: str, numbers: Sequence[str], decoded: Sequence[str]
         yield gate(submission, "T30", f"{seen}; {others}. Let decode undo encode and know nothing else")
 
 
-def check_published(submission: str, test: Score, fresh: Score) -> Iterator[Finding]:
-    """T90: the published problems are no easier than those drawn when the trial began; Fisher, p < 1e-4."""
+def check_published(submission: str, test: Score, fresh: Score, drawn: Sequence[str]) -> Iterator[Finding]:
+    """T90: the published problems are no easier than those drawn when the trial began; Fisher, p < 1e-4.
+
+    Not where those repeat themselves: of two digits a split holds hundreds of pairs, the same in every trial, and which
+    of them are published makes more than chance of a difference.
+
+    Args:
+        drawn: the prompts of `fresh`.
+    """
+    if len(set(drawn)) < MIN_DISTINCT * len(drawn):
+        return
     probability = fisher((test.correct, test.total), (fresh.correct, fresh.total))
     if probability < SIGNIFICANCE:
         seen = f"{test.correct} of {test.total} right on `test`, {fresh.correct} of {fresh.total} on `fresh`"

@@ -1,7 +1,7 @@
 """Shows a grid of tokenizers and positions: a table, a heat map, and whose idea it was."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tabulate import tabulate
@@ -42,12 +42,8 @@ def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
     if effects:
         down = sorted(down, key=lambda i: _descending(effects.rows[i]))
         across = sorted(across, key=lambda j: _descending(effects.columns[j]))
-    ordered = effects and Effects(
-        mean=effects.mean,
-        rows=[effects.rows[i] for i in down],
-        columns=[effects.columns[j] for j in across],
-        explained_by_rows=effects.explained_by_rows,
-        explained_by_columns=effects.explained_by_columns,
+    ordered = effects and replace(
+        effects, rows=[effects.rows[i] for i in down], columns=[effects.columns[j] for j in across]
     )
     return Crossing(
         track,
@@ -62,7 +58,7 @@ def render_crossing(crossing: Crossing, root: Path) -> list[Path]:
     """Writes `results/cross/<track>/cross.md` and its heat map; the files that differed come back."""
     folder = root / "results" / FOLDER / crossing.track.name
     shares = [
-        [round(row.fresh.value, 6) if row.is_complete and row.fresh else None for row in line] for line in crossing.rows
+        [round(row.score.value, 6) if row.is_complete and row.score else None for row in line] for line in crossing.rows
     ]
     plot = GridPlot(rows=crossing.tokenizers, columns=crossing.positions, shares=shares)
     plots = {theme: folder / f"cross-{theme.name}.svg" for theme in THEMES}
@@ -120,9 +116,8 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
     effects = crossing.effects
     heading = "## " if style == "pipe" else ""
     if effects is None:
-        return [f"{heading}Main effects need two tokenizers and two kinds of positions with results."]
-    by_rows, by_columns = effects.explained_by_rows, effects.explained_by_columns
-    left = 1 - by_rows.value - by_columns.value
+        need = "Main effects need two tokenizers and two kinds of positions with results, linked by what they share."
+        return [f"{heading}{need}"]
     kinds = (("tokenizer", crossing.tokenizers, effects.rows), ("positions", crossing.positions, effects.columns))
     tables = [
         tabulate(
@@ -134,16 +129,20 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
         )
         for kind, labels, estimates in kinds
     ]
-    seeds = (
-        "With one seed the intervals tell the luck of the drawn problems alone, not that of the initial weights."
-        if len(crossing.track.seeds) == 1
-        else "Intervals: a bootstrap over seeds and problems."
-    )
+    if len(crossing.track.seeds) == 1:
+        seeds = (
+            "With one seed the intervals tell the luck of the drawn problems alone, not that of the initial weights."
+        )
+        luck = ", and with one seed the luck of its own initial weights"
+    else:
+        seeds, luck = "Intervals: a bootstrap over seeds and problems.", ""
+    has_gaps = any(not row.is_complete for line in crossing.rows for row in line)
+    gaps = " With pairs missing the three do not add up." if has_gaps else ""
     return [
         f"{heading}Whose idea is it?",
         f"Mean of the grid: {percent(effects.mean.value)} %. Of the variance over its pairs the tokenizers explain "
-        f"{_share(by_rows)}, the positions {_share(by_columns)}; the other {100 * left:.0f} % is interplay, what a "
-        "pair is worth beyond its two parts.",
+        f"{_share(effects.explained_by_rows)}, the positions {_share(effects.explained_by_columns)}; "
+        f"{_share(effects.interplay)} is interplay, what a pair is worth beyond its two parts{luck}.{gaps}",
         "Main effects, in points of exact match over the mean tokenizer, or the mean kind of positions, of this grid, "
         f"with 95 % intervals. {seeds}",
         *tables,
@@ -151,8 +150,8 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
 
 
 def _cell(row: Row) -> str:
-    if row.is_complete and row.fresh:
-        return percent(row.fresh.value)
+    if row.is_complete and row.score:
+        return percent(row.score.value)
     return IMPOSSIBLE if row.standing.state in WITHOUT_RESULT else NOT_RUN
 
 

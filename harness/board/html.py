@@ -16,7 +16,7 @@ from harness.board.drawing import DARK, LIGHT
 from harness.board.section import Section
 from harness.board.text import percent, plain
 from harness.records import Mistake, Record, Score
-from harness.scoring import Result, Row
+from harness.scoring import MIN_SEEDS, Result, Row, ranked_strata, ranking_heading
 from harness.statistics import Estimate
 from harness.submissions import Submission
 from harness.track import Track
@@ -149,10 +149,10 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[
     """The columns of a track, each with what a row has in it."""
     columns: list[tuple[Column, Callable[[Row], Cell]]] = []
     if track.ranked:
-        columns.append((Column("rank", "= shared; † provisional: fewer than 5 seeds"), _rank))
+        columns.append((Column("rank", f"= shared; † provisional: fewer than {MIN_SEEDS} seeds"), _rank))
     columns.append((Column("submission", "", is_number=False), lambda row: Cell(plain(row.name, MAX_TEXT), row.name)))
-    if len(track.digits) > 1:
-        columns.append((Column("mean", "exact match over the numbers of digits; ranks"), lambda row: _bar(row.fresh)))
+    if len(ranked_strata(track)) > 1:
+        columns.append((Column(ranking_heading(track), "exact match; what ranks"), lambda row: _bar(row.score)))
     for digits in track.digits:
         heading = Column(f"{digits} digits", "exact match on fresh problems, with its 95 % interval")
         columns.append((heading, _of_result(digits, lambda result: _bar(result.fresh))))

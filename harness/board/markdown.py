@@ -8,7 +8,7 @@ from tabulate import tabulate
 from harness.board.plots import Plot
 from harness.board.section import Section
 from harness.board.text import markdown, percent
-from harness.scoring import Reach, Result, Row, State
+from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata, ranking_heading
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
 from harness.track import Track, built_in_names
@@ -35,10 +35,13 @@ TAIL = """\
 ## How to read this
 
 * **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
-  a single trial, a bootstrap over seeds and problems for several. **mean** is over the numbers of digits, and ranks.
+  a single trial, a bootstrap over seeds and problems for several. With two digits there are only hundreds of pairs to
+  draw fresh problems from, and the interval speaks of those.
+* **mean** is over the numbers of digits, and ranks; where there is a *reach*, it is over the lengths beyond training.
 * **Rank**: `=` marks a rank that is shared, because the row is not separated (p < 0.05) from the best row of that rank:
-  by a paired t-test over seeds, or with fewer than 5 seeds by a test on the counts alone. Such a rank is provisional,
-  marked †: another seed may change it.
+  by a test on the counts, and with several seeds by a paired t-test over them too. With fewer than 5 seeds it is
+  provisional, marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near the point
+  where a scheme begins to learn, another seed can move a row by tens of points.
 * **Train ×**, **decode ×**: examples a second, as a ratio to the built-in reference, measured in turn with it in the
   same process; medians over the trials. Every device has its own columns, since the ratios do not carry over.
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
@@ -47,8 +50,10 @@ TAIL = """\
 * **Format** (rule T80): *positional* formats write the digits down, *re-encodings* (binary, residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
-  **Digit accuracy**: answer digits predicted right, each after the right ones before it. **Longest carry**: exact match
-  on problems whose carry runs through every column. **Edge**: on zeros, powers of ten and nines.
+  It is as coarse as the evaluations are rare, and they are of few problems. **Digit accuracy**: answer tokens predicted
+  right, each after the right ones before it, on the problems of those evaluations; tokens are what the format makes
+  them, single digits, several, or hints, so compare it within a format. **Longest carry**: exact match on problems
+  whose carry runs through every column. **Edge**: on zeros, powers of ten and nines.
 * **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
   changed since. *refused*: an audit inside a trial found a rule broken (`harness explain RULE`). *in review*: it found
   what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a
@@ -57,9 +62,9 @@ TAIL = """\
 ## Reproduce a row
 
 `harness reproduce NAME --track TRACK` runs its trials again on the problems that they drew: on the same device, with
-the same torch, everything but the speeds comes out the same to the bit. `harness run NAME --track TRACK --rerun all`
-draws fresh problems anew, and its numbers agree within their intervals. `harness compare A B` holds two rows against
-each other. `harness leaderboard --check` tells whether this page is what the records say.
+the same torch, everything but the speeds comes out the same to the bit. On another processor sums are added in another
+order, which training can carry far: there a score may move by as much as with another seed. `harness compare A B` holds
+two rows against each other. `harness leaderboard --check` tells whether this page is what the records say.
 """
 
 
@@ -110,14 +115,14 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
     if opened:
         parts += ["### Open division", _table([_ranking_cells(row, track, rows) for row in opened], track.ranked)]
     if any(row.rank and row.rank.is_provisional for row in rows):
-        parts.append(f"† provisional: {len(track.seeds)} of at least 5 seeds.")
+        parts.append(f"† provisional: {len(track.seeds)} of at least {MIN_SEEDS} seeds.")
     return parts
 
 
 def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str | None]:
     cells: dict[str, str | None] = {"rank": _rank(row), "submission": _submission(row)}
-    if len(track.digits) > 1:
-        cells["mean"] = _interval(row.fresh) if row.fresh else None
+    if len(ranked_strata(track)) > 1:
+        cells[ranking_heading(track)] = _interval(row.score) if row.score else None
     for digits in track.digits:
         result = row.results.get(digits)
         cells[f"{digits} digits"] = _interval(result.fresh) if result else None

@@ -82,15 +82,15 @@ Plot = AccuracyPlot | ThroughputPlot | GridPlot
 
 def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:
     """The plots that the complete rows give; none without such a row."""
-    complete = [row for row in rows if row.is_complete and row.fresh]
+    complete = [row for row in rows if row.is_complete and row.score]
     plots: list[Plot] = []
     if complete:
         plots.append(_accuracy_plot(track, complete))
     panels: dict[str, list[tuple[float, Series]]] = {}
     for place, row in enumerate(complete):
         for device, speed in row.speeds.items():
-            if row.fresh and speed.train_ratio > 0:
-                panels.setdefault(device, []).append((round(speed.train_ratio, 4), _series(place, row, [row.fresh])))
+            if row.score and speed.train_ratio > 0:
+                panels.setdefault(device, []).append((round(speed.train_ratio, 4), _series(place, row, [row.score])))
     if panels:
         plots.append(ThroughputPlot(panels=dict(sorted(panels.items()))))
     return plots

@@ -1,0 +1,30 @@
+"""`harness show`, for records that the board has to believe in and for those it cannot."""
+
+import pytest
+from made_records import HARNESS, make_record, make_submission, make_track, save_all
+
+import harness.showing
+from harness.records import Score
+from harness.showing import shown
+
+
+@pytest.fixture(autouse=True)
+def _fixed_harness(monkeypatch):
+    monkeypatch.setattr(harness.showing, "harness_fingerprint", lambda: HARNESS)
+
+
+def test_a_trial_is_shown_with_its_counts_and_intervals(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    save_all(tmp_path, [make_record(one, track, 3, 0, 0.9)])
+    # Wilson's interval of 900 of 1000.
+    assert "fresh       0.900  [0.880, 0.917]  900 of 1000" in shown(one, track, tmp_path / "results")
+
+
+def test_a_suite_of_no_problem_is_shown_as_nothing_and_the_record_as_unverified(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    record = make_record(one, track, 3, 0, 0.9)
+    empty = record.suites.model_copy(update={"edge": Score(correct=0, total=0)})
+    save_all(tmp_path, [record.model_copy(update={"suites": empty})])
+    text = shown(one, track, tmp_path / "results")
+    assert "state       unverified: the record counts 0 right of 0" in text
+    assert "edge        -\n" in text
