@@ -1,17 +1,15 @@
 """The plain loop in a process of its own, with torch as it comes: what a user who wrote it would see.
 
 Our process has its memory and its products tuned (`harness/processor.py`), and the loop would profit from that.
-As a program it reads one request a line, `train`, `compiled` or `answer`, and answers each with the seconds it took.
+It can `train` on the next batch, do so `compiled` and with its ids ready, or `answer` all problems.
 """
 
-import os
-import subprocess
 import sys
-import time
 from itertools import cycle
 from pathlib import Path
 
 import torch
+from asked import serve
 from gallery import class_of
 
 from harness.plain_loop import PlainLoop, PlainModel
@@ -22,36 +20,6 @@ from harness.track import load_track
 SUBMISSIONS = Path(__file__).parents[2] / "submissions"
 TRACK = "notebook"
 BATCHES = 8
-
-
-class Yardstick:
-    """The process, from outside; a context manager."""
-
-    def __init__(self, name: str, digits: int, threads: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, name, str(digits), str(threads)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": str(threads)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __enter__(self) -> "Yardstick":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def seconds(self, work: str) -> float:
-        """How long the loop took to `train` on the next batch, to do so `compiled` and with its ids ready, or to
-        `answer` all problems."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{work}\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
 
 
 def main() -> None:
@@ -68,18 +36,23 @@ def main() -> None:
     compiled = PlainLoop(torch.compile(model), tokenizer, track.training.learning_rate)  # type: ignore[arg-type]
     prompt_ids, answer_ids = loop.prompt_ids(prompts), loop.answer_ids(answers)
     starts = cycle(range(0, len(problems), size))
-    for line in sys.stdin:
-        rows = slice(start := next(starts), start + size)
-        began = time.perf_counter()
-        match line.strip():
-            case "train":
-                loop.train_step(prompts[rows], answers[rows])
-            case "compiled":
-                compiled.train_on(prompt_ids[rows], answer_ids[rows])
-            case "answer":
-                loop.answer(prompts, num_tokens=digits + 2)
-        sys.stdout.write(f"{time.perf_counter() - began}\n")
-        sys.stdout.flush()
+
+    def rows() -> slice:
+        return slice(start := next(starts), start + size)
+
+    def train(own: slice) -> None:
+        loop.train_step(prompts[own], answers[own])
+
+    def train_compiled(own: slice) -> None:
+        compiled.train_on(prompt_ids[own], answer_ids[own])
+
+    serve(
+        {
+            "train": lambda: train(rows()),
+            "compiled": lambda: train_compiled(rows()),
+            "answer": lambda: loop.answer(prompts, num_tokens=digits + 2),
+        }
+    )
 
 
 if __name__ == "__main__":

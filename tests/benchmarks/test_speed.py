@@ -1,6 +1,7 @@
 """Speed beside the plain loop (`make bench`): the two take turns, round by round; the median of the ratios is what is
 worth quoting, since both sides of a ratio meet the same moment of the machine."""
 
+import contextlib
 import os
 import shutil
 import statistics
@@ -12,23 +13,20 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from asked import Asked
 from gallery import class_of
 from goals import Row, note
-from plain_loop import BATCHES, SUBMISSIONS, TRACK, Yardstick
+from ours import trainer_and_data
+from plain_loop import SUBMISSIONS
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.decoding import Decoder
-from harness.encoding import encode
 from harness.host.client import Host
-from harness.model import FrozenModel
 from harness.processor import set_up_processor
 from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw
-from harness.track import load_track
-from harness.training import Batches, Trainer
-from harness.trial import export_positions_for
+from harness.training import Trainer
 
-CPU = torch.device("cpu")
 STEP_ROUNDS, SET_ROUNDS = 15, 7
 WARM_UP_ROUNDS = 2
 CASES = [("column_pairs_rotated", 9, 2.3), ("characters_sinusoidal", 9, 2.7), ("column_pairs_rotated", 20, 3.0)]
@@ -38,6 +36,8 @@ every_case = pytest.mark.parametrize(
     ("name", "digits", "goal"), CASES, ids=[f"{name}-{digits}" for name, digits, _ in CASES]
 )
 
+all_threads = pytest.mark.parametrize("threads", [os.cpu_count() or 1], indirect=True, ids=["all-threads"])
+
 
 @pytest.fixture(autouse=True, params=sorted({1, os.cpu_count() or 1}), ids=lambda count: f"{count}-threads")
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
@@ -46,21 +46,6 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     set_up_processor(request.param)
     yield request.param
     torch.set_num_threads(before)
-
-
-def ours(name: str, digits: int) -> tuple[Trainer, Batches]:
-    """A trainer and its data: the problems of the yardstick."""
-    submission, track = read_folder(SUBMISSIONS / name), load_track(TRACK)
-    assert isinstance(submission, Submission)
-    count = BATCHES * track.training.batch_size
-    problems = draw(UniformDigits(digits), Split.TRAIN, count=count, track_seed=track.seed)
-    encoded = encode(submission, {"train": problems}, max_digits=digits, shuffle_seed=0)
-    data = Batches.of([encoded.sets["train"]], CPU)
-    positions = export_positions_for(submission, track, {"train": data}, max_digits=digits, seeds=[0], device=CPU)
-    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, seeds=[0])
-    settings = track.training.model_copy(update={"problems": count, "epochs": 1})
-    dropout, pad_id = track.model.dropout, encoded.vocabulary.pad_id
-    return Trainer(model, positions, data, settings, dropout=dropout, pad_id=pad_id, seeds=[0]), data
 
 
 def decoder_of(trainer: Trainer) -> Decoder:
@@ -84,16 +69,19 @@ class Bench:
         other: Callable[[], float],
         rounds: int,
         goal: float | None,
+        *,
+        at_a_time: int = 1,
     ) -> None:
         """
         Args:
             other: the yardstick; returns the seconds that it took.
+            at_a_time: how much of the work one call of `own` does; its time counts as shared evenly.
         """
         other_s: list[float] = []
         self.benchmark.group = f"{work}, {self.threads} threads"
         self.benchmark.pedantic(own, setup=lambda: other_s.append(other()), rounds=rounds, warmup_rounds=WARM_UP_ROUNDS)
         assert self.benchmark.stats is not None
-        own_s: list[float] = self.benchmark.stats.stats.data
+        own_s = [took / at_a_time for took in self.benchmark.stats.stats.data]
         other_s = other_s[-rounds:]
         ratio = statistics.median(theirs / mine for theirs, mine in zip(other_s, own_s, strict=True))
         self.benchmark.extra_info.update(yardstick=yardstick, yardstick_s=other_s, ratio=ratio, goal=goal)
@@ -108,18 +96,39 @@ def bench(benchmark: BenchmarkFixture, request: pytest.FixtureRequest, threads: 
 
 @every_case
 def test_training_step_beside_the_plain_loop(name: str, digits: int, goal: float, bench: Bench) -> None:
-    trainer, _ = ours(name, digits)
-    with Yardstick(name, digits, bench.threads) as plain:
+    trainer, _ = trainer_and_data(name, digits)
+    with Asked("plain_loop.py", name, str(digits), threads=bench.threads) as plain:
         work = f"training step, {name}, {digits} digits"
         bench.alternate(work, trainer.step, "plain loop", lambda: plain.seconds("train"), STEP_ROUNDS, goal)
+
+
+@every_case
+@all_threads
+def test_training_steps_of_as_many_trials_as_there_are_cores(name: str, digits: int, goal: float, bench: Bench) -> None:
+    """How the harness trains: a trial a core, each with one thread. The loop has all cores for itself."""
+    programs = [Asked("trial_steps.py", name, str(digits), threads=1) for _ in range(bench.threads)]
+    with contextlib.ExitStack() as stack:
+        trials = [stack.enter_context(program) for program in programs]
+        plain = stack.enter_context(Asked("plain_loop.py", name, str(digits), threads=bench.threads))
+
+        def steps() -> None:
+            for trial in trials:
+                trial.send("step")
+            for trial in trials:
+                trial.receive()
+
+        work = f"training step, {name}, {digits} digits, {bench.threads} trials at a time"
+        bench.alternate(
+            work, steps, "plain loop", lambda: plain.seconds("train"), STEP_ROUNDS, goal, at_a_time=bench.threads
+        )
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="torch.compile needs a C++ compiler")
 def test_training_step_beside_the_same_model_compiled(bench: Bench) -> None:
     """The yardstick for who would rather have a compiler do it: `torch.compile`, and data on the device."""
     name, digits, _ = CASES[0]
-    trainer, _ = ours(name, digits)
-    with Yardstick(name, digits, bench.threads) as plain:
+    trainer, _ = trainer_and_data(name, digits)
+    with Asked("plain_loop.py", name, str(digits), threads=bench.threads) as plain:
         work = f"training step, {name}, {digits} digits"
         bench.alternate(work, trainer.step, "torch.compile", lambda: plain.seconds("compiled"), STEP_ROUNDS, None)
 
@@ -127,10 +136,10 @@ def test_training_step_beside_the_same_model_compiled(bench: Bench) -> None:
 @pytest.mark.parametrize(("work", "goal"), [("scoring", 12), ("decoding", 5)])
 def test_answers_to_512_problems(work: str, goal: float, bench: Bench) -> None:
     """The plain loop generates every answer; ours scores them in one pass, or generates them with a cache."""
-    trainer, data = ours("column_pairs_rotated", 9)
+    trainer, data = trainer_and_data("column_pairs_rotated", 9)
     decoder = decoder_of(trainer)
     answer = decoder.teacher_forced if work == "scoring" else decoder.greedy
-    with Yardstick("column_pairs_rotated", 9, bench.threads) as plain:
+    with Asked("plain_loop.py", "column_pairs_rotated", "9", threads=bench.threads) as plain:
         bench.alternate(
             f"{work} 512 problems, column pairs, 9 digits",
             lambda: answer(data),
@@ -141,6 +150,7 @@ def test_answers_to_512_problems(work: str, goal: float, bench: Bench) -> None:
         )
 
 
+@all_threads
 def test_encoding_64000_problems(bench: Bench) -> None:
     """The goal is a time, below one second; Python in the same process, which has no wire to cross, stands beside."""
     submission = read_folder(SUBMISSIONS / "characters_sinusoidal")
@@ -166,6 +176,7 @@ def test_encoding_64000_problems(bench: Bench) -> None:
         )
 
 
+@all_threads
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=lambda arguments: arguments[-1])
 def test_commands_that_only_tell(arguments: list[str], bench: Bench) -> None:
     """The goal is a time, below 0.3 seconds; Python that does nothing stands beside."""
