@@ -6,7 +6,9 @@ Python number that changes from one time to the next.
 """
 
 import contextlib
+import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -37,7 +39,7 @@ def capture(
     state: Callable[[], Sequence[Tensor]] = tuple,
     pool: Any = None,
 ) -> Callable[[], T]:
-    """`work` as one launch; `work` itself on a device that cannot record, or where it fails to, which the log says.
+    """`work` as one launch; `work` itself on a device that cannot record, or if it waits for it, which the log says.
 
     Args:
         work: returns tensors, if anything; every replay writes them anew.
@@ -45,16 +47,34 @@ def capture(
         state: the tensors that it changes and reads again, those that it makes when it first runs behind the others;
             none by default. What the warm-up does to them is undone: old values are put back, zeros into the new.
         pool: of the graphs that it may share memory with, none of which is then replayed while its results are in use.
+
+    Raises:
+        RuntimeError: the device failed, or the recording did; this process should end, since torch vouches for nothing
+            that such a recording leaves behind.
     """
     if not can_capture(device):
         return work
-    try:
-        _warm_up(work, device, generators, state)
-        return _record(work, device, generators, pool)
-    except (RuntimeError, HarnessError) as error:  # a submission's operators give their errors a name of ours
-        reason = str(error).partition("\n")[0]
+    reason = _warm_up(work, device, generators, state)
+    if reason is not None:
         _log.warning("not recorded as a CUDA graph (%s): its kernels are launched one by one, which is slower", reason)
         return work
+    try:
+        return _record(work, device, generators, pool)
+    except HarnessError as error:  # a submission's operators give their errors its name, and this is no fault of its
+        raise RuntimeError(f"work that could be run could not be recorded: {error}") from error
+
+
+@contextlib.contextmanager
+def refusing_to_wait() -> Iterator[None]:
+    """What waits for the device inside raises a RuntimeError."""
+    try:
+        with warnings.catch_warnings():
+            # Once a process, torch says that this check is a prototype: it may miss some.
+            warnings.filterwarnings("ignore", "Synchronization debug mode", UserWarning)
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def _warm_up(
@@ -62,8 +82,8 @@ def _warm_up(
     device: torch.device,
     generators: Sequence[torch.Generator],
     state: Callable[[], Sequence[Tensor]],
-) -> None:
-    """Runs the work on the side stream and undoes it; raises what it raises, and if it waits for the device.
+) -> str | None:
+    """Runs the work on the side stream and undoes it; None, or what torch says if the work waits for the device.
 
     Waiting is looked for here, since a recording that is broken off leaves torch in a state that nobody vouches for.
     """
@@ -75,13 +95,23 @@ def _warm_up(
         with torch.cuda.stream(stream):
             for _ in range(NUM_WARM_UPS - 1):
                 work()
-            with _refusing_to_wait():
-                work()
+            return _why_it_waits(work)
     finally:
         current.wait_stream(stream)
         _put_back(state(), before)
         for rng, random_state in zip(generators, random_states, strict=True):
             rng.set_state(random_state)
+
+
+def _why_it_waits(work: Callable[[], object]) -> str | None:
+    try:
+        with refusing_to_wait():
+            work()
+    except (torch.AcceleratorError, torch.OutOfMemoryError):  # would meet the work launched one by one as well
+        raise
+    except (RuntimeError, HarnessError) as error:  # a submission's operators give their errors a name of ours
+        return str(error).partition("\n")[0]
+    return None
 
 
 def _record(
@@ -91,6 +121,7 @@ def _record(
     for rng in generators:
         graph.register_generator_state(rng)
     with (
+        _without_collection(),
         torch.cuda.stream(torch.cuda.current_stream(device)),  # which a broken recording does not come back to
         torch.cuda.graph(graph, pool=pool, stream=_side_stream(device)),
     ):
@@ -111,12 +142,16 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 @contextlib.contextmanager
-def _refusing_to_wait() -> Iterator[None]:
-    torch.cuda.set_sync_debug_mode("error")
+def _without_collection() -> Iterator[None]:
+    """Python collects its garbage before, not inside: a graph that is destroyed there makes a recording invalid."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
     try:
         yield
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        if was_enabled:
+            gc.enable()
 
 
 def _put_back(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import warnings
 import weakref
 from typing import Any
 
@@ -11,7 +12,7 @@ from made_trainings import EOS_ID, PAD_ID, TINY, additions, drawing_trainer, mad
 from recorded_graphs import RecordedGraph
 from torch import Tensor
 
-from harness.capture import NUM_WARM_UPS, Replayed, can_capture, capture
+from harness.capture import NUM_WARM_UPS, Replayed, can_capture, capture, refusing_to_wait
 from harness.decoding import Decoder
 from harness.errors import SubmissionError
 from harness.training import Batches, Trainer
@@ -63,6 +64,96 @@ def test_what_waits_for_the_device_is_launched_one_by_one_and_says_so(
         patch.setattr("harness.capture.can_capture", lambda device: False)
         expected = trained(waiting())
     assert torch.equal(found, expected)
+
+
+BROKEN = [torch.AcceleratorError("CUDA error: device-side assert"), torch.OutOfMemoryError("CUDA out of memory")]
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("run", range(1, NUM_WARM_UPS + 2))
+def test_a_device_that_fails_is_no_reason_to_launch_one_by_one(
+    error: Exception, run: int, graphs: list[RecordedGraph]
+) -> None:
+    """Whatever was launched next would meet the same: in a run of the warm-up, and in the recording, which is last."""
+    count = 0
+
+    def work() -> None:
+        nonlocal count
+        count += 1
+        if count == run:
+            raise error
+
+    with pytest.raises(type(error)):
+        capture(work, CPU)
+    assert count == run
+
+
+def test_a_recording_that_fails_is_raised_and_is_no_fault_of_a_submission(graphs: list[RecordedGraph]) -> None:
+    """Else the worker would go on, with generators that torch still takes to be recorded."""
+
+    def work() -> None:
+        if graphs:
+            raise SubmissionError("mine", "P00", "not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match=r"could not be recorded: .*not permitted when stream is capturing"):
+        capture(work, CPU)
+
+
+def test_what_a_run_raises_before_waiting_is_looked_for_is_raised(graphs: list[RecordedGraph]) -> None:
+    def work() -> None:
+        raise SubmissionError("mine", "P00", "index out of range")
+
+    with pytest.raises(SubmissionError, match="index out of range"):
+        capture(work, CPU)
+
+
+class SyncDebugMode:
+    """Stands for torch's, which says once that it is a prototype, when it is set already."""
+
+    def __init__(self) -> None:
+        self.modes: list[str] = []
+
+    def __call__(self, mode: str) -> None:
+        self.modes.append(mode)
+        if len(self.modes) == 1:
+            warnings.warn(
+                "Synchronization debug mode is a prototype feature and does not yet detect all synchronizing "
+                "operations (Triggered internally at /pytorch/torch/csrc/cuda/Module.cpp:980.)",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def test_waiting_is_looked_for_without_a_warning_and_no_longer_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning is an error in these tests; others than that one still are."""
+    set_mode = SyncDebugMode()
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+    with refusing_to_wait():
+        assert set_mode.modes == ["error"]
+    assert set_mode.modes == ["error", "default"]
+    with pytest.raises(UserWarning, match="another"), refusing_to_wait():
+        warnings.warn("another", UserWarning, stacklevel=1)
+    assert set_mode.modes == ["error", "default"] * 2
+
+
+@pytest.mark.parametrize("is_enabled", [True, False], ids=["collecting", "not collecting"])
+def test_garbage_is_collected_before_a_recording_and_not_in_it(is_enabled: bool, graphs: list[RecordedGraph]) -> None:
+    class Old:
+        """Stands for a graph that a dead cycle holds."""
+
+    old = Old()
+    old.itself = old  # type: ignore[attr-defined]
+    alive, seen = weakref.ref(old), []
+    before = gc.isenabled()
+    (gc.enable if is_enabled else gc.disable)()
+    try:
+        del old
+        capture(lambda: seen.append((gc.isenabled(), alive() is None)), CPU)
+        assert seen[-1] == (False, True)
+        assert [enabled for enabled, _ in seen[:-1]] == [is_enabled] * NUM_WARM_UPS
+        assert gc.isenabled() == is_enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_the_runs_of_the_warm_up_are_undone(graphs: list[RecordedGraph]) -> None:

@@ -10,6 +10,7 @@ from recorded_graphs import WAITING, name_of
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.capture import refusing_to_wait
 from harness.model import NO_DROPOUT
 from harness.positions import Positions, Program, stacked_terms
 from harness.track import ModelDefinition
@@ -196,11 +197,8 @@ def test_a_step_never_waits_for_a_real_device() -> None:
     on_device = Batches(data.token_ids.cuda(), data.layout.cuda(), data.prompt_length)
     trainer = made_trainer(on_device, dropout=0.1)
     trainer.step()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with refusing_to_wait():
         trainer.step()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_parameters_without_a_gradient_only_decay() -> None:
