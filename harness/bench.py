@@ -21,7 +21,7 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.capture import can_capture
+from harness.capture import Recording, can_capture
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.plain_loop import Characters, PlainLoop, PlainModel
 from harness.processor import device_name, products
@@ -159,9 +159,8 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
         ways.append((num_seeds, "launched one by one", make().step, memory))
         if can_capture(device):
             memory = _peak_memory_bytes(make, methodcaller("fast_step"), device)
-            trainer = make()
-            step = trainer.fast_step()
-            ways.append((num_seeds, "not recordable" if step == trainer.step else "recorded", step, memory))
+            step = make().fast_step()
+            ways.append((num_seeds, _how(isinstance(step, Recording), device), step, memory))
     samples = _in_turn([work for _, _, work, _ in ways], device)
     plain_rate = size / median(samples[0])
     return [
@@ -188,27 +187,35 @@ def _answering(track: Track, digits: int, device: torch.device) -> list[Row]:
     # No id ends an answer: both sides generate every token.
     decoder = Decoder(reference.model, reference.positions, pad_id=reference.pad_id, eos_id=-1)
     data = reference.data.rows(0, EVALUATION_BATCH)
-    how = "recorded" if can_capture(device) else "launched one by one"
-    ways: list[tuple[str, str, Callable[[], object]]] = [
-        ("answers", "plain loop", lambda: plain.answer(prompts, num_tokens=digits + 2)),
-        ("answers, scored", how, lambda: decoder.teacher_forced(data)),
-        ("answers, generated", how, lambda: decoder.greedy(data)),
+    ways: list[tuple[str, Callable[[], object]]] = [
+        ("answers", lambda: plain.answer(prompts, num_tokens=digits + 2)),
+        ("answers, scored", lambda: decoder.teacher_forced(data)),
+        ("answers, generated", lambda: decoder.greedy(data)),
     ]
-    samples = _in_turn([work for _, _, work in ways], device)
+    samples = _in_turn([work for _, work in ways], device)  # in whose warm-up the passes are recorded
+    passes = (decoder.forced_pass, decoder.greedy_pass)
+    hows = ["plain loop", *(_how(one.is_recorded, device) for one in passes)]
     return [
         Row(
             work=f"{EVALUATION_BATCH} {work}",
             digits=digits,
             num_seeds=1,
-            how=way,
+            how=how,
             samples_s=own,
             examples_per_second=EVALUATION_BATCH / median(own),
-            ratio=None if way == "plain loop" else median(samples[0]) / median(own),
+            ratio=None if how == "plain loop" else median(samples[0]) / median(own),
             floor_share=None,
             peak_memory_bytes=None,
         )
-        for (work, way, _), own in zip(ways, samples, strict=True)
+        for (work, _), how, own in zip(ways, hows, samples, strict=True)
     ]
+
+
+def _how(is_recorded: bool, device: torch.device) -> str:
+    """What became of work that is recorded where it can be."""
+    if not can_capture(device):
+        return "launched one by one"
+    return "recorded" if is_recorded else "not recordable"
 
 
 def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> list[list[float]]:

@@ -25,6 +25,18 @@ NUM_WARM_UPS = 3
 _log = logging.getLogger(__name__)
 
 
+class Recording(Generic[T]):
+    """Recorded work as one launch; its results are in the same tensors every time."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, work: Callable[[], T], result: T) -> None:
+        # The graph holds addresses, not tensors: whatever the work uses must live as long as it does.
+        self._graph, self._work, self._result = graph, work, result
+
+    def __call__(self) -> T:
+        self._graph.replay()
+        return self._result
+
+
 def can_capture(device: torch.device) -> bool:
     """Whether work on this device can be recorded: on CUDA; AMD's graphs, which torch reaches by the same names, were
     never tried."""
@@ -39,7 +51,7 @@ def capture(
     state: Callable[[], Sequence[Tensor]] = tuple,
     pool: Any = None,
 ) -> Callable[[], T]:
-    """`work` as one launch; `work` itself on a device that cannot record, or if it waits for it, which the log says.
+    """`work` as a `Recording`; `work` itself on a device that cannot record, or if it waits for it, which the log says.
 
     Args:
         work: returns tensors, if anything; every replay writes them anew.
@@ -60,7 +72,7 @@ def capture(
         return work
     try:
         return _record(work, device, generators, pool)
-    except HarnessError as error:  # a submission's operators give their errors its name, and this is no fault of its
+    except HarnessError as error:  # its operators name a submission, which is not to blame
         raise RuntimeError(f"work that could be run could not be recorded: {error}") from error
 
 
@@ -116,7 +128,7 @@ def _why_it_waits(work: Callable[[], object]) -> str | None:
 
 def _record(
     work: Callable[[], T], device: torch.device, generators: Sequence[torch.Generator], pool: Any
-) -> Callable[[], T]:
+) -> Recording[T]:
     graph = torch.cuda.CUDAGraph()
     for rng in generators:
         graph.register_generator_state(rng)
@@ -126,13 +138,7 @@ def _record(
         torch.cuda.graph(graph, pool=pool, stream=_side_stream(device)),
     ):
         result = work()
-    kept = (graph, work, result)  # the graph holds addresses, not tensors: whatever the work uses must live as long
-
-    def replay() -> T:
-        kept[0].replay()
-        return kept[2]
-
-    return replay
+    return Recording(graph, work, result)
 
 
 @cache
@@ -175,6 +181,12 @@ class Replayed(Generic[T]):
         self.can_record = can_capture(device)
         self._pool = torch.cuda.graph_pool_handle() if self.can_record else None
         self._runs: dict[tuple[torch.Size, ...], tuple[list[Tensor], Callable[[], T]] | None] = {}
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a shape came again, and every one that did is replayed."""
+        runs = [again[1] for again in self._runs.values() if again is not None]
+        return bool(runs) and all(isinstance(run, Recording) for run in runs)
 
     def __call__(self, *inputs: Tensor) -> T:
         shapes = tuple(tensor.shape for tensor in inputs)

@@ -35,14 +35,14 @@ class Forced(NamedTuple):
 
 
 class Decoder:
-    """What S trained models answer; on a GPU the passes of a shape that comes again are recorded."""
+    """What S trained models answer; on a GPU the passes of a shape that comes again are recorded, if they can be."""
 
     def __init__(self, model: FrozenModel, positions: Sequence[Positions], *, pad_id: int, eos_id: int) -> None:
         self._model, self._positions = model, positions
         self._pad_id, self._eos_id = pad_id, eos_id
         device = model.output_bias.device
-        self._forced = Replayed(self._forced_batch, device)
-        self._greedy = Replayed(self._greedy_batch, device)
+        self.forced_pass = Replayed(self._forced_batch, device)
+        self.greedy_pass = Replayed(self._greedy_batch, device)
 
     def teacher_forced(self, data: Batches) -> Forced:
         """Scores `data` with one forward pass a batch."""
@@ -50,7 +50,7 @@ class Decoder:
         counts: list[Tensor] = []
         for batch, count in _filled_batches(data):
             prompts, answers = batch.token_ids.split_with_sizes((batch.prompt_length, batch.answer_length), dim=-1)
-            is_right, hits, is_digit = self._forced(prompts, answers, batch.layout)
+            is_right, hits, is_digit = self.forced_pass(prompts, answers, batch.layout)
             rights.append(is_right[:, :count].clone())
             counts.append(torch.stack((hits[:, :count].sum(dim=(1, 2)), is_digit[:, :count].sum(dim=(1, 2)))))
         right_digits, digits = torch.stack(counts).sum(dim=0).tolist()
@@ -61,7 +61,7 @@ class Decoder:
         """Each seed's answers to the prompts of `data`; an answer ends before its EOS, or where its room ends."""
         generated: list[Tensor] = []
         for batch, count in _filled_batches(data):
-            answers = self._greedy(batch.token_ids[..., : batch.prompt_length], batch.layout)
+            answers = self.greedy_pass(batch.token_ids[..., : batch.prompt_length], batch.layout)
             generated.append(answers[:, :count].clone())
         return [_until(own, self._eos_id) for own in torch.cat(generated, dim=1).cpu().numpy().astype(np.int32)]
 
@@ -117,7 +117,7 @@ class Decoder:
         is_over = answers[-1] == self._eos_id
         for position in range(prompt_length, length):
             # Whether all have ended is not asked where it would be recorded: the device would have to be waited for.
-            if not self._greedy.can_record and bool(is_over.all()):
+            if not self.greedy_pass.can_record and bool(is_over.all()):
                 break
             answers.append(self._model.extend(answers[-1], terms, position, cache).argmax(dim=-1))
             is_over |= answers[-1] == self._eos_id

@@ -113,14 +113,18 @@ def made_trainer(
     )
 
 
-def drawing_trainer(*, seeds: Sequence[int], **settings: float) -> Trainer:
+def on(device: str, data: Batches) -> Batches:
+    return Batches(data.token_ids.to(device), data.layout.to(device), data.prompt_length)
+
+
+def drawing_trainer(*, seeds: Sequence[int], device: str = "cpu", **settings: float) -> Trainer:
     """Twelve steps with dropout everywhere and positions that draw: every stream of random numbers is in use."""
-    data = additions(random_pairs(256, width=2), width=2)
+    data = on(device, additions(random_pairs(256, width=2), width=2))
     trainer = made_trainer(data, dropout=0.1, seeds=seeds, steps=12, **settings)
     trainer._embedding_dropout.p = 0.1
 
     def draw(layout: Tensor, generator: torch.Generator, *_: Tensor) -> tuple[Tensor]:
-        return (torch.rand(1, layout.shape[1], TINY.d_model, generator=generator),)
+        return (torch.rand(1, layout.shape[1], TINY.d_model, generator=generator, device=layout.device),)
 
     for positions in trainer.positions:
         for program in positions._graphs:

@@ -65,10 +65,24 @@ def test_a_device_that_records_is_measured_with_stacks_too(
     graphs: list[RecordedGraph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "can_capture", lambda device: True)
-    training = [way[1:] for way in ways(measured(), 2) if way[0] == "training step"]
+    rows = ways(measured(), 2)
+    training = [way[1:] for way in rows if way[0] == "training step"]
     both = ("launched one by one", "recorded")
     assert training == [(1, "plain loop"), *((seeds, how) for seeds in (1, 3, 8) for how in both)]
+    assert rows[-2:] == [("256 answers, scored", 1, "recorded"), ("256 answers, generated", 1, "recorded")]
     assert graphs
+
+
+def test_what_could_not_be_recorded_is_not_called_recorded(
+    graphs: list[RecordedGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the reference waits for the device: torch's answer is made up."""
+    monkeypatch.setattr(bench, "can_capture", lambda device: True)
+    monkeypatch.setattr("harness.capture._why_it_waits", lambda work: "called a synchronizing CUDA operation")
+    hows = {(work, how) for work, _, how in ways(measured(), 2) if how not in ("plain loop", "launched one by one")}
+    works = ("training step", "256 answers, scored", "256 answers, generated")
+    assert hows == {(work, "not recordable") for work in works}
+    assert graphs == []
 
 
 def test_rates_ratios_and_the_floor_follow_from_the_samples() -> None:

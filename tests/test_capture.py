@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from made_trainings import EOS_ID, PAD_ID, TINY, additions, drawing_trainer, made_trainer, random_pairs
+from made_trainings import EOS_ID, PAD_ID, additions, drawing_trainer, made_trainer, on, random_pairs
 from recorded_graphs import RecordedGraph
 from torch import Tensor
 
-from harness.capture import NUM_WARM_UPS, Replayed, can_capture, capture, refusing_to_wait
+from harness.capture import NUM_WARM_UPS, Recording, Replayed, can_capture, capture, refusing_to_wait
 from harness.decoding import Decoder
 from harness.errors import SubmissionError
-from harness.training import Batches, Trainer
+from harness.training import Trainer
 
 CPU = torch.device("cpu")
 
@@ -193,8 +193,20 @@ def test_a_function_is_recorded_for_each_shape_that_comes_again(graphs: list[Rec
             assert float(total) == pytest.approx(float(x.sum()))
     assert [graph.num_replays for graph in graphs] == [3, 3]
     assert num_calls == 2 * (1 + NUM_WARM_UPS + 1)
+    assert replayed.is_recorded
     replayed(torch.ones(5))
     assert len(graphs) == 2
+
+
+def test_a_function_is_not_called_recorded_before_a_shape_came_again_or_if_one_waits(
+    graphs: list[RecordedGraph],
+) -> None:
+    replayed = Replayed(lambda x: x * float(x.max()) if len(x) == 4 else x, CPU)
+    seen: list[bool] = []
+    for size in (3, 3, 4, 4):
+        replayed(torch.ones(size))
+        seen.append(replayed.is_recorded)
+    assert seen == [False, True, True, False]
 
 
 def test_answers_decoded_by_replay_are_the_answers(graphs: list[RecordedGraph]) -> None:
@@ -205,6 +217,8 @@ def test_answers_decoded_by_replay_are_the_answers(graphs: list[RecordedGraph]) 
     before = len(graphs)
     forced, answers, greedy = decoder.teacher_forced(data), decoder.answers(data), decoder.greedy(data)
     assert [graph.num_replays for graph in graphs[before:]] == [5, 4]  # scored twice, generated twice
+    assert decoder.forced_pass.is_recorded
+    assert decoder.greedy_pass.is_recorded
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.capture.can_capture", lambda device: False)
         plain = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
@@ -234,20 +248,27 @@ def test_a_cpu_records_nothing() -> None:
     assert capture(work, CPU) is work
 
 
-@pytest.mark.gpu
-def test_what_waits_on_a_gpu_is_launched_one_by_one_and_the_next_is_recorded(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def cuda() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    device = torch.device("cuda")
-    total = torch.zeros(3, device=device)
+    return torch.device("cuda")
+
+
+@pytest.mark.gpu
+def test_what_waits_on_a_gpu_is_launched_one_by_one_and_the_next_is_recorded(
+    cuda: torch.device, caplog: pytest.LogCaptureFixture
+) -> None:
+    total = torch.zeros(3, device=cuda)
 
     def waiting() -> None:
         total.add_(float(total.max()) + 1)
 
-    assert capture(waiting, device, state=lambda: [total]) is waiting
+    assert capture(waiting, cuda, state=lambda: [total]) is waiting
     assert "not recorded as a CUDA graph" in caplog.text
     assert total.tolist() == [0, 0, 0]
-    run = capture(lambda: total.add_(1), device, state=lambda: [total])
+    run = capture(lambda: total.add_(1), cuda, state=lambda: [total])
+    assert isinstance(run, Recording)
     run()
     run()
     assert total.tolist() == [2, 2, 2]
@@ -255,12 +276,32 @@ def test_what_waits_on_a_gpu_is_launched_one_by_one_and_the_next_is_recorded(cap
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
-def test_a_training_recorded_on_a_gpu_is_the_training(seeds: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    data = additions(random_pairs(256, width=2), width=2)
-    on_device = Batches(data.token_ids.cuda(), data.layout.cuda(), data.prompt_length)
-    found = trained(made_trainer(on_device, definition=TINY, dropout=0.1, seeds=seeds, steps=12))
+def test_a_training_recorded_on_a_gpu_is_the_training(seeds: list[int], cuda: torch.device) -> None:
+    results: list[Tensor] = []
+    for is_fast in (True, False):
+        trainer = drawing_trainer(seeds=seeds, device="cuda", warmup_steps=3, cooldown_steps=4)
+        step = trainer.fast_step() if is_fast else trainer.step
+        assert isinstance(step, Recording) == is_fast
+        for _ in range(trainer.settings.num_steps):
+            step()
+        results.append(torch.cat((trainer.losses.flatten(), trainer.weights())))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_answers_replayed_on_a_gpu_are_those_launched_one_by_one(
+    cuda: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = made_trainer(on("cuda", additions(random_pairs(640))), steps=60, learning_rate=4e-3)
+    trainer.run(60, lambda *_: None)
+    data = on("cuda", additions(random_pairs(700, seed=5)))
+    replayed = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
+    forced, greedy = replayed.teacher_forced(data), replayed.greedy(data)
+    assert replayed.forced_pass.is_recorded
+    assert replayed.greedy_pass.is_recorded
     monkeypatch.setattr("harness.capture.can_capture", lambda device: False)
-    expected = trained(made_trainer(on_device, definition=TINY, dropout=0.1, seeds=seeds, steps=12))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    plain = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
+    assert forced.is_right.tolist() == plain.teacher_forced(data).is_right.tolist()
+    assert [own.rows() for own in greedy] == [own.rows() for own in plain.greedy(data)]
+    assert not plain.forced_pass.is_recorded
+    assert 0.1 < forced.is_right.mean() < 0.9

@@ -193,9 +193,7 @@ def test_a_step_never_waits_for_the_device() -> None:
 def test_a_step_never_waits_for_a_real_device() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    data = data_of(128)
-    on_device = Batches(data.token_ids.cuda(), data.layout.cuda(), data.prompt_length)
-    trainer = made_trainer(on_device, dropout=0.1)
+    trainer = drawing_trainer(seeds=[0], device="cuda")
     trainer.step()
     with refusing_to_wait():
         trainer.step()

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded_graphs import RecordedGraph
 
-from harness import throughput
+from harness import throughput, trial
+from harness.capture import Recording
+from harness.decoding import Decoder
 from harness.errors import SubmissionError
 from harness.records import Record
 from harness.submissions import Submission, read_folder
@@ -130,6 +133,43 @@ def test_seeds_side_by_side_leave_the_records_that_each_leaves_alone(monkeypatch
         assert abs(one.suites.fresh.correct - other.suites.fresh.correct) <= 5
     assert together[0].curve[1].loss != together[1].curve[1].loss
     assert together[0].mistakes[0].prompt != together[1].mistakes[0].prompt
+
+
+FOLDERS = sorted(path.parent for path in SUBMISSIONS.glob("*/submission.yaml"))
+
+
+def check_recorded(folder: Path, device: torch.device) -> None:
+    """Of a stack of two, the training step and both passes of an evaluation batch."""
+    submission, track = read_folder(folder), LENGTHS
+    assert isinstance(submission, Submission)
+    stack = trial._Stack(submission, track, 2, [0, 1], device)
+    encoded = trial._encode(stack, [5, 6])
+    positions = trial.export_positions_for(
+        submission, track, encoded.data, max_digits=track.max_digits(2), seeds=stack.seeds, device=device
+    )
+    trainer = trial._trainer(stack, encoded, positions)
+    assert isinstance(trainer.fast_step(), Recording)
+    decoder = Decoder(trainer.model, positions, pad_id=encoded.vocabulary.pad_id, eos_id=encoded.vocabulary.eos_id)
+    for _ in range(2):
+        decoder.teacher_forced(encoded.data["fresh"])
+        decoder.greedy(encoded.data["fresh"])
+    assert decoder.forced_pass.is_recorded
+    assert decoder.greedy_pass.is_recorded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_nothing_of_a_worked_submission_waits_for_the_device(folder: Path, graphs: list[RecordedGraph]) -> None:
+    check_recorded(folder, CPU)
+    assert len(graphs) == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_worked_submission_is_recorded_on_a_gpu(folder: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    check_recorded(folder, torch.device("cuda"))
 
 
 def short(track: Track) -> Track:
