@@ -92,6 +92,30 @@ def test_a_host_does_not_get_the_secrets_of_the_environment(tmp_path: Path, monk
     assert "SECRET_TOKEN" not in seen
 
 
+def test_a_host_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    question = "import os, torch\nreturn repr((os.environ['CUDA_VISIBLE_DEVICES'], torch.cuda.is_available()))"
+    assert decoded(make_submission(tmp_path, decode=question), hash_seed=78) == "('', False)"
+
+
+WARMING_UP = """
+import torch
+from harness.host.serve import warm_up
+asked = []
+torch.cuda.is_available = lambda: asked.append(1) or True  # stands for the question to a driver that has a GPU
+warm_up(exports=True)
+print(asked, torch.cuda.is_available())
+"""
+
+
+def test_a_zygote_asks_no_driver_before_it_forks() -> None:
+    """What the driver opens for it every host would inherit; in a process of its own, since it stays that way."""
+    command = [sys.executable, "-c", WARMING_UP]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path)
+    assert done.stdout.split() == ["[]", "False"]
+
+
 @pytest.mark.usefixtures("unsandboxed")
 def test_a_host_inherits_no_descriptor_but_its_own_pipes(tmp_path: Path) -> None:
     listed = """

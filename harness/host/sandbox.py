@@ -96,7 +96,7 @@ def command(level: Isolation, settings: dict[str, object]) -> list[str]:
 
 
 def environment(hash_seed: int) -> dict[str, str]:
-    """What a host may know of the machine: where programs are, and that it has one core."""
+    """What a host may know of the machine: where programs are, and that it has one core and no GPU."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": "/nonexistent",
@@ -104,6 +104,7 @@ def environment(hash_seed: int) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
         "PYTHONHASHSEED": str(hash_seed),
     }
 

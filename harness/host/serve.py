@@ -116,6 +116,9 @@ def warm_up(*, exports: bool) -> None:
 
     from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
+    # torch.export asks whether there is CUDA, and so torch the driver. That would open /dev/nvidia*, for every host to
+    # inherit past Landlock, and a forked host that then believed in CUDA would fail to use it.
+    torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
     if not exports:
         return
