@@ -18,6 +18,7 @@ import harness.protocol
 from harness.audits.positions import check_positions
 from harness.errors import SubmissionError
 from harness.host.client import Host
+from harness.host.export import _why_not_exported
 from harness.host.frames import Frame
 from harness.model import shape_of
 from harness.positions import Positions, Program, receive_positions
@@ -311,6 +312,12 @@ def test_a_wrong_forward_is_refused_with_cause_line_and_remedy(
         source = (submission.folder / "submission.py").read_text().splitlines()
         lines = {number for number, line in enumerate(source, start=1) if line.strip() in body and line.strip()}
         assert int(named[1]) in lines
+
+
+def test_a_generator_is_refused_in_the_same_words_where_torch_does_not_export_it() -> None:
+    """As torch 2.13 does; this is what 2.11 raises."""
+    said = NotImplementedError("argument of type: <class 'torch._C.Generator'>")
+    assert re.search(WRONG_FORWARDS["a generator of its own"][1], _why_not_exported(said, "/nonexistent"))
 
 
 WRONG_CLASSES = {

@@ -139,7 +139,13 @@ def _why_not_exported(error: Exception, folder: str) -> str:
         return f"{where}: {reason}; use tensor arithmetic (torch.where instead of if, no .item(), int() or bool())"
     if ".numpy()" in text:
         return f"{where}: a tensor was turned into a NumPy array, which cannot cross as a graph; compute with torch"
+    if "torch._C.Generator" in text:  # where torch does not take it for a constant, as 2.13 does
+        return f"{where}: {_cannot_cross('Generator')}"
     return f"{where}: {text}" if text else where
+
+
+def _cannot_cross(kind: str) -> str:
+    return f"forward uses a {kind}, which cannot cross; draw from torch's own generator"
 
 
 def _as_json(exported: ExportedProgram, index: int, folder: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -157,9 +163,7 @@ def _as_json(exported: ExportedProgram, index: int, folder: str) -> tuple[dict[s
             name = target.removeprefix("module.")
             value = exported.state_dict[target] if target in exported.state_dict else exported.constants[target]
         if not isinstance(value, Tensor):
-            raise Refused(
-                "P00", f"forward uses a {type(value).__name__}, which cannot cross; draw from torch's own generator"
-            )
+            raise Refused("P00", _cannot_cross(type(value).__name__))
         inputs[spec.arg.name] = name
         tensors[name] = value
     nodes: list[list[Any]] = []
