@@ -67,6 +67,19 @@ class Positions(nn.Module):
         outputs = self._graphs[program](layout, generator, *state)
         return Terms(**dict(zip(self._names[program], outputs, strict=True)))
 
+    def try_out(self, layouts: Mapping[Program, Tensor]) -> None:
+        """Computes the terms of each program for its layouts, (n, L) int64.
+
+        Raises:
+            SubmissionError: rule P00, with the line that fails on one of them.
+        """
+        for program, rows in layouts.items():
+            num_batches = -(-len(rows) // program.batch)
+            filled = rows[torch.arange(num_batches * program.batch) % len(rows)]
+            for batch in filled.split(program.batch):
+                with torch.no_grad():
+                    self.terms(batch, training=program.training, generator=torch.Generator())
+
 
 def stacked_terms(
     positions: Sequence[Positions], layout: Tensor, *, training: bool, generators: Sequence[torch.Generator]
@@ -88,19 +101,29 @@ def stacked_terms(
 
 
 def receive_positions(
-    host: Host, submission: str, shape: ModelShape, programs: Sequence[Program], *, seed: int, device: torch.device
+    host: Host,
+    submission: str,
+    shape: ModelShape,
+    programs: Sequence[Program],
+    *,
+    seed: int,
+    device: torch.device,
+    layouts: Mapping[Program, Tensor] | None = None,
 ) -> Positions:
     """Asks the host to export, and rebuilds what it sends.
 
     Args:
         host: of the role `positions`.
         seed: of torch's generator while the submission builds its parameters.
+        layouts: by program, (n, L) int64, to be tried out on the CPU before anything is built on the device.
 
     Raises:
         SubmissionError: rule P00; the message names the submission's line where one is known.
     """
     reply = host.ask({"do": "export", "shape": asdict(shape), "seed": seed, "programs": [list(p) for p in programs]})
     try:
+        if layouts is not None:
+            _rebuild(reply, submission, shape, programs, torch.device("cpu")).try_out(layouts)
         return _rebuild(reply, submission, shape, programs, device)
     except GraphError as error:
         raise SubmissionError(submission, "P00", _printable(str(error))) from error

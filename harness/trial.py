@@ -132,15 +132,30 @@ def export_positions_for(
     programs = [Program(True, track.training.batch_size, lengths["train"])]
     programs += [Program(False, EVALUATION_BATCH, length) for length in sorted(set(lengths.values()))]
     shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths.values()))
+    # On a GPU a lookup outside its table is no exception with a line, but the end of this process.
+    layouts = _layouts(data, programs) if device.type == "cuda" else None
     exported: list[Positions] = []
     for seed in seeds:
         own_seed = derived_seed(seed, "positions")
         with Host(submission, "positions", max_digits=max_digits) as host:
-            exported.append(receive_positions(host, submission.name, shape, programs, seed=own_seed, device=device))
+            exported.append(
+                receive_positions(host, submission.name, shape, programs, seed=own_seed, device=device, layouts=layouts)
+            )
     if len({own.description() for own in exported}) > 1:
         message = "another seed gives other terms, dropout or parameters; let __init__ draw initial values alone"
         raise SubmissionError(submission.name, "P00", message)
     return exported
+
+
+def _layouts(data: dict[str, Batches], programs: Sequence[Program]) -> dict[Program, Tensor]:
+    """Every layout that a program meets, once, (n, L) on the CPU; there are few, as they tell lengths alone."""
+    found: dict[Program, Tensor] = {}
+    for program in programs:
+        met = [batches.layout for name, batches in data.items() if (name == "train") == program.training]
+        rows = [layout.flatten(0, 1).unique(dim=0) for layout in met if layout.shape[-1] == program.length]
+        if rows:
+            found[program] = torch.cat(rows).unique(dim=0).cpu()
+    return found
 
 
 class _Stack(NamedTuple):

@@ -410,6 +410,25 @@ def test_a_lookup_outside_its_table_is_the_submissions_error_with_its_line(write
     assert caught.value.rule == "P00"
 
 
+@pytest.mark.parametrize("program", PROGRAMS[:2], ids=["training", "evaluation"])
+def test_layouts_are_tried_out_before_anything_is_built_on_the_device(
+    program: Program, write_submission: WriteSubmission
+) -> None:
+    """One row fails, in the second batch; nothing can be built on a device that is not there."""
+    body = "rows = F.embedding(layout, torch.ones(4, 128))\nreturn Terms(embedding=rows)"
+    submission = write_submission(positions=with_forward(body))
+    layout = torch.zeros(BATCH + 1, LENGTH, dtype=torch.int64)
+    crossed(submission).try_out({program: layout})
+    layout[BATCH] += Kind.ANSWER
+    with (
+        Host(submission, "positions", max_digits=MAX_DIGITS) as host,
+        pytest.raises(SubmissionError, match=r"P00: .*line \d+, `rows = F\.embedding.*index out of range"),
+    ):
+        receive_positions(
+            host, "mine", SHAPE, PROGRAMS, seed=SEED, device=torch.device("cuda", 99), layouts={program: layout}
+        )
+
+
 AUDITED = {
     "P00": (
         "return Terms(embedding=layout[..., None].float().log().expand(-1, -1, 128))",

@@ -11,6 +11,7 @@ from harness import throughput, trial
 from harness.capture import Recording
 from harness.decoding import Decoder
 from harness.errors import SubmissionError
+from harness.positions import Program
 from harness.records import Record
 from harness.submissions import Submission, read_folder
 from harness.track import Track, load_track
@@ -213,6 +214,33 @@ class PositionalEmbedding(protocol.PositionalEmbedding):
 def test_positions_that_fail_on_a_real_layout_end_the_trial_with_their_line(write_submission: WriteSubmission) -> None:
     with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
         run(write_submission(positions=OUTSIDE), short(load_track("smoke")))
+
+
+def test_positions_that_would_end_the_process_on_a_gpu_end_the_trial_there_with_their_line(
+    write_submission: WriteSubmission,
+) -> None:
+    """Found on the CPU before the GPU is used, which need not be there."""
+    submission, track, gpu = write_submission(positions=OUTSIDE), short(load_track("smoke")), torch.device("cuda", 99)
+    data = trial._encode(trial._Stack(submission, track, 2, [0], CPU), [5]).data
+    with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
+        trial.export_positions_for(submission, track, data, max_digits=2, seeds=[0], device=gpu)
+
+
+def test_every_layout_that_a_program_meets_is_tried_out_once(write_submission: WriteSubmission) -> None:
+    stack = trial._Stack(write_submission(), LENGTHS, 2, [0, 1], CPU)
+    data = trial._encode(stack, [5, 6]).data
+    widths = sorted({batches.layout.shape[-1] for batches in data.values()})
+    programs = [Program(True, 64, data["train"].layout.shape[-1]), *(Program(False, 256, width) for width in widths)]
+    found = trial._layouts(data, programs)
+    assert set(found) == set(programs)
+    for program, rows in found.items():
+        expected = {
+            tuple(row)
+            for name, batches in data.items()
+            for row in batches.layout.flatten(0, 1).tolist()
+            if len(row) == program.length and (name == "train") == program.training
+        }
+        assert sorted(map(tuple, rows.tolist())) == sorted(expected)
 
 
 BY_SEED = """
