@@ -111,7 +111,9 @@ class Trainer:
         }
         self._dropout = Dropout(dropout, self._generators["dropout"])
         self._embedding_dropout = Dropout(positions[0].dropout, self._generators["embedding dropout"])
-        self._parameters = [parameter for module in (model, *positions) for parameter in module.parameters()]
+        parameters = [parameter for module in (model, *positions) for parameter in module.parameters()]
+        # Whatever its vocabulary, a model's weights start at multiples of 16 bytes, by which CUDA chooses kernels.
+        self._parameters = sorted(parameters, key=lambda parameter: parameter.numel() % 4 > 0)
         self._flat = _flatten(self._parameters)
         self._start = self._flat.detach().clone()
         self._rates = torch.tensor([_learning_rate(settings, index) for index in range(settings.num_steps)]).to(device)
@@ -159,12 +161,13 @@ class Trainer:
     def renewed(self, kept: Tensor, which: Sequence[bool]) -> Tensor:
         """`kept`, as `weights` gave it, with the weights that the seeds in `which`, (S,), have now."""
         num_seeds, device = len(self.positions), self._flat.device
+        owner = {parameter: index for index, own in enumerate(self.positions) for parameter in own.parameters()}
         owners = [
-            torch.arange(num_seeds, device=device).repeat_interleave(parameter.numel() // num_seeds)
-            for parameter in self.model.parameters()
+            torch.full((parameter.numel(),), owner[parameter], device=device)
+            if parameter in owner
+            else torch.arange(num_seeds, device=device).repeat_interleave(parameter.numel() // num_seeds)
+            for parameter in self._parameters
         ]
-        for index, own in enumerate(self.positions):
-            owners += [torch.full((parameter.numel(),), index, device=device) for parameter in own.parameters()]
         return torch.where(torch.tensor(which, device=device)[torch.cat(owners)], self._flat.detach(), kept)
 
     def load(self, weights: Tensor) -> None:

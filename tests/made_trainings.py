@@ -90,6 +90,7 @@ def made_trainer(
     terms: Terms | None = None,
     trainable: bool = False,
     dropout: float = 0.0,
+    vocab_size: int = VOCAB_SIZE,
     seeds: Sequence[int] = (0,),
     steps: int = 50,
     **settings: float,
@@ -101,7 +102,7 @@ def made_trainer(
     steps_an_epoch = len(data) // 64
     device = data.token_ids.device
     return Trainer(
-        FrozenModel(definition, VOCAB_SIZE, seeds).to(device),
+        FrozenModel(definition, vocab_size, seeds).to(device),
         [fixed_positions(terms, programs, trainable=trainable).to(device) for _ in seeds],
         data,
         TrainingDefinition.model_validate(

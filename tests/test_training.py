@@ -8,6 +8,7 @@ import torch
 from made_trainings import EOS_ID, PAD_ID, TINY, additions, drawing_trainer, made_trainer, random_pairs, random_terms
 from recorded_graphs import WAITING, name_of
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.capture import refusing_to_wait
@@ -41,7 +42,9 @@ def test_one_flat_adamw_steps_like_torchs_on_separate_parameters(
         data_of(), terms=terms, trainable=True, weight_decay=0.1, learning_rate=3e-3, warmup_steps=warmup_steps
     )
     rng = torch.Generator().manual_seed(0)
-    separate = [parameter.detach().clone().requires_grad_() for parameter in all_parameters(trainer)]
+    own = trainer._parameters  # in the order in which a step asks for gradients
+    assert sorted(map(id, own)) == sorted(map(id, all_parameters(trainer)))
+    separate = [parameter.detach().clone().requires_grad_() for parameter in own]
     optimizer = torch.optim.AdamW(separate, lr=3e-3, weight_decay=0.1, foreach=False)
     for index in range(20):
         gradients = [torch.randn(parameter.shape, generator=rng) for parameter in separate]
@@ -51,8 +54,23 @@ def test_one_flat_adamw_steps_like_torchs_on_separate_parameters(
             parameter.grad = gradient
         optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (index + 1) / warmup_steps) if warmup_steps else 3e-3
         optimizer.step()
-    for got, expected in zip(all_parameters(trainer), separate, strict=True):
+    for got, expected in zip(own, separate, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("vocab_size", [14, 15, 16])
+def test_weights_start_at_multiples_of_16_bytes_whatever_the_vocabulary(vocab_size: int, seeds: list[int]) -> None:
+    """All but those whose size is no multiple of that, as the bias of one head between 9 positions."""
+    terms = random_terms(TINY, 9, heads=1)
+    trainer = made_trainer(data_of(64), vocab_size=vocab_size, terms=terms, trainable=True, seeds=seeds)
+    start, end = trainer._flat.data_ptr(), trainer._flat.data_ptr() + 4 * trainer._flat.numel()
+    parameters = [parameter for module in (trainer.model, *trainer.positions) for parameter in module.parameters()]
+    assert all(start <= parameter.data_ptr() < end for parameter in parameters)
+    assert sum(parameter.numel() for parameter in parameters) == trainer._flat.numel()
+    aligned = [parameter for parameter in parameters if parameter.numel() % 4 == 0]
+    assert len(parameters) - len(aligned) == len(seeds) + (vocab_size * len(seeds) % 4 != 0)
+    assert {(parameter.data_ptr() - start) % 16 for parameter in aligned} == {0}
 
 
 def test_the_first_step_descends_the_gradient_of_the_loss() -> None:
@@ -129,18 +147,19 @@ def test_seeds_side_by_side_train_as_each_does_alone(num_seeds: int) -> None:
 
 
 def test_renewed_weights_are_those_of_the_seeds_that_were_named() -> None:
-    terms = random_terms(TINY, 9)
+    terms = random_terms(TINY, 9, heads=1)
     trainer = made_trainer(data_of(), terms=terms, trainable=True, seeds=[0, 1, 2])
     kept = trainer.weights()
     trainer.step()
     now = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
-    positions = [next(own.parameters()).detach().clone() for own in trainer.positions]
+    positions = [parameters_to_vector(own.parameters()).detach() for own in trainer.positions]
     trainer.load(trainer.renewed(kept, [False, True, False]))
     for name, parameter in trainer.model.named_parameters():
         assert torch.equal(parameter[1], now[name][1])
         assert not torch.equal(parameter[[0, 2]], now[name][[0, 2]])
     unchanged = [
-        torch.equal(next(own.parameters()), was) for own, was in zip(trainer.positions, positions, strict=True)
+        torch.equal(parameters_to_vector(own.parameters()), was)
+        for own, was in zip(trainer.positions, positions, strict=True)
     ]
     assert unchanged == [False, True, False]
 
