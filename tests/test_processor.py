@@ -1,6 +1,8 @@
 """How a process computes: the products are float32's, and a coarser library is not taken."""
 
 import ctypes
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -46,10 +48,9 @@ def test_one_dnn_is_taken_only_where_its_products_are_float32(
     if not one_dnn.is_available():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(processor, "_product_error", lambda: error)
-    before = one_dnn.matmul.fp32_precision
     set_up_processor()
     assert products(CPU) == expected
-    assert expected == ONE_DNN or one_dnn.matmul.fp32_precision == before
+    assert expected == ONE_DNN or one_dnn.matmul.fp32_precision == "ieee"
 
 
 def test_the_probe_sees_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,23 @@ def test_products_on_a_gpu_are_not_touched() -> None:
     assert products(torch.device("cuda")) == CUDA
     assert not torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+
+
+ASKED = """
+import torch
+from harness.processor import set_up_processor
+print(torch.backends.cuda.matmul.allow_tf32)
+set_up_processor()
+print(torch.backends.cuda.matmul.allow_tf32, torch.backends.cuda.matmul.fp32_precision)
+"""
+
+
+def test_no_environment_makes_products_on_a_gpu_coarser() -> None:
+    """Torch reads the variable when it is imported."""
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    command = [sys.executable, "-c", ASKED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+    assert done.stdout.split() == ["True", "False", "ieee"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
