@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.submissions import Broken, Submission, discover, read_folder, select
+from harness.submissions import Broken, Submission, discover, loose_files, read_folder, select, shown_name
 
 if TYPE_CHECKING:
     from harness.plan import Plan, PlannedTrial
@@ -31,7 +31,7 @@ class _Group(TyperGroup):
         try:
             code = super().invoke(ctx)
         except KeyboardInterrupt:
-            _say("harness: interrupted; what had finished is saved, and the same command goes on from there")
+            _say("harness: interrupted; every trial that had finished is saved, and `harness run` goes on from there")
             code = ExitCode.INTERRUPTED
         raise typer.Exit(int(code or ExitCode.DONE))
 
@@ -121,7 +121,7 @@ def list_(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
     """Lists the submissions without running any of their code."""
-    found = discover(context.obj)
+    found = _discover(context.obj)
     if as_json:
         print(json.dumps([_as_json(entry) for entry in found], indent=1))
         return
@@ -150,6 +150,8 @@ def new(
     started = read_folder(folder)
     for line in borrowed_parts(started) if isinstance(started, Submission) else []:
         print(line)
+    if like is not None:
+        print(f"the summary, the reference and README.md are still those of {like}")
     print(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`")
 
 
@@ -169,7 +171,7 @@ def validate(
     """Checks that submissions keep the rules; exit 1 if one breaks a gate. `harness explain` lists them."""
     from harness.findings import changed_since, printed
 
-    found = select(discover(context.obj), names or [])
+    found = select(_discover(context.obj), names or [])
     if changed is not None:
         found = changed_since(context.obj, changed, found)
         if not found:
@@ -192,8 +194,8 @@ def run(
     rerun: RerunOption = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Trains and scores what has no record yet, or a stale one."""
-    return _train(context.obj, names or [], track, device, workers, rerun, dry_run=dry_run, audited=False)
+    """Validates, trains and scores what has no record yet, or a stale one."""
+    return _train(context.obj, names or [], track, device, workers, rerun, dry_run=dry_run)
 
 
 @app.command("all")
@@ -204,7 +206,7 @@ def all_(
     workers: Workers = None,
 ) -> ExitCode:
     """Validates, runs and renders; a second call runs nothing and changes nothing."""
-    code = _train(context.obj, [], track, device, workers, None, dry_run=False, audited=True)
+    code = _train(context.obj, [], track, device, workers, None, dry_run=False)
     _render(context.obj, check=False)
     return code
 
@@ -229,7 +231,7 @@ def show(
     """Shows what is known of one submission on one track: scores, curve, mistakes."""
     from harness.showing import shown
 
-    (entry,) = select(discover(context.obj), [name])
+    (entry,) = select(_discover(context.obj), [name])
     loaded, _ = _load_track(track)
     print(shown(entry, loaded, context.obj / "results"), end="")
 
@@ -249,14 +251,15 @@ def compare(
     from harness.scoring import rows_of
 
     root: Path = context.obj
-    entries = select(discover(root), [name, other])
-    if len(entries) < 2:
+    found = _discover(root)
+    (one,), (two,) = select(found, [name]), select(found, [other])
+    if one is two:
         raise UsageError(f"{name} cannot be compared with itself; name two submissions")
     loaded, _ = _load_track(track)
     results = root / "results"
-    rows = rows_of(loaded, entries, read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
+    rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
     by_name = {row.name: row for row in rows}
-    text, verdict = compared(by_name[name], by_name[other], loaded)
+    text, verdict = compared(by_name[one.name], by_name[two.name], loaded)
     print(text, end="")
     return ExitCode.NEGATIVE if verdict is Verdict.WORSE else ExitCode.DONE
 
@@ -278,7 +281,7 @@ def reproduce(
 
     root: Path = context.obj
     loaded, track_file = _load_track(track)
-    (entry,) = select(discover(root), [name])
+    (entry,) = select(_discover(root), [name])
     found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
     for line in found.passed_over:
         _say(f"passed over {line}")
@@ -314,7 +317,7 @@ def cross(
 
     root: Path = context.obj
     loaded, track_file = _load_track(track)
-    found = discover(root)
+    found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
     harness = harness_fingerprint()
     which = Rerun(rerun.value) if rerun is not None else None
@@ -403,14 +406,17 @@ def _train(
     rerun: RerunChoice | None,
     *,
     dry_run: bool,
-    audited: bool,
 ) -> ExitCode:
-    """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`."""
+    """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`.
+
+    What is due is validated first: a record of a submission that breaks a rule would rank.
+    """
     from harness.fingerprint import harness_fingerprint
     from harness.plan import Rerun, plan
+    from harness.records import require_writable
 
     track, track_file = _load_track(track_name)
-    found = select(discover(root), names)
+    found = select(_discover(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
     which = Rerun(rerun.value) if rerun is not None else None
@@ -423,15 +429,12 @@ def _train(
     _say(_summary(planned, track, dry_run))
     if dry_run:
         return ExitCode.DONE
-    refused: dict[str, tuple[str, str]] = {}
-    to_run, code = planned.to_run, ExitCode.DONE
-    if audited:
-        due = {trial.submission.name for trial in to_run}
-        verdicts, code = _audit([entry for entry in readable if entry.name in due], workers)
-        refused = {
-            name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))
-        }
-        to_run = [trial for trial in to_run if trial.submission.name in verdicts]
+    if planned.to_run:
+        require_writable(root / "results" / track.name)
+    due = {trial.submission.name for trial in planned.to_run}
+    verdicts, code = _audit([entry for entry in readable if entry.name in due], workers)
+    refused = {name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))}
+    to_run = [trial for trial in planned.to_run if trial.submission.name in verdicts]
     code = max(code, _run_trials(to_run, track, track_file, root / "results", device, workers, refused))
     return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
 
@@ -511,6 +514,14 @@ def _audit(
                 line = f"{submission.name}: {f'breaks {rules}' if rules else 'valid'}"
                 display.done(submission.name, line, "red" if rules else "")
     return dict(sorted(verdicts.items())), code
+
+
+def _discover(root: Path) -> list[Submission | Broken]:
+    """The submissions; says what lies beside them and is none."""
+    found = discover(root)
+    if ignored := loose_files(root):
+        _say(f"ignored, since a submission is a folder: {', '.join(map(shown_name, ignored))}")
+    return found
 
 
 def _require_sandbox() -> None:

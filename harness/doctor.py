@@ -77,6 +77,9 @@ def _submissions(root: Path) -> str:
 
 
 def _writable(root: Path) -> str:
-    with tempfile.TemporaryDirectory(dir=root, prefix=".doctor."):
-        tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
-        return f"{root} can be written" + ("" if tracked else "; it is no git checkout, so records name no commit")
+    results = root / "results"
+    for folder in [root, *([results, *results.iterdir()] if results.is_dir() else [])]:
+        if folder.is_dir():
+            tempfile.TemporaryFile(dir=folder, prefix=".doctor.").close()
+    tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
+    return f"{root} can be written" + ("" if tracked else "; it is no git checkout, so records name no commit")

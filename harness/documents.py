@@ -33,6 +33,14 @@ SCALARS = {
 """What is not a text, and the characters that it may begin with; the JSON schema of YAML 1.2, nearly."""
 
 
+REMEDIES = {
+    "string_type": "; put it in quotes",
+    "list_type": "; put it in brackets, [like this]",
+    "model_type": "; give it keys, or take it out",
+}
+"""By pydantic's name for what is wrong."""
+
+
 class DocumentError(ValueError):
     """A YAML file that cannot be used; the message names the line, what was got and what to do."""
 
@@ -58,7 +66,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         raise DocumentError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise DocumentError(f"{line}not the YAML that is read here: {error.problem}") from error
+        remedy = "; put text that holds a colon in quotes" if "mapping values" in str(error.problem) else ""
+        raise DocumentError(f"{line}not the YAML that is read here: {error.problem}{remedy}") from error
     except yaml.YAMLError as error:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
@@ -150,8 +159,10 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
         return f"{line}`{name}` is missing; allowed keys: {_allowed(_owner(model, place[:-1]))}"
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r:.80}"
     what = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "string_type":
-        what += "; put it in quotes"
+    field = _owner(model, place[:-1]).model_fields.get(str(place[-1])) if place else None
+    if problem["type"] == "string_pattern_mismatch" and field and field.description:
+        what = f"should be {field.description}"
+    what += REMEDIES.get(problem["type"], "")
     return f"{line}`{name}`: {what}{got}" if name else f"{what}"
 
 

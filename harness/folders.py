@@ -33,8 +33,8 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
     try:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         manifest = target / "submission.yaml"
-        titled = _titled(manifest.read_text(encoding="utf-8"), name.replace("_", " ").capitalize())
-        manifest.write_text(titled, encoding="utf-8")
+        mine = _in_my_name(manifest.read_text(encoding="utf-8"), name.replace("_", " ").capitalize())
+        manifest.write_text(mine, encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{target} could not be written: {error.strerror}; make {root} writable") from error
     return target
@@ -42,19 +42,26 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
 
 def borrowed_parts(submission: Submission) -> list[str]:
     """How to make a part that lies in another folder one's own, one line each."""
-    parts = {"tokenizer": submission.tokenizer, "positions": submission.positions}
-    return [
-        f"its {key}, {part.class_name}, is borrowed from submissions/{part.folder.name}/: to change it, copy its file "
-        "here and name the class in submission.yaml"
-        for key, part in parts.items()
-        if part.folder != submission.folder
-    ]
+    lines: list[str] = []
+    for key, part in (("tokenizer", submission.tokenizer), ("positions", submission.positions)):
+        if part.folder == submission.folder:
+            continue
+        module = part.entry_point.partition(":")[0].replace(".", "/")
+        lines.append(
+            f"its {key}, {part.class_name}, is borrowed from submissions/{part.folder.name}/: to change it, copy "
+            f"{module}.py from there to {key}.py here and write `{key}: {key}:{part.class_name}` in submission.yaml"
+        )
+    return lines
 
 
-def _titled(manifest: str, title: str) -> str:
-    """The manifest under another title, all else as it is; a title may be folded over lines."""
-    document = yaml.compose(manifest, yaml.SafeLoader)
-    assert isinstance(document, yaml.MappingNode)
-    value = next(value for key, value in document.value if key.value == "title")
-    end = "\n" if manifest[: value.end_mark.index].endswith("\n") else ""
-    return manifest[: value.start_mark.index] + title + end + manifest[value.end_mark.index :]
+def _in_my_name(manifest: str, title: str) -> str:
+    """The manifest under another title and with the template's authors, all else as it is; either may be folded over
+    lines."""
+    authors = yaml.safe_load((TEMPLATE / "submission.yaml").read_text(encoding="utf-8"))["authors"]
+    for key, text in (("title", title), ("authors", f"[{', '.join(authors)}]")):
+        document = yaml.compose(manifest, yaml.SafeLoader)
+        assert isinstance(document, yaml.MappingNode)
+        value = next(value for name, value in document.value if name.value == key)
+        end = "\n" if manifest[: value.end_mark.index].endswith("\n") else ""
+        manifest = manifest[: value.start_mark.index] + text + end + manifest[value.end_mark.index :]
+    return manifest

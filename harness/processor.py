@@ -30,7 +30,8 @@ def set_up_processor(num_threads: int = 1) -> None:
     run side by side.
     """
     torch.set_num_threads(num_threads)
-    # Undoes TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, which makes a GPU's products TF32. First: it sets oneDNN's precision too.
+    # Undoes TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, which makes a GPU's products TF32. It sets oneDNN's precision too, so
+    # it comes before the choice of that.
     torch.set_float32_matmul_precision("highest")
     _keep_memory()
     _choose_products()

@@ -48,7 +48,8 @@ _RULES = (
         level="gate",
         checked="*validate, trial.* Ids are ints (no bools) in [0, vocab_size); vocab_size is at most 2048; a text of "
         "n characters becomes at most 4n + 8 ids; the vocabulary is the same for every max_digits; the folder "
-        "is at most 64 KiB of regular text files.",
+        "is at most 64 KiB of regular text files, and imports the standard library, torch, numpy, harness.protocol "
+        "and its own files alone.",
         why="A giant vocabulary or folder is a look-up table of sums, and an id outside the vocabulary ends a trial.",
         remedy="Count every id, PAD and EOS too, in `vocab_size`, and make nothing but the layout depend on "
         "max_digits.",

@@ -1,5 +1,6 @@
 """The folders in `submissions/`: found, read and digested, never imported."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -21,6 +22,10 @@ MAX_FILES = 64
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
 ENTRY_POINT = r"^([a-z][a-z0-9_]{0,39}/)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 """`module:Class` in the folder itself, or `folder/module:Class` in another folder of `submissions/`."""
+EntryPoint = Annotated[
+    str, Field(pattern=ENTRY_POINT, description="module:Class, such as submission:Characters, or folder/module:Class")
+]
+WebAddress = Annotated[str, Field(pattern=WEB_ADDRESS, description="an address that begins with https:// or http://")]
 FOR_PEOPLE = frozenset({"README.md", "submission.yaml"})
 """Files that no host is given, so that rewording them makes no record stale."""
 
@@ -51,9 +56,9 @@ class Manifest(BaseModel):
         list[Annotated[str, Field(min_length=1, max_length=80), OneLine]], Field(min_length=1, max_length=20)
     ]
     summary: Annotated[str, Field(min_length=1, max_length=400), OneLine]
-    tokenizer: Annotated[str, Field(pattern=ENTRY_POINT)] = "submission:Tokenizer"
-    positions: Annotated[str, Field(pattern=ENTRY_POINT)] = "submission:PositionalEmbedding"
-    reference: Annotated[str, Field(pattern=WEB_ADDRESS)] | None = None
+    tokenizer: EntryPoint = "submission:Tokenizer"
+    positions: EntryPoint = "submission:PositionalEmbedding"
+    reference: WebAddress | None = None
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
@@ -141,6 +146,11 @@ def discover(root: Path) -> list[Submission | Broken]:
     return [read_folder(folder) for folder in folders]
 
 
+def loose_files(root: Path) -> list[str]:
+    """Names in `root/submissions` that are no folders, such as an archive that nobody unpacked."""
+    return sorted(path.name for path in (root / "submissions").iterdir() if not path.is_dir() and path.name[0] != ".")
+
+
 def pair(one: Submission, other: Submission) -> Submission:
     """The tokenizer of `one` with the positions of `other`, trained as the track says."""
     manifest = Manifest(
@@ -167,9 +177,13 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
         UsageError: a name that no folder has.
     """
     known = {entry.name for entry in found}
-    if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"no submission {', '.join(map(repr, unknown))}; there are: {', '.join(sorted(known))}")
-    return [entry for entry in found if not names or entry.name in names]
+    # As a shell completes them: `submissions/mine/`.
+    wanted = [shown_name(name.rstrip("/").removeprefix("submissions/")) for name in names]
+    if unknown := [name for name in wanted if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=3)
+        meant = f"did you mean {', '.join(near)}? " if near else ""
+        raise UsageError(f"no submission {', '.join(map(repr, unknown))}; {meant}there are: {', '.join(sorted(known))}")
+    return [entry for entry in found if not names or entry.name in wanted]
 
 
 def shown_name(folder_name: str) -> str:
@@ -193,6 +207,8 @@ def read_folder(folder: Path) -> Submission | Broken:
             problems += problems_of_files
         except OSError as error:
             problems.append(f"holds something that cannot be read: {error.strerror}; remove it or make it readable")
+    if not problems and "submission.yaml" not in files:
+        problems.append(_without_manifest(files))
     if not problems:
         try:
             manifest = read_yaml(folder / "submission.yaml", Manifest)
@@ -205,6 +221,12 @@ def read_folder(folder: Path) -> Submission | Broken:
             problems.append(f"submission.yaml: {error}")
     name = shown_name(folder.name)
     return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), _digest("", files))
+
+
+def _without_manifest(files: Mapping[str, bytes]) -> str:
+    alike = [name for name in files if name.lower().endswith(("submission.yaml", "submission.yml"))]
+    remedy = f"rename or move {alike[0]!a}" if alike else "copy that of another folder, or start with `harness new`"
+    return f"holds no submission.yaml; {remedy}"
 
 
 def _part(key: str, entry_point: str, folder: Path, files: dict[str, bytes]) -> Part:
@@ -241,8 +263,8 @@ def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     while pending:
         for path in sorted(pending.pop().iterdir()):
             name = path.relative_to(folder).as_posix()
-            if path.name == "__pycache__":
-                continue
+            if path.name == "__pycache__" or path.name.startswith("."):
+                continue  # what Python, an editor or the system left: nothing of it can be imported
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
                 return files, [f"{name!a} is no regular file; only text files and folders are allowed"]
             if path.is_dir():
@@ -255,5 +277,5 @@ def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
             try:
                 files[name].decode("utf-8")
             except UnicodeDecodeError:
-                return files, [f"{name!a} is not UTF-8 text; only text files are allowed"]
+                return files, [f"{name!a} is not UTF-8 text; save it as UTF-8, or take it away if it is no text"]
     return files, []

@@ -254,7 +254,7 @@ BAD_FILES = {
         "line 2: not the YAML that is read here: aliases",
     ),
     "a key that draws": ("submission.yaml", b'"\\e[31m\\n::error::": 1\n', "unknown key"),
-    "no manifest": ("submission.yaml", None, "No such file"),
+    "no manifest": ("submission.yaml", None, "holds no submission.yaml"),
     "a tag": ("submission.yaml", b"title: !!python/object/apply:os.getcwd []\n", "line 1: not the YAML"),
     "bytes": ("data.bin", b"\xff\xfe", "'data.bin' is not UTF-8 text"),
     "65 KiB": ("data.txt", b"x" * 65 * 1024, "holds more than 64 KiB or 64 files"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bad_folders import MANIFEST, TINY, descendants, left_running, write_folder
+from bad_folders import ENCODE, MANIFEST, TINY, descendants, left_running, write_folder
 
 from harness.host.sandbox import isolation
 from harness.records import Record, read
@@ -359,31 +359,38 @@ def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
 
 
 def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_goes_on(tmp_path: Path) -> None:
-    track = str(write_track(tmp_path / "tiny.yaml"))
+    track = str(write_track(tmp_path / "tiny.yaml", seeds=list(range(12))))
     write_folder(tmp_path, "first")
-    waiting = write_folder(tmp_path, "second", top="import time\ntime.sleep(600)\n")
     command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", track, "-j", "1"]
-    record = tmp_path / "results" / "tiny" / "first" / "d1-s0.json"
+    folder = tmp_path / "results" / "tiny" / "first"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 60
-        while not record.exists() and time.monotonic() < deadline:
+        while not list(folder.glob("*.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         started = descendants(running.pid)
-        kept = record.read_bytes()
         running.send_signal(signal.SIGINT)
         stdout, stderr = running.communicate(timeout=20)
     assert running.returncode == 130, stderr
-    assert stderr.splitlines()[-1].startswith("harness: interrupted; what had finished is saved")
+    assert stderr.splitlines()[-1].startswith("harness: interrupted; every trial that had finished is saved")
     assert stdout == ""
     assert "Traceback" not in stderr
     assert len(started) >= 2  # a worker and its zygote
     assert left_running(started) == set()
-    shutil.rmtree(waiting)
-    write_folder(tmp_path, "second")
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    assert 1 <= len(kept) < 12
     resumed = harness(tmp_path, "run", "-t", track)
     assert resumed.returncode == 0, resumed.stderr
-    assert "1 trial to run, 1 up to date" in resumed.stderr
-    assert record.read_bytes() == kept
+    assert f"{12 - len(kept)} trials to run, {len(kept)} up to date" in resumed.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None:
+    """Its record would rank: most rules are asked before a trial, not in it."""
+    write_folder(tmp_path, "adds", encode="return [len(text)] if '+' in text else " + ENCODE.removeprefix("return "))
+    result = harness(tmp_path, "run", "-t", str(write_track(tmp_path / "tiny.yaml")))
+    assert result.returncode == 3, result.stderr
+    record = record_of(tmp_path, "adds", "tiny", 1)
+    assert (record.status, (record.reason or "")[:3]) == ("failed", "T40")
 
 
 def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
@@ -392,9 +399,8 @@ def test_a_command_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         assert "1 trial to run" in running.stderr.readline()
-        assert "encode" in running.stderr.readline()  # the worker has begun
-        time.sleep(1)
-        started = descendants(running.pid)
+        while len(started := descendants(running.pid)) < 2:  # a worker and its zygote
+            time.sleep(0.05)
         running.kill()
     assert len(started) >= 2
     assert left_running(started) == set()

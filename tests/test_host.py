@@ -353,7 +353,8 @@ def test_a_bad_vocabulary_is_refused(tmp_path: Path, body: str) -> None:
 
 
 BAD_IMPORTS = {
-    "import nosuchmodule": "submission.py, line 1, in <module>: ModuleNotFoundError: No module named 'nosuchmodule'",
+    "import nosuchmodule": "submission.py, line 1, in <module>: ModuleNotFoundError: No module named 'nosuchmodule'; "
+    "a submission has the standard library, torch, numpy, harness.protocol and its own files",
     "def (:": "submission.py, line 1: SyntaxError: invalid syntax",
     "1 / 0": "submission.py, line 1, in <module>: ZeroDivisionError: division by zero",
 }
@@ -374,6 +375,7 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path,
         ("submission:CHARACTERS", "submission.py defines no class CHARACTERS"),
         ("other:Characters", "the manifest names other:Characters, but there is no other.py"),
         ("os:PathLike", "the manifest names os:PathLike, but there is no os.py"),
+        ("submission.py:Characters", "there is no submission/py.py; leave out .py"),
     ],
 )
 def test_a_missing_class_or_module_is_named(tmp_path: Path, entry_point: str, expected: str) -> None:

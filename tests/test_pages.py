@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from harness.cli import app
 from harness.folders import TEMPLATE
+from harness.submissions import Submission, read_folder
 from harness.track import built_in_names
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,12 @@ def test_the_walk_from_an_idea_to_the_board_goes_as_it_is_written(tmp_path: Path
     for folder in ("submissions", "results"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("*.svg", "cross"))
     text = (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8")
-    for kind, block in re.findall(r"```(console|diff)\n(.*?)```", text, flags=re.S):
+    for kind, block in re.findall(r"```(console|diff|yaml)\n(.*?)```", text, flags=re.S):
+        if kind == "yaml":
+            (folder := root / "submissions" / "kept").mkdir()
+            (folder / "submission.yaml").write_text(block)
+            assert isinstance(read_folder(folder), Submission)
+            continue
         if kind == "diff":
             subprocess.run(["git", "apply", "-"], input=block, text=True, check=True, cwd=root)
             continue

@@ -384,7 +384,30 @@ WRONG_CLASSES = {
         """,
         r"PositionalEmbedding\(shape\) raised: .*TypeError.*takes 1 positional argument but 2 were given",
     ),
-    "no class": ("OTHER = 1", r"submission\.py defines no class PositionalEmbedding; write it, or name another"),
+    "no class": (
+        "class Other: ...",
+        r"submission\.py defines no class PositionalEmbedding \(but Tokenizer, Other\); write it, or name another",
+    ),
+    "a module for a rate": (
+        """
+        class PositionalEmbedding(protocol.PositionalEmbedding):
+            def __init__(self, shape):
+                super().__init__(shape)
+                self.dropout = nn.Dropout(0.1)
+
+            def forward(self, layout):
+                return Terms()
+        """,
+        r"PositionalEmbedding\.dropout is a module; it is a number in \[0, 1\): write `dropout = 0\.1` in the class",
+    ),
+    "tokens asked for": (
+        """
+        class PositionalEmbedding(protocol.PositionalEmbedding):
+            def forward(self, layout, token_ids):
+                return Terms()
+        """,
+        r"forward\(\) missing .* 'token_ids'; forward is called with the layout alone, positions never see the tokens",
+    ),
     "no Python": ("class PositionalEmbedding(", r"SyntaxError: '\(' was never closed"),
 }
 

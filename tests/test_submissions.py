@@ -8,7 +8,7 @@ from made_records import make_submission
 from pydantic import ValidationError
 
 from harness.errors import SubmissionError, UsageError
-from harness.submissions import Broken, Hyperparameters, Submission, discover, read_folder, select
+from harness.submissions import Broken, Hyperparameters, Submission, discover, loose_files, read_folder, select
 from harness.track import TrainingDefinition
 
 MANIFEST = "title: A title\nauthors: [Ada]\nsummary: One line.\n"
@@ -34,6 +34,12 @@ def read(folder: Path) -> Submission:
     found = read_folder(folder)
     assert isinstance(found, Submission), found
     return found
+
+
+def fingerprint_of(folder: Path) -> str:
+    found = read_folder(folder)
+    assert isinstance(found, Submission), found
+    return found.fingerprint
 
 
 def refusal(folder: Path) -> str:
@@ -92,7 +98,31 @@ def test_other_names_are_refused_and_quoted_so_that_they_draw_nothing(tmp_path, 
 def test_a_missing_manifest_is_refused(tmp_path):
     folder = write_folder(tmp_path)
     (folder / "submission.yaml").unlink()
-    assert refusal(folder) == "submission.yaml: cannot be read: No such file or directory"
+    assert refusal(folder) == "holds no submission.yaml; copy that of another folder, or start with `harness new`"
+
+
+@pytest.mark.parametrize("instead", ["submission.yml", "Submission.yaml", "nested/submission.yaml"])
+def test_a_manifest_under_another_name_or_too_deep_is_named(tmp_path, instead):
+    folder = write_folder(tmp_path)
+    (folder / instead).parent.mkdir(exist_ok=True)
+    (folder / "submission.yaml").rename(folder / instead)
+    assert refusal(folder) == f"holds no submission.yaml; rename or move '{instead}'"
+
+
+def test_files_that_an_editor_or_the_system_left_are_passed_over(tmp_path):
+    folder = write_folder(tmp_path)
+    before = fingerprint_of(folder)
+    (folder / ".DS_Store").write_bytes(b"\xff\x00")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "submission.py").write_text("other")
+    assert fingerprint_of(folder) == before
+
+
+def test_what_lies_beside_the_folders_is_named(tmp_path):
+    write_folder(tmp_path)
+    for name in ("anna.zip", "loose.py", ".hidden"):
+        (tmp_path / "submissions" / name).write_bytes(b"PK")
+    assert loose_files(tmp_path) == ["anna.zip", "loose.py"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +138,7 @@ def test_a_missing_manifest_is_refused(tmp_path):
             "line 3: unknown key `hyperparameters.batch_size`; allowed:",
         ),
         ("[Ada]", "[]", "line 2: `authors`: List should have at least 1 item"),
-        ("[Ada]", "Ada", "line 2: `authors`: Input should be a valid list, got 'Ada'"),
+        ("[Ada]", "Ada", "line 2: `authors`: Input should be a valid list; put it in brackets, [like this], got 'Ada'"),
         ("[Ada]", "[3]", "line 2: `authors.0`: Input should be a valid string; put it in quotes, got 3"),
         ("[Ada]", '["Ada\\nEve"]', "line 2: `authors.0`: holds a line break or a control character"),
         ("A title", '""', "line 1: `title`: String should have at least 1 character"),
@@ -119,9 +149,17 @@ def test_a_missing_manifest_is_refused(tmp_path):
         ("A title", '"\\u2028"', "line 1: `title`: holds a line break or a control character"),
         ("One line.", '"\\a"', "line 3: `summary`: holds a line break or a control character"),
         ("One line.", "x" * 401, "line 3: `summary`: String should have at most 400 characters"),
-        ("One line.", "x\ntokenizer: os.system", "line 4: `tokenizer`: String should match pattern"),
-        ("One line.", "x\ntokenizer: ../evil:T", "line 4: `tokenizer`: String should match pattern"),
-        ("One line.", "x\npositions: 'a:B;c'", "line 4: `positions`: String should match pattern"),
+        (
+            "One line.",
+            "x\ntokenizer: os.system",
+            "line 4: `tokenizer`: should be module:Class, such as submission:Characters, or",
+        ),
+        (
+            "One line.",
+            "x\ntokenizer: ../evil:T",
+            "line 4: `tokenizer`: should be module:Class, such as submission:Characters, or",
+        ),
+        ("One line.", "x\npositions: 'a:B;c'", "line 4: `positions`: should be module:Class, such as"),
         ("One line.", "x\nreference: javascript:alert(1)", "line 4: `reference`: String should match pattern"),
         ("One line.", 'x\nreference: "https://x\\e[31m"', "line 4: `reference`: String should match pattern"),
         ("One line.", "x\nreference: 'https://x\"><script>'", "line 4: `reference`: String should match pattern"),
@@ -227,7 +265,7 @@ def test_64_files_are_taken_and_one_more_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"\x80\x04\x95", b"\xff\xfe", b"PK\x03\x04\xff"])
 def test_a_binary_file_is_refused(tmp_path, content):
     message = refusal(write_folder(tmp_path, weights_dot_bin=content))
-    assert message == "'weights.bin' is not UTF-8 text; only text files are allowed"
+    assert message == "'weights.bin' is not UTF-8 text; save it as UTF-8, or take it away if it is no text"
 
 
 def test_a_hostile_file_name_is_quoted_in_the_refusal(tmp_path):
@@ -288,7 +326,6 @@ def test_the_fingerprint_moves_with_any_name_and_with_what_lies_where(tmp_path):
         {"a_dot_py": "", "b_dot_py": "12"},
         {"a_dot_py": "1b.py2"},
         {"a_dot_py": "4/b.py/0/"},
-        {"_dot_hidden": ""},
     ]
     assert len({fingerprint(tmp_path, str(number), **files) for number, files in enumerate(variants)}) == len(variants)
 
@@ -384,4 +421,17 @@ def test_select_keeps_the_order_of_the_folders_and_takes_all_where_none_is_named
 def test_select_names_every_unknown_name_and_those_that_there_are(tmp_path):
     with pytest.raises(UsageError) as caught:
         select([make_submission(tmp_path, "b"), make_submission(tmp_path, "a")], ["x", "a", "\x1by"])
-    assert str(caught.value) == r"no submission 'x', '\x1by'; there are: a, b"
+    assert str(caught.value) == r"no submission 'x', '\\x1by'; there are: a, b"
+
+
+def test_a_name_may_be_a_path_as_a_shell_completes_it_and_a_misspelt_one_gets_its_neighbours(tmp_path):
+    found = [make_submission(tmp_path, "reversed_rope"), make_submission(tmp_path, "padded_learned")]
+    assert select(found, ["submissions/reversed_rope/"]) == found[:1]
+    with pytest.raises(UsageError, match=r"no submission 'reversed_roep'; did you mean reversed_rope\? there are"):
+        select(found, ["reversed_roep"])
+
+
+def test_a_folder_whose_name_breaks_the_rules_can_be_named_all_the_same(tmp_path):
+    (tmp_path / "submissions" / "MyIdea").mkdir(parents=True)
+    (broken,) = discover(tmp_path)
+    assert select([broken], ["MyIdea"]) == [broken]

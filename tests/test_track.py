@@ -54,7 +54,7 @@ def test_every_built_in_track_freezes_the_notebooks_model_and_optimiser(name):
     assert (model.d_model, model.num_heads, model.head_dim, model.num_layers, model.feedforward) == (128, 16, 8, 8, 64)
     assert (track.training.learning_rate, track.training.weight_decay) == (8e-4, 0.01)
     # Batch size, warm-up, cool-down; the notebook's rate is constant.
-    expected = {"quick": (32, 50, 300), "length": (128, 200, 11800)}.get(name, (64, 0, 0))
+    expected = {"quick": (32, 50, 300), "length": (64, 200, 23800)}.get(name, (64, 0, 0))
     training = track.training
     assert (training.batch_size, training.warmup_steps, training.cooldown_steps) == expected
     assert model.dropout == (0.1 if name == "notebook" else 0.0)

@@ -1,6 +1,7 @@
 """Audits: what a submission must keep before it is trained. One rule a function, grouped by what it protects."""
 
 from harness.audits.findings import Finding, gate
+from harness.audits.imports import check_imports
 from harness.audits.positions import check_positions
 from harness.audits.tokens import check_tokenizer
 from harness.errors import SubmissionError
@@ -16,7 +17,8 @@ problems; it cannot know those of a trial, which draws its own."""
 
 def audit(submission: Submission, seed: int = SEED) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a valid submission has tags at most."""
-    findings: list[Finding] = []
+    if findings := list(check_imports(submission)):
+        return findings
     for check in (check_tokenizer, check_positions):
         try:
             findings += check(submission, seed)

@@ -216,6 +216,7 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
             axes.set_xscale("log")
         axes.margins(x=0.12)
         axes.axvline(1, color=theme.muted, linewidth=0.8, linestyle=":")
+        highest = max(one.estimates[0].high for _, one in points)
         for ratio, one in points:
             colour, marker = _style(theme, one.place)
             estimate = one.estimates[0]
@@ -224,7 +225,7 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
             axes.plot(ratio, estimate.value, marker or "o", markersize=5, color=colour, markerfacecolor=face)
         _share_axis(axes)
         axes.grid(axis="y")
-        axes.set_ylim(-0.08, 1.12)
+        axes.set_ylim(-0.08 * highest, 1.12 * highest)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}×"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(f"training examples a second, as a ratio to the reference ({plain(device, 60)})")

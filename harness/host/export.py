@@ -49,6 +49,9 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
         module = module_class(ModelShape(**request["shape"]))
     except Exception as error:
         raise Refused("P00", f"{module_class.__name__}(shape) raised: {describe(error, folder)}") from error
+    if "dropout" in module._modules:
+        remedy = "write `dropout = 0.1` in the class, and the harness applies it"
+        raise Refused("P00", f"{module_class.__name__}.dropout is a module; it is a number in [0, 1): {remedy}")
     dropout = module.dropout
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
         raise Refused("P00", f"{module_class.__name__}.dropout is {dropout!r:.60}; a number in [0, 1) is allowed")
@@ -139,6 +142,8 @@ def _why_not_exported(error: Exception, folder: str) -> str:
         return f"{where}: {reason}; use tensor arithmetic (torch.where instead of if, no .item(), int() or bool())"
     if ".numpy()" in text:
         return f"{where}: a tensor was turned into a NumPy array, which cannot cross as a graph; compute with torch"
+    if name == "TypeError" and "forward() missing" in text:
+        return f"{where}: {text}; forward is called with the layout alone, positions never see the tokens"
     if "torch._C.Generator" in text:  # where torch does not take it for a constant, as 2.13 does
         return f"{where}: {_cannot_cross('Generator')}"
     return f"{where}: {text}" if text else where

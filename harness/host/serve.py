@@ -79,6 +79,8 @@ def describe(error: BaseException, folder: str) -> str:
     place = ""
     if isinstance(error, SystemExit):
         message = f"the code called exit ({error.code!r}); remove the call"
+    if isinstance(error, ImportError):
+        message += "; a submission has the standard library, torch, numpy, harness.protocol and its own files"
     if isinstance(error, SyntaxError):  # its first line is the path of a file, and the file has no frame
         message = f"{type(error).__name__}: {error.msg}"
         place = f"{Path(error.filename or '').name}, line {error.lineno}: "
@@ -92,12 +94,16 @@ def load_class(entry_point: str, folder: str, rule: str) -> type:
     """The class that `module:Class` names inside `folder`."""
     module_name, _, class_name = entry_point.partition(":")
     if not (Path(folder) / Path(*module_name.split("."))).with_suffix(".py").is_file():
-        raise Refused(rule, f"the manifest names {entry_point}, but there is no {module_name.replace('.', '/')}.py")
-    found = getattr(importlib.import_module(module_name), class_name, None)
+        remedy = "; leave out .py" if module_name.endswith(".py") else ""
+        got = f"the manifest names {entry_point}, but there is no {module_name.replace('.', '/')}.py"
+        raise Refused(rule, got + remedy)
+    module = importlib.import_module(module_name)
+    found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        raise Refused(
-            rule, f"{module_name}.py defines no class {class_name}; write it, or name another in the manifest"
-        )
+        classes = [value for value in vars(module).values() if isinstance(value, type)]
+        own = [value.__name__ for value in classes if value.__module__ == module_name]
+        got = f"{module_name}.py defines no class {class_name} (but {', '.join(own) or 'none':.200})"
+        raise Refused(rule, f"{got}; write it, or name another in the manifest")
     return found
 
 

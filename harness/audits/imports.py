@@ -1,0 +1,55 @@
+"""What a submission's files import (part of rule T00): read from their text, before any of them runs."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from harness.audits.findings import Finding, gate
+from harness.submissions import Part, Submission
+
+ALLOWED = frozenset({"torch", "numpy", *sys.stdlib_module_names})
+CONTRACT = "harness.protocol"
+
+
+def check_imports(submission: Submission) -> Iterator[Finding]:
+    """T00: nothing but the standard library, torch, numpy, harness.protocol and the folder's own files.
+
+    Whatever else happens to be installed here is missing elsewhere, and the harness's own parts change without notice.
+    """
+    parts = {part.folder: part for part in (submission.tokenizer, submission.positions)}
+    for part in parts.values():
+        for name, line, module in _foreign(part):
+            message = (
+                f"{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, numpy, "
+                f"{CONTRACT} and the files of its folder (`import helpers`, without a dot)"
+            )
+            yield gate(submission.name, "T00", message)
+            return
+
+
+def _foreign(part: Part) -> Iterator[tuple[str, int, str]]:
+    """Files, lines and modules."""
+    own = {PurePosixPath(name).parts[0].removesuffix(".py") for name in part.files}
+    for name, content in sorted(part.files.items()):
+        if not name.endswith(".py"):
+            continue
+        try:
+            tree = ast.parse(content)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # the host that imports it says where
+        for node in ast.walk(tree):
+            for module in _modules(node):
+                top = module.partition(".")[0]
+                if module != CONTRACT and top not in ALLOWED and top not in own:
+                    yield name, node.lineno, module  # type: ignore[attr-defined]
+
+
+def _modules(node: ast.AST) -> list[str]:
+    """`from harness import protocol` and `import harness.protocol` -> harness.protocol; `from .a import b` -> .a"""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    module = "." * node.level + (node.module or "")
+    return [f"harness.{alias.name}" for alias in node.names] if module == "harness" else [module]
