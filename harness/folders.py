@@ -63,5 +63,6 @@ def _in_my_name(manifest: str, title: str) -> str:
         assert isinstance(document, yaml.MappingNode)
         value = next(value for name, value in document.value if name.value == key)
         end = "\n" if manifest[: value.end_mark.index].endswith("\n") else ""
-        manifest = manifest[: value.start_mark.index] + text + end + manifest[value.end_mark.index :]
+        indent = "" if value.start_mark.column else "  "  # of a list whose dashes stand at the margin
+        manifest = manifest[: value.start_mark.index] + indent + text + end + manifest[value.end_mark.index :]
     return manifest

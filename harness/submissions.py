@@ -178,12 +178,12 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
     """
     known = {entry.name for entry in found}
     # As a shell completes them: `submissions/mine/`.
-    wanted = [shown_name(name.rstrip("/").removeprefix("submissions/")) for name in names]
-    if unknown := [name for name in wanted if name not in known]:
+    wanted = [name.rstrip("/").removeprefix("submissions/") for name in names]
+    if unknown := [name for name in wanted if shown_name(name) not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=3)
         meant = f"did you mean {', '.join(near)}? " if near else ""
         raise UsageError(f"no submission {', '.join(map(repr, unknown))}; {meant}there are: {', '.join(sorted(known))}")
-    return [entry for entry in found if not names or entry.name in wanted]
+    return [entry for entry in found if not names or entry.name in map(shown_name, wanted)]
 
 
 def shown_name(folder_name: str) -> str:

@@ -1,5 +1,6 @@
 """What `harness new` writes: a folder that can be read as it stands."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -86,6 +87,23 @@ def test_parts_that_stay_borrowed_are_named_with_what_to_do(root):
     (line,) = borrowed_parts(copy)
     assert line.startswith("its positions, LearnedPositions, is borrowed from submissions/lender/: to change it, copy")
     assert borrowed_parts(lender) == []
+    # What it says, to the letter, overwrites nothing and makes the class one's own.
+    words = re.fullmatch(r".* copy (\S+) from there to (\S+) here and write `(positions: \S+)` in .*", line)
+    assert words is not None
+    assert not (copy.folder / words[2]).exists()
+    shutil.copy(lender.folder / words[1], copy.folder / words[2])
+    manifest = copy.folder / "submission.yaml"
+    manifest.write_text(re.sub("^positions:.*$", words[3], manifest.read_text(), flags=re.M))
+    own = read_folder(copy.folder)
+    assert isinstance(own, Submission)
+    assert borrowed_parts(own) == []
+    assert own.positions.class_name == "LearnedPositions"
+
+
+def test_a_copy_is_not_signed_by_those_who_wrote_the_original(root):
+    original = started(root, "one").folder / "submission.yaml"
+    original.write_text(re.sub("^authors:.*$", "authors:\n- Grace\n- Edsger", original.read_text(), flags=re.M))
+    assert started(root, "two", like="one").manifest.authors == ["My name"]
 
 
 def test_a_broken_original_is_refused_with_its_reason_and_nothing_is_written(root):

@@ -421,7 +421,7 @@ def test_select_keeps_the_order_of_the_folders_and_takes_all_where_none_is_named
 def test_select_names_every_unknown_name_and_those_that_there_are(tmp_path):
     with pytest.raises(UsageError) as caught:
         select([make_submission(tmp_path, "b"), make_submission(tmp_path, "a")], ["x", "a", "\x1by"])
-    assert str(caught.value) == r"no submission 'x', '\\x1by'; there are: a, b"
+    assert str(caught.value) == r"no submission 'x', '\x1by'; there are: a, b"
 
 
 def test_a_name_may_be_a_path_as_a_shell_completes_it_and_a_misspelt_one_gets_its_neighbours(tmp_path):

@@ -97,7 +97,12 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
         ("digits: [2]", "digits: [0]", 4, "`digits.0`: Input should be greater than or equal to 1, got 0"),
         ("digits: [2]", "digits: [51]", 4, "`digits.0`: Input should be less than or equal to 50, got 51"),
         ("digits: [2]", "digits: []", 4, "`digits`: List should have at least 1 item"),
-        ("digits: [2]", "digits: 2", 4, "`digits`: Input should be a valid list, got 2"),
+        (
+            "digits: [2]",
+            "digits: 2",
+            4,
+            "`digits`: Input should be a valid list; put it in brackets, [like this], got 2",
+        ),
         ("digits: [2]", "digits: [2.5]", 4, "`digits.0`: Input should be a valid integer, got 2.5"),
         ("digits: [2]", "digits: [true]", 4, "`digits.0`: Input should be a valid integer, got True"),
         ("digits: [2]", "digits: [3, 2, 3]", 4, "`digits`: names one twice; a trial is stored once, got [3, 2, 3]"),

@@ -1,0 +1,61 @@
+"""What a submission may import: the contract's four kinds of modules, however the import is written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bad_folders import make_submission
+
+from harness.audits import audit
+from harness.audits.imports import check_imports
+
+
+@pytest.mark.parametrize(
+    ("line", "module"),
+    [
+        ("import sklearn", "sklearn"),
+        ("import scipy.special", "scipy.special"),
+        ("from pandas import DataFrame", "pandas"),
+        ("import harness.model", "harness.model"),
+        ("from harness import task", "harness.task"),
+        ("from harness.task import draw", "harness.task"),
+        ("from .helpers import x", ".helpers"),
+        ("def later():\n    import yaml", "yaml"),
+        ("try:\n    import tabulate\nexcept ImportError:\n    pass", "tabulate"),
+    ],
+)
+def test_anything_else_is_refused_with_file_line_and_what_is_allowed(tmp_path: Path, line: str, module: str) -> None:
+    (finding,) = check_imports(make_submission(tmp_path, top=line))
+    assert (finding.rule, finding.level) == ("T00", "gate")
+    number = 1 + line[: line.index("import")].count("\n")
+    assert finding.message.startswith(f"submission.py, line {number}, imports {module}; a submission has the standard")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import torch.nn.functional as F",
+        "from numpy.linalg import norm",
+        "import collections.abc, math",
+        "from harness import protocol",
+        "import harness.protocol",
+        "from harness.protocol import Kind",
+        "import submission",
+        "def (:",  # for the host to name
+    ],
+)
+def test_what_the_contract_gives_is_not_refused(tmp_path: Path, line: str) -> None:
+    assert list(check_imports(make_submission(tmp_path, top=line))) == []
+
+
+def test_the_folders_own_modules_and_packages_may_be_imported(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, top="import helpers\nfrom parts import one")
+    files = {**submission.tokenizer.files, "helpers.py": b"", "parts/one.py": b""}
+    parts = {name: replace(getattr(submission, name), files=files) for name in ("tokenizer", "positions")}
+    assert list(check_imports(replace(submission, **parts))) == []
+
+
+def test_a_foreign_import_is_the_one_finding_of_an_audit(tmp_path: Path) -> None:
+    """Not a dozen others that follow from it, or none where the package happens to be installed."""
+    (finding,) = audit(make_submission(tmp_path, top="import pydantic"))
+    assert "imports pydantic" in finding.message
