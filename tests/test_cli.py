@@ -386,7 +386,9 @@ def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_g
 
 def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None:
     """Its record would rank: most rules are asked before a trial, not in it."""
-    write_folder(tmp_path, "adds", encode="return [len(text)] if '+' in text else " + ENCODE.removeprefix("return "))
+    write_folder(
+        tmp_path, "adds", encode="return [len(text) % 12] if '+' in text else " + ENCODE.removeprefix("return ")
+    )
     result = harness(tmp_path, "run", "-t", str(write_track(tmp_path / "tiny.yaml")))
     assert result.returncode == 3, result.stderr
     record = record_of(tmp_path, "adds", "tiny", 1)
