@@ -147,8 +147,9 @@ def discover(root: Path) -> list[Submission | Broken]:
 
 
 def loose_files(root: Path) -> list[str]:
-    """Names in `root/submissions` that are no folders, such as an archive that nobody unpacked."""
-    return sorted(path.name for path in (root / "submissions").iterdir() if not path.is_dir() and path.name[0] != ".")
+    """Names in `root/submissions` that are no folders, such as an archive that nobody unpacked; a README may stay."""
+    beside = [path.name for path in (root / "submissions").iterdir() if not path.is_dir()]
+    return sorted(name for name in beside if name != "README.md" and not name.startswith("."))
 
 
 def pair(one: Submission, other: Submission) -> Submission:

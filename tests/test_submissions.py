@@ -120,7 +120,7 @@ def test_files_that_an_editor_or_the_system_left_are_passed_over(tmp_path):
 
 def test_what_lies_beside_the_folders_is_named(tmp_path):
     write_folder(tmp_path)
-    for name in ("anna.zip", "loose.py", ".hidden"):
+    for name in ("anna.zip", "loose.py", ".hidden", "README.md"):
         (tmp_path / "submissions" / name).write_bytes(b"PK")
     assert loose_files(tmp_path) == ["anna.zip", "loose.py"]
 
