@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, select, shown_name
+from harness.terminal import messages, say
 
 if TYPE_CHECKING:
-    from harness.plan import Plan, PlannedTrial
+    from harness.plan import Plan
     from harness.track import Track
-
-MAX_SEEDS_A_STACK = 8
-"""Seeds of one submission that a GPU trains side by side; on a CPU nothing is gained by it."""
 
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
@@ -31,7 +28,7 @@ class _Group(TyperGroup):
         try:
             code = super().invoke(ctx)
         except KeyboardInterrupt:
-            _say("harness: interrupted; every trial that had finished is saved, and `harness run` goes on from there")
+            say("harness: interrupted; every trial that had finished is saved, and `harness run` goes on from there")
             code = ExitCode.INTERRUPTED
         raise typer.Exit(int(code or ExitCode.DONE))
 
@@ -44,7 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-messages = Console(stderr=True)
 
 
 class Device(StrEnum):
@@ -89,11 +85,11 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        _say(f"harness: {error}", "red")
+        say(f"harness: {error}", "red")
         sys.exit(error.exit_code)
     except Exception:
         messages.print_exception()
-        _say("harness: this is a bug in the harness; please report it with the lines above", "red")
+        say("harness: this is a bug in the harness; please report it with the lines above", "red")
         sys.exit(ExitCode.BUG)
 
 
@@ -169,18 +165,24 @@ def validate(
     ] = False,
 ) -> ExitCode:
     """Checks that submissions keep the rules; exit 1 if one breaks a gate. `harness explain` lists them."""
-    from harness.findings import changed_since, printed
+    from harness.findings import Found, changed_since, gates, printed
+    from harness.watching import watch_audits
 
     found = select(_discover(context.obj), names or [])
     if changed is not None:
         found = changed_since(context.obj, changed, found)
         if not found:
-            _say(f"no submission changed since {changed}")
+            say(f"no submission changed since {changed}")
             return ExitCode.DONE
-    verdicts, code = _audit(found, workers, with_decoy=decoy)
+    verdicts: dict[str, list[Found]] = {}
+    try:
+        code = watch_audits(found, verdicts, workers, with_decoy=decoy)
+    except KeyboardInterrupt:
+        print(printed(verdicts, output.value), end="")
+        raise
     print(printed(verdicts, output.value), end="")
-    refused = [name for name, findings in verdicts.items() if _gates(findings)]
-    _say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid")
+    refused = [name for name, findings in verdicts.items() if gates(findings)]
+    say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid")
     return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
 
 
@@ -278,16 +280,17 @@ def reproduce(
     from harness.fingerprint import harness_fingerprint
     from harness.records import Record, read_all
     from harness.reproducing import recorded_trials, verdict
+    from harness.watching import watch_trials
 
     root: Path = context.obj
     loaded, track_file = _load_track(track)
     (entry,) = select(_discover(root), [name])
     found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
     for line in found.passed_over:
-        _say(f"passed over {line}")
-    _say(f"track {loaded.name}: {_count(len(found.trials), 'trial')} to reproduce")
+        say(f"passed over {line}")
+    say(f"track {loaded.name}: {_count(len(found.trials), 'trial')} to reproduce")
     with tempfile.TemporaryDirectory() as aside:
-        code = _run_trials(found.trials, loaded, track_file, Path(aside), device, workers, {})
+        code = watch_trials(found.trials, loaded, track_file, Path(aside), device=device.value, num_workers=workers)
         again = [record for record in read_all(Path(aside), loaded.name) if isinstance(record, Record)]
     for now in again:
         is_alike, line = verdict(found.records[now.trial], now)
@@ -314,6 +317,7 @@ def cross(
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
     from harness.fingerprint import harness_fingerprint
     from harness.plan import Rerun
+    from harness.watching import watch_trials
 
     root: Path = context.obj
     loaded, track_file = _load_track(track)
@@ -322,7 +326,7 @@ def cross(
     harness = harness_fingerprint()
     which = Rerun(rerun.value) if rerun is not None else None
     planned = plan_cross(grid, found, loaded, root / "results", harness, which)
-    _say(
+    say(
         f"{_count(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
         + _summary(planned, loaded, dry_run)
     )
@@ -331,11 +335,11 @@ def cross(
             print(f"{trial.name}: {trial.why}")
         return ExitCode.DONE
     results = root / "results" / FOLDER
-    code = _run_trials(planned.to_run, loaded, track_file, results, device, workers, {})
+    code = watch_trials(planned.to_run, loaded, track_file, results, device=device.value, num_workers=workers)
     crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
     print(as_text(crossing), end="")
     for path in render_crossing(crossing, root):
-        _say(f"wrote {path.relative_to(root)}")
+        say(f"wrote {path.relative_to(root)}")
     return max(code, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 
@@ -355,10 +359,10 @@ def bench(
 
     set_up_processor()
     loaded, _ = _load_track(track)
-    measured = measure(loaded, device_of(device.value), lambda what: _say(f"measuring at {what}"))
+    measured = measure(loaded, device_of(device.value), lambda what: say(f"measuring at {what}"))
     print(measured.as_markdown(), end="")
     for path in write(measured, context.obj) if report else []:
-        _say(f"wrote {path.relative_to(context.obj)}")
+        say(f"wrote {path.relative_to(context.obj)}")
 
 
 @app.command()
@@ -411,9 +415,11 @@ def _train(
 
     What is due is validated first: a record of a submission that breaks a rule would rank.
     """
+    from harness.findings import Found, gates
     from harness.fingerprint import harness_fingerprint
     from harness.plan import Rerun, plan
     from harness.records import require_writable
+    from harness.watching import watch_audits, watch_trials
 
     track, track_file = _load_track(track_name)
     found = select(_discover(root), names)
@@ -422,122 +428,40 @@ def _train(
     which = Rerun(rerun.value) if rerun is not None else None
     planned = plan(track, readable, root / "results", harness_fingerprint(), which)
     for entry in broken:
-        _say(str(entry.error), "red")
+        say(str(entry.error), "red")
     if dry_run:
         for trial in planned.to_run:
             print(f"{trial.name}: {trial.why}")
-    _say(_summary(planned, track, dry_run))
+    say(_summary(planned, track, dry_run))
     if dry_run:
         return ExitCode.DONE
     if planned.to_run:
         require_writable(root / "results" / track.name)
     due = {trial.submission.name for trial in planned.to_run}
-    verdicts, code = _audit([entry for entry in readable if entry.name in due], workers)
-    refused = {name: (gates[0][0], gates[0][2]) for name, findings in verdicts.items() if (gates := _gates(findings))}
-    to_run = [trial for trial in planned.to_run if trial.submission.name in verdicts]
-    code = max(code, _run_trials(to_run, track, track_file, root / "results", device, workers, refused))
-    return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
-
-
-def _run_trials(
-    to_run: "list[PlannedTrial]",
-    track: "Track",
-    track_file: Path,
-    results: Path,
-    device: Device,
-    workers: int | None,
-    refused: dict[str, tuple[str, str]],
-) -> ExitCode:
-    if not to_run:
-        return ExitCode.DONE
-    from harness.progress import Display
-    from harness.run import Crashed, Progressed, run_trials
-
-    _require_sandbox()
-    code = ExitCode.DONE
-    told: set[tuple[str, str | None]] = set()
-    with Display(messages, track.name, len(to_run)) as display:
-        for event in run_trials(
-            to_run,
+    verdicts: dict[str, list[Found]] = {}
+    code = watch_audits([entry for entry in readable if entry.name in due], verdicts, workers)
+    refused = {name: (rule, message) for name, findings in verdicts.items() for rule, _, message in gates(findings)[:1]}
+    code = max(
+        code,
+        watch_trials(
+            [trial for trial in planned.to_run if trial.submission.name in verdicts],
             track,
             track_file,
-            results,
+            root / "results",
             device=device.value,
-            num_workers=_num_workers(workers, device),
-            max_seeds=MAX_SEEDS_A_STACK if _on_gpu(device) else 1,
+            num_workers=workers,
             refused=refused,
-        ):
-            if isinstance(event, Progressed):
-                display.update(event.job, event.values)
-            elif isinstance(event, Crashed):
-                display.done(event.job, f"{event.job}: {event.message}", "red", event.num_trials)
-                code = max(code, event.exit_code)
-            elif event.record.status == "failed":
-                why = (event.record.submission, event.record.reason)
-                line = "failed as before" if why in told else f"failed: {event.record.reason}"
-                display.done(event.job, f"{event.record.trial}: {line}", "red")
-                told.add(why)
-                code = max(code, ExitCode.INCOMPLETE)
-            elif event.record.suites and event.record.seconds:
-                score = event.record.suites.fresh
-                took = f"in {event.record.seconds.total:.0f} s"
-                display.done(event.job, f"{event.record.trial}: exact match {score.correct / score.total:.3f} {took}")
-    return code
-
-
-def _audit(
-    found: list[Submission | Broken], workers: int | None, *, with_decoy: bool = False
-) -> tuple[dict[str, list[tuple[str, str, str]]], ExitCode]:
-    """Findings (rule, level, message) by submission, in the order of the names; without a gate it is valid.
-
-    A submission whose audit crashed has no entry; the exit code says so.
-    """
-    from harness.progress import Display
-    from harness.run import Crashed, audit_all
-
-    verdicts: dict[str, list[tuple[str, str, str]]] = {
-        entry.name: [(entry.error.rule, "gate", entry.error.message)] for entry in found if isinstance(entry, Broken)
-    }
-    code = ExitCode.DONE
-    readable = [entry for entry in found if isinstance(entry, Submission)]
-    if readable:
-        _require_sandbox()
-        with Display(messages, "validate", len(readable)) as display:
-            for verdict in audit_all(readable, _num_workers(workers, Device.cpu), with_decoy=with_decoy):
-                if isinstance(verdict, Crashed):
-                    display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
-                    code = max(code, verdict.exit_code)
-                    continue
-                submission, findings = verdict
-                verdicts[submission.name] = findings
-                rules = ", ".join(dict.fromkeys(rule for rule, _, _ in _gates(findings)))
-                line = f"{submission.name}: {f'breaks {rules}' if rules else 'valid'}"
-                display.done(submission.name, line, "red" if rules else "")
-    return dict(sorted(verdicts.items())), code
+        ),
+    )
+    return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
 
 
 def _discover(root: Path) -> list[Submission | Broken]:
     """The submissions; says what lies beside them and is none."""
     found = discover(root)
     if ignored := loose_files(root):
-        _say(f"ignored, since a submission is a folder: {', '.join(map(shown_name, ignored))}")
+        say(f"ignored, since a submission is a folder: {', '.join(map(shown_name, ignored))}")
     return found
-
-
-def _require_sandbox() -> None:
-    """Says so where the submissions will run without one.
-
-    Raises:
-        MachineError: there is none, and nobody said that they are trusted.
-    """
-    from harness.host.sandbox import Isolation, isolation
-
-    if isolation() is Isolation.NONE:
-        _say("NO SANDBOX: submissions can read and write all that you can; their rows will not rank", "bold red")
-
-
-def _gates(findings: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    return [finding for finding in findings if finding[1] == "gate"]
 
 
 def _render(root: Path, *, check: bool) -> ExitCode:
@@ -545,11 +469,11 @@ def _render(root: Path, *, check: bool) -> ExitCode:
 
     differing = [path.relative_to(root) for path in render(root, check=check)]
     if not differing:
-        _say("leaderboard.md is up to date")
+        say("leaderboard.md is up to date")
     for path in differing:
         print(f"{'differs' if check else 'wrote'} {path}")
     if check and differing:
-        _say("the board is not what the records say; run `harness leaderboard`", "red")
+        say("the board is not what the records say; run `harness leaderboard`", "red")
         return ExitCode.NEGATIVE
     return ExitCode.DONE
 
@@ -565,18 +489,6 @@ def _load_track(name_or_path: str) -> tuple["Track", Path]:
 
 def _comma_separated(names: str) -> list[str]:
     return [name for name in names.replace(" ", "").split(",") if name]
-
-
-def _num_workers(workers: int | None, device: Device) -> int:
-    """One worker a core on a CPU, where each computes with one thread; on a GPU two, unless more are asked for: while
-    one trains, the other's submission encodes."""
-    return workers or (2 if _on_gpu(device) else os.cpu_count() or 1)
-
-
-def _on_gpu(device: Device) -> bool:
-    """Where trials will run, as far as can be told without loading torch."""
-    drivers = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the second is Windows' own, under its Linux
-    return device is Device.cuda or (device is Device.auto and any(driver.exists() for driver in drivers))
 
 
 def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
@@ -603,7 +515,3 @@ def _as_json(entry: Submission | Broken) -> dict[str, object]:
         **manifest,
         "hyperparameters": entry.manifest.hyperparameters.set_values(),
     }
-
-
-def _say(line: str, style: str = "") -> None:
-    messages.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -3,23 +3,28 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.documents import visible
 from harness.errors import UsageError
 from harness.submissions import Broken, Submission, shown_name
 
-Findings = Mapping[str, Sequence[tuple[str, str, str]]]
-"""(rule, level, message) by submission."""
+Found = tuple[str, str, str]
+"""The rule, its level and the message of one finding, as a worker sends it."""
 
 
-def printed(verdicts: Findings, output: str) -> str:
-    """The findings as `text`, `json` or `github` annotations; one line each, none for valid submissions."""
-    rows = [(name, *finding) for name, findings in verdicts.items() for finding in findings]
+def gates(findings: Iterable[Found]) -> list[Found]:
+    """Those that make a submission invalid."""
+    return [finding for finding in findings if finding[1] == "gate"]
+
+
+def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:
+    """The findings as `text`, `json` or `github` annotations; one line each, by name."""
+    rows = [(name, *finding) for name in sorted(verdicts) for finding in verdicts[name]]
     if output == "json":
         keys = ("submission", "rule", "level", "message")
-        verdict = {name: not any(level == "gate" for _, level, _ in found) for name, found in verdicts.items()}
+        verdict = {name: not gates(found) for name, found in sorted(verdicts.items())}
         return (
             json.dumps({"valid": verdict, "findings": [dict(zip(keys, row, strict=True)) for row in rows]}, indent=1)
             + "\n"

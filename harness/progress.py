@@ -4,7 +4,6 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -16,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.terminal import messages, say
+
 PLAIN_LINE_EVERY_S = 10.0
 WIDE = 120
 """Columns from which on bars and clocks fit beside the numbers."""
@@ -26,14 +27,13 @@ MAX_NAME = 27
 class Display:
     """Shows jobs as they run; a context manager."""
 
-    def __init__(self, console: Console, what: str, num_jobs: int) -> None:
-        self._console = console
+    def __init__(self, what: str, num_jobs: int) -> None:
         self._num_jobs, self._num_done = num_jobs, 0
         self._tasks: dict[str, TaskID] = {}
         self._last_line: dict[str, float] = {}
         self._progress: Progress | None = None
-        if console.is_terminal:
-            is_wide = console.width >= WIDE
+        if messages.is_terminal:
+            is_wide = messages.width >= WIDE
             bar, clock = [BarColumn(bar_width=24)], [TimeElapsedColumn(), TextColumn("left")]
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -42,7 +42,7 @@ class Display:
                 TextColumn("{task.fields[note]}", style="dim"),
                 *(clock if is_wide else []),
                 TimeRemainingColumn(elapsed_when_finished=False),
-                console=console,
+                console=messages,
                 transient=True,
             )
             self._total = self._progress.add_task(f"[bold]{what}", total=num_jobs, note="")
@@ -66,14 +66,12 @@ class Display:
             note = f"{rate:,.0f}/s, loss {values['loss']:.3f}, match {accuracy:.3f}"
         if self._progress:
             if job not in self._tasks:
-                name = (
-                    job if len(job) <= MAX_NAME or self._console.width >= WIDE else f"{job[: MAX_NAME - 8]}…{job[-7:]}"
-                )
+                name = job if len(job) <= MAX_NAME or messages.width >= WIDE else f"{job[: MAX_NAME - 8]}…{job[-7:]}"
                 self._tasks[job] = self._progress.add_task(escape(name), total=values["num_steps"], note="")
             self._progress.update(self._tasks[job], completed=values["step"], note=escape(note))
         elif time.monotonic() - self._last_line.get(job, -PLAIN_LINE_EVERY_S) >= PLAIN_LINE_EVERY_S:
             self._last_line[job] = time.monotonic()
-            self._print(f"{job}: step {values['step']} of {values['num_steps']}, {note}")
+            say(f"{job}: step {values['step']} of {values['num_steps']}, {note}")
 
     def done(self, job: str, line: str, style: str = "", num_trials: int = 1) -> None:
         """The end of a job, or of so many of its trials, as a line that stays."""
@@ -82,7 +80,4 @@ class Display:
             if job in self._tasks:
                 self._progress.remove_task(self._tasks.pop(job))
             self._progress.update(self._total, completed=self._num_done)
-        self._print(f"[{self._num_done}/{self._num_jobs}] {line}", style)
-
-    def _print(self, line: str, style: str = "") -> None:
-        self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        say(f"[{self._num_done}/{self._num_jobs}] {line}", style)

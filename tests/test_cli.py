@@ -384,6 +384,20 @@ def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_g
     assert {path: path.read_bytes() for path in kept} == kept
 
 
+def test_an_interrupted_validation_tells_what_it_has_found(tmp_path: Path) -> None:
+    write_folder(tmp_path, "first", encode="return [0]")
+    write_folder(tmp_path, "second", top="import time\ntime.sleep(600)")
+    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "validate", "-j", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith("[1/2] first: breaks ")
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=20)
+    assert running.returncode == 130, stderr
+    assert stdout.startswith("submissions/first: ")
+    assert "second" not in stdout
+
+
 def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None:
     """Its record would rank: most rules are asked before a trial, not in it."""
     write_folder(

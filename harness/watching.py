@@ -1,0 +1,129 @@
+"""Audits and trials while a person watches: what happens becomes lines on the terminal and an exit code."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import ExitCode
+from harness.findings import Found, gates
+from harness.host.sandbox import Isolation, isolation
+from harness.plan import PlannedTrial
+from harness.progress import Display
+from harness.run import Crashed, Progressed, audit_all, run_trials
+from harness.submissions import Broken, Submission
+from harness.terminal import say
+from harness.track import Track
+
+MAX_SEEDS_A_STACK = 8
+"""Seeds of one submission that a GPU trains side by side; on a CPU nothing is gained by it."""
+
+
+def watch_audits(
+    found: Sequence[Submission | Broken],
+    verdicts: dict[str, list[Found]],
+    num_workers: int | None,
+    *,
+    with_decoy: bool = False,
+) -> ExitCode:
+    """Audits the submissions; what is found of each goes into `verdicts` under its name the moment it comes.
+
+    A submission whose audit crashed gets no entry; the exit code says so.
+
+    Args:
+        num_workers: at a time; one a core if none is given.
+        with_decoy: train on addition and on the decoy task too (rule T97).
+
+    Raises:
+        MachineError: there is no sandbox, and nobody said that the submissions are trusted.
+    """
+    for entry in found:
+        if isinstance(entry, Broken):
+            verdicts[entry.name] = [(entry.error.rule, "gate", entry.error.message)]
+    readable = [entry for entry in found if isinstance(entry, Submission)]
+    if not readable:
+        return ExitCode.DONE
+    _require_sandbox()
+    code = ExitCode.DONE
+    with Display("validate", len(readable)) as display:
+        for verdict in audit_all(readable, num_workers or _num_cores(), with_decoy=with_decoy):
+            if isinstance(verdict, Crashed):
+                display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
+                code = max(code, verdict.exit_code)
+                continue
+            submission, findings = verdict
+            verdicts[submission.name] = findings
+            rules = ", ".join(dict.fromkeys(rule for rule, _, _ in gates(findings)))
+            line = f"{submission.name}: {f'breaks {rules}' if rules else 'valid'}"
+            display.done(submission.name, line, "red" if rules else "")
+    return code
+
+
+def watch_trials(
+    trials: Sequence[PlannedTrial],
+    track: Track,
+    track_file: Path,
+    results: Path,
+    *,
+    device: Literal["auto", "cpu", "cuda"],
+    num_workers: int | None,
+    refused: dict[str, tuple[str, str]] | None = None,
+) -> ExitCode:
+    """Runs the trials (`run.run_trials`), a line for each that ends.
+
+    Args:
+        num_workers: jobs at a time. If none is given, one a core on a CPU, where each computes with one thread; on a
+            GPU two: while one trains, the other's submission encodes.
+
+    Raises:
+        MachineError: no sandbox and no trust, no such device, or a record could not be written.
+    """
+    if not trials:
+        return ExitCode.DONE
+    _require_sandbox()
+    on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
+    code = ExitCode.DONE
+    told: set[tuple[str, str | None]] = set()
+    with Display(track.name, len(trials)) as display:
+        for event in run_trials(
+            trials,
+            track,
+            track_file,
+            results,
+            device=device,
+            num_workers=num_workers or (2 if on_gpu else _num_cores()),
+            max_seeds=MAX_SEEDS_A_STACK if on_gpu else 1,
+            refused=refused or {},
+        ):
+            if isinstance(event, Progressed):
+                display.update(event.job, event.values)
+            elif isinstance(event, Crashed):
+                display.done(event.job, f"{event.job}: {event.message}", "red", event.num_trials)
+                code = max(code, event.exit_code)
+            elif event.record.status == "failed":
+                why = (event.record.submission, event.record.reason)
+                line = "failed as before" if why in told else f"failed: {event.record.reason}"
+                display.done(event.job, f"{event.record.trial}: {line}", "red")
+                told.add(why)
+                code = max(code, ExitCode.INCOMPLETE)
+            elif event.record.suites and event.record.seconds:
+                score = event.record.suites.fresh
+                took = f"in {event.record.seconds.total:.0f} s"
+                display.done(event.job, f"{event.record.trial}: exact match {score.correct / score.total:.3f} {took}")
+    return code
+
+
+def _require_sandbox() -> None:
+    """Says so where the submissions will run without one."""
+    if isolation() is Isolation.NONE:
+        say("NO SANDBOX: submissions can read and write all that you can; their rows will not rank", "bold red")
+
+
+def _num_cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _has_gpu() -> bool:
+    """As far as can be told without loading torch."""
+    drivers = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the second is Windows' own, under its Linux
+    return any(driver.exists() for driver in drivers)
