@@ -129,9 +129,12 @@ def bench(track: Track, device: torch.device, tell: Callable[[str], None]) -> Re
 
 
 def write(report: Report, root: Path) -> list[Path]:
-    """`docs/performance/<device>.md` and `.json`."""
+    """`docs/performance/<device>.md` and `.json`.
+
+    Raises:
+        MachineError: they could not be written.
+    """
     folder = root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     name = "-".join("".join(c if c.isalnum() else " " for c in report.device.lower()).split())
     written = {folder / f"{name}.md": report.as_markdown(), folder / f"{name}.json": report.as_json()}
     for path, text in written.items():

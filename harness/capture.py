@@ -56,7 +56,7 @@ def capture(
     Args:
         work: returns tensors, if anything; every replay writes them anew.
         generators: that it draws from.
-        state: the tensors that it changes and reads again, those that it makes when it first runs behind the others;
+        state: the tensors that it changes and reads again, those that it makes when it first runs after the others;
             none by default. What the warm-up does to them is undone: old values are put back, zeros into the new.
         pool: of the graphs that it may share memory with, none of which is then replayed while its results are in use.
 

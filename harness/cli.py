@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.track import Track
 
+SAVE_TRIALS = {"run", "all", "cross"}
+
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
 
@@ -28,7 +30,9 @@ class _Group(TyperGroup):
         try:
             code = super().invoke(ctx)
         except KeyboardInterrupt:
-            say("harness: interrupted; every trial that had finished is saved, and `harness run` goes on from there")
+            saves = ctx.invoked_subcommand in SAVE_TRIALS
+            kept = "; every trial that had finished is saved, and the same command goes on from there" if saves else ""
+            say(f"harness: interrupted{kept}")
             code = ExitCode.INTERRUPTED
         raise typer.Exit(int(code or ExitCode.DONE))
 
@@ -173,6 +177,7 @@ def validate(
         found = changed_since(context.obj, changed, found)
         if not found:
             say(f"no submission changed since {changed}")
+            print(printed({}, output.value), end="")
             return ExitCode.DONE
     verdicts: dict[str, list[Found]] = {}
     try:
@@ -278,7 +283,7 @@ def reproduce(
     import tempfile
 
     from harness.fingerprint import harness_fingerprint
-    from harness.records import Record, read_all
+    from harness.records import Record
     from harness.reproducing import recorded_trials, verdict
     from harness.watching import watch_trials
 
@@ -289,14 +294,19 @@ def reproduce(
     for line in found.passed_over:
         say(f"passed over {line}")
     say(f"track {loaded.name}: {_count(len(found.trials), 'trial')} to reproduce")
-    with tempfile.TemporaryDirectory() as aside:
-        code = watch_trials(found.trials, loaded, track_file, Path(aside), device=device.value, num_workers=workers)
-        again = [record for record in read_all(Path(aside), loaded.name) if isinstance(record, Record)]
-    for now in again:
+    all_alike = True
+
+    def tell(now: Record) -> None:
+        nonlocal all_alike
         is_alike, line = verdict(found.records[now.trial], now)
-        code = max(code, ExitCode.DONE if is_alike else ExitCode.NEGATIVE)
+        all_alike &= is_alike
         print(line)
-    return code
+
+    with tempfile.TemporaryDirectory() as aside:
+        code = watch_trials(
+            found.trials, loaded, track_file, Path(aside), device=device.value, num_workers=workers, on_record=tell
+        )
+    return max(code, ExitCode.DONE if all_alike else ExitCode.NEGATIVE)
 
 
 @app.command()
@@ -494,10 +504,12 @@ def _comma_separated(names: str) -> list[str]:
 def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
     num_to_run = len(planned.to_run)
     if not num_to_run and not planned.failed:
-        return f"track {track.name}: nothing to run, {_count(planned.num_fresh, 'trial')} up to date"
-    failed = f", {len(planned.failed)} failed before (--rerun failed runs them again)" if planned.failed else ""
+        return f"track {track.name}: nothing to run, {_count(planned.num_up_to_date, 'trial')} up to date"
+    failed = (
+        f", {len(planned.failed)} failed or refused before (--rerun failed runs them again)" if planned.failed else ""
+    )
     verb = "would" if dry_run else "to"
-    return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {planned.num_fresh} up to date{failed}"
+    return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {planned.num_up_to_date} up to date{failed}"
 
 
 def _count(number: int, noun: str) -> str:

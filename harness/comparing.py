@@ -6,8 +6,8 @@ from enum import StrEnum
 from tabulate import tabulate
 
 from harness.errors import UsageError
-from harness.scoring import MIN_SEEDS, SIGNIFICANCE, Reach, Result, Row, State, ranked_strata
-from harness.statistics import Counts, Estimate, are_paired, difference, estimate, separation
+from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata
+from harness.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
 from harness.track import Track
 
 NOTHING = "-"
@@ -60,7 +60,7 @@ def _counts(row: Row, track: Track) -> Counts:
 
 
 def _verdict(first: Counts, second: Counts) -> Verdict:
-    if separation(first, second) >= SIGNIFICANCE:
+    if not are_separated(first, second):
         return Verdict.NOT_SEPARATED
     return Verdict.BETTER if difference(first, second).value > 0 else Verdict.WORSE
 

@@ -63,7 +63,7 @@ def plan_cross(
     pairs = [one for line in grid.pairs() for one in line]
     planned = plan(track, [one for one in pairs if one.fingerprint not in known], results / FOLDER, harness, rerun)
     num_known = sum(len(known[one.fingerprint].trials) for one in pairs if one.fingerprint in known)
-    return replace(planned, num_fresh=planned.num_fresh + num_known)
+    return replace(planned, num_up_to_date=planned.num_up_to_date + num_known)
 
 
 def rows_of_cross(

@@ -1,6 +1,5 @@
 """What this machine can do for the harness, checked by doing it."""
 
-import os
 import platform
 import subprocess
 import sys
@@ -13,10 +12,11 @@ from harness.fingerprint import harness_fingerprint
 from harness.folders import TEMPLATE
 from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
-from harness.provenance import cpu_name
+from harness.provenance import cpu_name, num_cores
 from harness.submissions import Broken, discover, read_folder
 
-PACKAGES = ("torch", "numpy", "pandas", "matplotlib", "pydantic", "scipy", "typer", "rich", "tabulate", "pyyaml")
+PACKAGES = ["torch", "numpy", "pandas", "pyyaml", "tabulate", "matplotlib"]
+PACKAGES += ["jinja2", "pydantic", "typer", "rich", "scipy"]
 
 
 def examine(root: Path) -> tuple[str, bool]:
@@ -24,7 +24,7 @@ def examine(root: Path) -> tuple[str, bool]:
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", lambda: f"{platform.python_version()} at {sys.executable}"),
         ("packages", lambda: ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)),
-        ("processor", lambda: f"{cpu_name()}, {os.cpu_count()} cores: as many trials at a time, one thread each"),
+        ("processor", lambda: f"{cpu_name()}, {num_cores()} cores: as many trials at a time, one thread each"),
         ("gpu", _gpu),
         ("hosts", _host),
         ("isolation", _isolation),
@@ -54,7 +54,7 @@ def _gpu() -> str:
 def _isolation() -> str:
     """The level that was reached by locking a process down, and what keeps this machine from a stronger one."""
     level = isolation()
-    lacking = [f"{stronger}: {why}" for stronger in Isolation if (why := why_not(stronger)) and stronger != level]
+    lacking = [f"{better}: {why}" for better in (Isolation.STRONG, Isolation.MEDIUM) if (why := why_not(better))]
     if level is Isolation.STRONG:
         return "strong: namespaces, Landlock, a system call filter and limits around every submission"
     return f"{level}, not more ({'; '.join(lacking)})"
@@ -81,5 +81,8 @@ def _writable(root: Path) -> str:
     for folder in [root, *([results, *results.iterdir()] if results.is_dir() else [])]:
         if folder.is_dir():
             tempfile.TemporaryFile(dir=folder, prefix=".doctor.").close()
-    tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
+    try:
+        tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return f"{root} can be written; there is no git, so records name no commit"
     return f"{root} can be written" + ("" if tracked else "; it is no git checkout, so records name no commit")

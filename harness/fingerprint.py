@@ -14,7 +14,10 @@ HARNESS = Path(__file__).parent
 
 FROZEN = (
     "protocol.py",
+    "track.py",
+    "hyperparameters.py",
     "task.py",
+    "host/lockdown.py",
     "host/serve.py",
     "host/export.py",
     "graph.py",
@@ -32,7 +35,7 @@ FROZEN = (
     "outcome.py",
     "trial.py",
 )
-"""Modules that a score depends on. The tracks are frozen apart from them, by `Track.fingerprint`."""
+"""Modules that a score depends on. A track's values are frozen apart from them, by `Track.fingerprint`."""
 
 
 @cache

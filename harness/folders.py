@@ -31,12 +31,16 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
     if like is not None and isinstance(original := read_folder(source), Broken):
         raise UsageError(f"{original.error}; mend it, or start from another")
     try:
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         manifest = target / "submission.yaml"
         mine = _in_my_name(manifest.read_text(encoding="utf-8"), name.replace("_", " ").capitalize())
         manifest.write_text(mine, encoding="utf-8")
     except OSError as error:
-        raise MachineError(f"{target} could not be written: {error.strerror}; make {root} writable") from error
+        # Nothing stood there before; half a copy would only stand in the way of the next one.
+        shutil.rmtree(target, ignore_errors=True)
+        # copytree goes on after a file that it cannot copy, and names them all at the end: (source, target, why) each.
+        why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+        raise MachineError(f"{target} could not be written: {why}; make {root} writable") from error
     return target
 
 

@@ -69,6 +69,9 @@ OPERATORS = frozenset(
 """Operators, by the name before the overload. All are pure: an overload that writes is refused whatever its name."""
 
 
+LOOKUPS = {"embedding", "gather", "index", "index_select", "narrow", "select", "slice", "squeeze", "unsqueeze"}
+"""Operators that take parts of a tensor as they are."""
+
 INSTEAD = {
     "item": "no Python number may come from a tensor: use torch.where and tensor arithmetic",
     "sym_size": "no size may depend on values: use torch.where instead of selecting with a mask",
@@ -186,8 +189,14 @@ def output_shapes(
     return [(output.shape, output.dtype) for output in outputs]
 
 
+def is_looked_up(module: fx.GraphModule, index: int) -> bool:
+    """Whether the program uses the state at that place as a table: takes rows or other parts of it and nothing else."""
+    (state,) = (node for node in module.graph.nodes if node.op == "placeholder" and node.name == f"state_{index}")
+    return bool(state.users) and all(str(user.target).split(".")[1:2][0] in LOOKUPS for user in state.users)
+
+
 def line_of(module: fx.GraphModule, error: Exception) -> str:
-    """The submission's line behind the operator of `module` that raised `error`."""
+    """The submission's line from which the operator of `module` came that raised `error`."""
     called = {(frame.line or "").partition(" = ")[0] for frame in traceback.extract_tb(error.__traceback__)}
     return next((node.meta["line"] for node in module.graph.nodes if node.name in called), "forward")
 

@@ -4,7 +4,7 @@ Shapes: S stacked seeds, B batch, L positions, D d_model, H heads, K head_dim, F
 model holds the weights of S trainings side by side and runs them at once: on a GPU three seeds take as many launches
 as one. A trial on a CPU has S = 1, where every stacked product is the plain one.
 
-Post-norm, ReLU, biases everywhere, one more LayerNorm behind the last layer, dropout at torch's four places of a layer.
+Post-norm, ReLU, biases everywhere, one more LayerNorm after the last layer, dropout at torch's four places of a layer.
 Written out rather than built from torch's modules for four reasons: the terms of a positional embedding act inside
 attention; seeds are stacked; head width 8 is far below what fused attention kernels are made for, so plain batched
 products are faster on a CPU; and only answer positions need the last layer's queries, its feed-forward and logits.
@@ -33,7 +33,7 @@ keys 7 times slower than on 16 of which 7 are masked (LOG.md)."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of one layer, (S * B * H, W, K) each, rotated as attention uses them; zeros behind the last one
+    """Keys and values of one layer, (S * B * H, W, K) each, rotated as attention uses them; zeros after the last one
     that is known. Parts of one tensor, which `extend` writes to in inference mode."""
 
     keys: Tensor
@@ -73,7 +73,7 @@ class FrozenModel(nn.Module):
     def __init__(self, definition: ModelDefinition, vocab_size: int, seeds: Sequence[int]) -> None:
         """Weights as torch's own `nn.Transformer` starts them, drawn on the CPU, so that they are the same everywhere.
 
-        | tensor, each behind S | start |
+        | tensor, each led by an axis S | start |
         |---|---|
         | token embedding (V, D), output weight (V, D) | uniform(-0.1, 0.1) |
         | every matrix of a layer, the packed (3D, D) one for q, k, v included | Xavier uniform |
@@ -108,7 +108,7 @@ class FrozenModel(nn.Module):
 
         Args:
             token_ids: (S|1, B, L) int64.
-            terms: for those L positions, each behind an axis of S seeds.
+            terms: for those L positions, each led by an axis of S seeds.
             first: the first position that predicts an answer token.
         """
         x = embedding_dropout(self._embed(token_ids, terms, slice(None)))
@@ -119,7 +119,7 @@ class FrozenModel(nn.Module):
         return self._logits(x)
 
     def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[KeyValue]]:
-        """Logits (S, B, V) behind the prompt, and the cache of its keys and values with room for `max_length`.
+        """Logits (S, B, V) after the prompt, and the cache of its keys and values with room for `max_length`.
 
         Args:
             token_ids: (S|1, B, P) int64, the prompts.
@@ -136,7 +136,7 @@ class FrozenModel(nn.Module):
         return self._logits(x[:, :, -1:]).squeeze(2), cache
 
     def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[KeyValue]) -> Tensor:
-        """Logits (S, B, V) behind one more token; writes its keys and values into the cache.
+        """Logits (S, B, V) after one more token; writes its keys and values into the cache.
 
         Args:
             token_ids: (S, B) int64, at `position`.
@@ -168,7 +168,7 @@ class FrozenModel(nn.Module):
 
     def _causal_bias(self, terms: Terms, x: Tensor, first: int, num_keys: int) -> Tensor:
         """What layers add to the scores of the queries at the positions of x: (1|S * B * H, L, W), -inf for every key
-        behind its query. Filled, not added, so that no bias lifts the mask.
+        later than its query. Filled, not added, so that no bias lifts the mask.
 
         Args:
             x: (S, B, L, D), of the positions from `first` on.
@@ -246,7 +246,7 @@ class Layer(nn.Module):
     def extend(self, x: Tensor, angles: Tensor | None, bias: Tensor, position: int, stored: KeyValue) -> Tensor:
         """x (S, B, 1, D) at `position` -> the same shape; stores its keys and values, and attends to what is stored.
 
-        All W rows of the cache go into the products, the zeros behind `position` too, where the bias is -inf: a part
+        All W rows of the cache go into the products, the zeros after `position` too, where the bias is -inf: a part
         of the rows would be copied for each of them.
         """
         queries, keys, values = self._heads(x, angles, 1)
@@ -274,7 +274,7 @@ class Layer(nn.Module):
         return torch.bmm(dropout(scores.softmax(dim=-1)), values)
 
     def _feed_forward(self, x: Tensor, attended: Tensor, dropout: Dropout) -> Tensor:
-        """The rest of the layer, for x (S, B, L, D), behind attention's heads (S * B * H, L, K)."""
+        """The rest of the layer, for x (S, B, L, D), after attention's heads (S * B * H, L, K)."""
         attended = attended.view(*x.shape[:2], self.num_heads, *attended.shape[1:]).transpose(2, 3).flatten(3)
         x = self.attention_norm(x + dropout(linear(attended, self.attention_weight, self.attention_bias)))
         inner = dropout(linear(x, self.inner_weight, self.inner_bias).relu())

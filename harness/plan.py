@@ -21,6 +21,10 @@ class Rerun(StrEnum):
     ALL = "all"
 
 
+STANDING = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
+"""Made by the code that is here, and not run again for what they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedTrial:
     submission: Submission
@@ -39,10 +43,10 @@ class PlannedTrial:
 @dataclass(frozen=True, slots=True)
 class Plan:
     to_run: list[PlannedTrial]
-    num_fresh: int
-    """Trials whose records stand as they are."""
+    num_up_to_date: int
+    """Trials whose records stand as they are, though not all of them may rank."""
     failed: list[PlannedTrial]
-    """Trials that failed under the code that is here, and are not run again unless asked for."""
+    """Trials that failed or were refused under the code that is here, and are not run again unless asked for."""
 
 
 def plan(track: Track, submissions: Sequence[Submission], results: Path, harness: str, rerun: Rerun | None) -> Plan:
@@ -54,7 +58,7 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
     """
     to_run: list[PlannedTrial] = []
     failed: list[PlannedTrial] = []
-    num_fresh = 0
+    num_up_to_date = 0
     for submission in submissions:
         for digits in track.digits:
             for seed in track.seeds:
@@ -63,11 +67,11 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
                 trial = PlannedTrial(submission, digits, seed, why)
                 if _is_due(state, rerun):
                     to_run.append(trial)
-                elif state is State.FAILED:
+                elif state in (State.FAILED, State.REFUSED):
                     failed.append(trial)
                 else:
-                    num_fresh += state is State.FRESH
-    return Plan(to_run, num_fresh, failed)
+                    num_up_to_date += state in STANDING
+    return Plan(to_run, num_up_to_date, failed)
 
 
 def _state(path: Path, submission: Submission, track: Track, harness: str) -> tuple[State, str]:
@@ -87,6 +91,6 @@ def _is_due(state: State, rerun: Rerun | None) -> bool:
         None: {State.STALE, State.UNVERIFIED},
         Rerun.MISSING: set[State](),
         Rerun.FAILED: {State.FAILED, State.REFUSED, State.REVIEW},
-        Rerun.STALE: {State.STALE, State.UNVERIFIED},
+        Rerun.STALE: {State.STALE, State.UNVERIFIED, State.NO_SANDBOX},
     }
     return state in due[rerun]

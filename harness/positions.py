@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from harness.errors import SubmissionError
-from harness.graph import GraphError, build, line_of, output_shapes
+from harness.graph import GraphError, build, is_looked_up, line_of, output_shapes
 from harness.host.client import Host
 from harness.host.export import MAX_STATE_ELEMENTS, num_numbers
 from harness.host.frames import Frame
@@ -33,6 +33,7 @@ class Positions(nn.Module):
         graphs: Mapping[Program, Callable[..., tuple[Tensor, ...]]],
         names: Mapping[Program, tuple[str, ...]],
         dropout: float,
+        tables: set[str],
     ) -> None:
         """
         Args:
@@ -40,9 +41,11 @@ class Positions(nn.Module):
             trainable: names of those that are trained.
             graphs: called as `graph(layout, generator, *state)`.
             names: of the terms that each graph returns.
+            tables: names of the trained ones of which the graphs take rows, and do nothing else with them.
         """
         super().__init__()
         self.dropout = dropout
+        self._tables = [f"state_{index}" for index, name in enumerate(state) if name in tables]
         self._graphs = graphs
         self._names = names
         self._attributes: list[str] = []
@@ -53,6 +56,10 @@ class Positions(nn.Module):
                 self.register_parameter(attribute, nn.Parameter(tensor))
             else:
                 self.register_buffer(attribute, tensor)
+
+    def tables(self) -> list[nn.Parameter]:
+        """The trained tables, a row a position or a distance."""
+        return [self.get_parameter(attribute) for attribute in self._tables]
 
     def description(self) -> tuple[object, ...]:
         """What stacked seeds must agree on: dropout, the terms of every program, and which state has which shape."""
@@ -84,7 +91,7 @@ class Positions(nn.Module):
 def stacked_terms(
     positions: Sequence[Positions], layout: Tensor, *, training: bool, generators: Sequence[torch.Generator]
 ) -> Terms:
-    """The terms of S seeds behind an axis of S, each from its own positions and generator.
+    """The terms of S seeds led by an axis of S, each from its own positions and generator.
 
     Args:
         positions: of each seed; they differ in their parameters alone.
@@ -126,7 +133,7 @@ def receive_positions(
             _rebuild(reply, submission, shape, programs, torch.device("cpu")).try_out(layouts)
         return _rebuild(reply, submission, shape, programs, device)
     except GraphError as error:
-        raise SubmissionError(submission, "P00", _printable(str(error))) from error
+        raise SubmissionError(submission, "P00", str(error)[:1000]) from error
 
 
 def _rebuild(
@@ -149,6 +156,7 @@ def _rebuild(
             raise GraphError(f"the parameter `{name}` has dtype {state[name].dtype}; float32 is allowed")
     graphs: dict[Program, Callable[..., tuple[Tensor, ...]]] = {}
     names: dict[Program, tuple[str, ...]] = {}
+    tables = {name for name in trainable if state[name].dim() == 2}
     for program, sent in zip(programs, described, strict=True):
         if not isinstance(sent, dict) or [sent.get(field) for field in Program._fields] != list(program):
             raise GraphError("the programs sent are not those that were asked for")
@@ -157,7 +165,8 @@ def _rebuild(
         shapes = output_shapes(module, (program.batch, program.length), list(state.values()))
         _check_shapes(names[program], shapes, program, shape)
         graphs[program] = _blaming(submission, module)
-    return Positions(state, trainable, graphs, names, dropout)
+        tables -= {name for index, name in enumerate(state) if not is_looked_up(module, index)}
+    return Positions(state, trainable, graphs, names, dropout, tables)
 
 
 def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Tensor, ...]]:
@@ -172,15 +181,10 @@ def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Ten
             if str(error).startswith("CUDA error"):  # of a library: the device's trouble, which may be an earlier one's
                 raise
             reason = f"{line_of(module, error)}: {str(error).splitlines()[0]}"
-            raise SubmissionError(
-                submission, "P00", f"{_printable(reason)}; check it on layouts of every width"
-            ) from error
+            remedy = "check it on layouts of every width"
+            raise SubmissionError(submission, "P00", f"{reason[:1000]}; {remedy}") from error
 
     return compute
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)[:1000]
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
     The kind of a prompt token follows from the text its id alone decodes to: a digit in it makes it a `NUMBER`, else
     `+` a `PLUS`, else `=` an `EQUALS`; `pad_id` is `PAD`, all others are `OTHER`. Every position after the prompt is
-    `ANSWER`, those of EOS and of the padding behind it included, so that a layout tells nothing about the answer.
+    `ANSWER`, those of EOS and of the padding after it included, so that a layout tells nothing about the answer.
 
     `12+34=` in characters, padded to 8 tokens, with room for a 3-digit answer and its EOS (the last token is never an
     input): `PAD PAD NUMBER NUMBER PLUS NUMBER NUMBER EQUALS ANSWER ANSWER ANSWER`.
@@ -69,7 +69,7 @@ class Tokenizer(Protocol):
     pad_id: int
     """The id the harness pads with, in [0, vocab_size); never in what `encode` returns."""
     eos_id: int
-    """The id the harness puts behind every answer, in [0, vocab_size); never in what `encode` returns."""
+    """The id the harness puts after every answer, in [0, vocab_size); never in what `encode` returns."""
 
     def __init__(self, max_digits: int) -> None:
         """Builds the tokenizer for operands of at most `max_digits` digits (sums have at most one more)."""
@@ -95,7 +95,7 @@ class Tokenizer(Protocol):
 class Terms:
     """What a positional embedding returns: float32 tensors computed from the layout alone; `None` = not used.
 
-    A leading 1 means "the same for the whole batch". Two terms may be combined; `Terms()` is NoPE.
+    A leading 1 means "the same for the whole batch". Terms may be combined; `Terms()` is NoPE.
 
     Angles rotate pairs made of the two halves: with half = width / 2, dimension i turns with dimension i + half,
 

@@ -1,5 +1,6 @@
 """Where a record comes from: which submission, track and code, which device, versions and commit. Never loads torch."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def cpu_name() -> str:
         models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
     return f"CPU: {name}"
+
+
+def num_cores() -> int:
+    """Those that this process may use, fewer than there are under `taskset` or in a container's set."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @cache

@@ -6,10 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from itertools import count
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from harness.documents import visible
 from harness.errors import MachineError, RecordError
@@ -20,6 +21,8 @@ FORMAT = 1
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Finite = Annotated[float | None, BeforeValidator(lambda value: value if value is None or isfinite(value) else None)]
+"""Null where it was not finite: the training diverged."""
 
 
 class _Part(BaseModel):
@@ -66,13 +69,14 @@ class Checkpoint(_Part):
 
 
 class Drift(_Part):
-    """How far the rows of the largest positional table moved: root mean square, over their numbers, of end - start."""
+    """How far the rows of the largest positional table moved: root mean square, over their numbers, of end - start;
+    null without such rows, and where the training diverged."""
 
     rows: Count
     touched_rows: Count
     """Rows that got a gradient in some step."""
-    touched: float | None
-    untouched: float | None
+    touched: Finite
+    untouched: Finite
     """What moves these is weight decay alone: every step takes learning_rate * weight_decay of them."""
 
 
@@ -199,7 +203,7 @@ def save(record: Record, results: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and isinstance(read(path), RecordError):
             path.rename(_free_name(path.with_suffix(".json.set-aside")))
-        write_atomically(path, record.sealed().as_json())
+        _write_aside(path, record.sealed().as_json())
     except OSError as error:
         raise MachineError(
             f"{path} could not be written: {error.strerror}; the trial's result is lost, run it again"
@@ -227,7 +231,21 @@ def _free_name(path: Path) -> Path:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes beside `path` and renames: nobody reads half a file, and a full disk costs nothing that was there."""
+    """Writes beside `path`, whose folder it makes, and renames: nobody reads half a file, and a full disk costs nothing
+    that was there.
+
+    Raises:
+        MachineError: the disk is full or the folder may not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_aside(path, text)
+    except OSError as error:
+        remedy = "make room, or make the folder one that you may write"
+        raise MachineError(f"{path} could not be written: {error.strerror}; {remedy}") from error
+
+
+def _write_aside(path: Path, text: str) -> None:
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

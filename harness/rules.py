@@ -46,10 +46,10 @@ _RULES = (
         id="T00",
         title="A tokenizer keeps its contract",
         level="gate",
-        checked="*validate, trial.* Ids are ints (no bools) in [0, vocab_size); vocab_size is at most 2048; a text of "
-        "n characters becomes at most 4n + 8 ids; the vocabulary is the same for every max_digits; the folder "
-        "is at most 64 KiB of regular text files, and imports the standard library, torch, numpy, harness.protocol "
-        "and its own files alone.",
+        checked="*validate, trial.* Ids are ints (no bools) in [0, vocab_size); vocab_size is at most 2048; a text "
+        "becomes at most 4n + 8 ids, n being the characters of the longest prompt, 2 * max_digits + 2; the vocabulary "
+        "is the same for every max_digits; the folder is at most 64 KiB of regular text files, and imports the "
+        "standard library, torch, numpy, harness.protocol and its own files alone.",
         why="A giant vocabulary or folder is a look-up table of sums, and an id outside the vocabulary ends a trial.",
         remedy="Count every id, PAD and EOS too, in `vocab_size`, and make nothing but the layout depend on "
         "max_digits.",
@@ -86,7 +86,7 @@ _RULES = (
         title="decode only decodes",
         level="gate",
         checked="*validate, trial.* In a process that has seen no problem, decode gives at most 64 characters for any "
-        "ids, never raises or hangs, brings decoys among the answers back unchanged, and does not turn the "
+        "ids, never raises or hangs, brings numbers planted among the answers back unchanged, and does not turn the "
         "ids of a prompt or of two numbers into their sum. Only `^(0|[1-9][0-9]*)$` counts as a number.",
         why="Whatever decode works out, the model has not learned.",
         remedy="Map ids to characters and put them in order; leave out what is none. Never call `int` and `+`.",
@@ -214,9 +214,9 @@ _RULES = (
     ),
     Rule(
         id="P20",
-        title="Positions are causal behind `=`",
+        title="Positions are causal after `=`",
         level="gate",
-        checked="*validate.* Cut a layout anywhere behind `=`, and the terms are the cut of the terms, to 1e-6. "
+        checked="*validate.* Cut a layout anywhere after `=`, and the terms are the cut of the terms, to 1e-6. "
         "Looking ahead inside the prompt is fine.",
         why="When an answer is generated, nothing is known of its length.",
         remedy="Count from the beginning or from `=`, not from the end of the layout.",

@@ -8,7 +8,7 @@ from typing import Any
 from harness.engines.local import Job, run
 from harness.errors import ExitCode, MachineError
 from harness.plan import PlannedTrial
-from harness.records import Record, require_writable, save
+from harness.records import Record, require_writable, save, write_atomically
 from harness.submissions import Submission
 from harness.track import BUILT_IN, Track
 
@@ -147,8 +147,4 @@ def _keep_definition(track_file: Path, kept: Path) -> None:
     text = track_file.read_text(encoding="utf-8")
     if kept.exists() and kept.read_text(encoding="utf-8") == text:
         return
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise MachineError(f"{kept} could not be written: {error.strerror}; make the folder writable") from error
+    write_atomically(kept, text)

@@ -7,18 +7,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.errors import RecordError
 from harness.hacked import Hacked, mark_of
-from harness.records import Record, Score, Suites
-from harness.statistics import Counts, Estimate, estimate, separation
+from harness.records import Record, Score, Suites, record_path
+from harness.statistics import Counts, Estimate, are_separated, estimate
 from harness.submissions import Broken, Submission
 from harness.track import Track
 
-SIGNIFICANCE = 0.05
 MIN_SEEDS = 5
 """Seeds below which a rank is provisional: two or three do not tell how much another would change."""
 REACHED = 0.9
@@ -37,6 +37,7 @@ class State(StrEnum):
     STALE = "stale"  # the submission, the track or the harness changed since
     FAILED = "failed"  # a trial, or the folder itself
     UNVERIFIED = "unverified"  # a record that cannot be believed
+    NO_SANDBOX = "no sandbox"  # a trial whose submission could reach whatever the user can
     NOT_RUN = "not run"
 
 
@@ -131,7 +132,7 @@ class Row:
 
 def state_of(record: Record, submission: Submission, track: Track, harness_fingerprint: str) -> Standing:
     """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
-    in review or fresh; and why."""
+    in review, without a sandbox or fresh; and why."""
     if contradiction := _contradiction(record):
         return Standing(State.UNVERIFIED, contradiction)
     then = record.fingerprints
@@ -144,10 +145,20 @@ def state_of(record: Record, submission: Submission, track: Track, harness_finge
         return Standing(State.STALE, f"{' and '.join(changed)} changed since")
     if record.status == "failed":
         return Standing(State.FAILED, record.reason or "no reason was recorded")
+    if held_back := held_back_by_audits(record):
+        return held_back
+    if record.isolation == "none":
+        remedy = "where there is a sandbox, `harness run --rerun stale` runs it again"
+        return Standing(State.NO_SANDBOX, f"ran without a sandbox; {remedy}")
+    return Standing(State.FRESH)
+
+
+def held_back_by_audits(record: Record) -> Standing | None:
+    """Refused or in review, if the audits inside the trial found a reason."""
     for level, state in (("gate", State.REFUSED), ("review", State.REVIEW)):
         if found := [audit for audit in record.audits if audit.level == level]:
             return Standing(state, "; ".join(f"{audit.rule}: {audit.seen}" for audit in found))
-    return Standing(State.FRESH)
+    return None
 
 
 def rows_of(
@@ -159,13 +170,15 @@ def rows_of(
 ) -> list[Row]:
     """One row per folder, and one per folder that is gone but left records: the ranked ones first, then by score.
 
-    Each division is ranked apart. Records of digits or seeds that the track no longer names are passed over.
+    Each division is ranked apart. Files of digits or seeds that the track does not name are passed over.
     """
+    own_files = {record_path(Path(), "", "", digits, seed).name for digits in track.digits for seed in track.seeds}
     records: dict[str, list[Record]] = defaultdict(list)
     errors: dict[str, list[RecordError]] = defaultdict(list)
     for item in found:
         if isinstance(item, RecordError):
-            errors[item.path.parent.name].append(item)
+            if item.path.name in own_files:
+                errors[item.path.parent.name].append(item)
         elif item.digits in track.digits and item.seed in track.seeds:
             records[item.submission].append(item)
     folders = {submission.name: submission for submission in submissions}
@@ -213,14 +226,12 @@ def _standing(
         return Standing(State.UNVERIFIED, f"{errors[0].path.name} {errors[0].message}{more}")
     num_trials = len(track.digits) * len(track.seeds)
     standings = [state_of(record, submission, track, harness_fingerprint) for record in records]
-    for state in (State.UNVERIFIED, State.FAILED, State.REFUSED, State.REVIEW, State.STALE):
+    for state in (State.UNVERIFIED, State.FAILED, State.REFUSED, State.REVIEW, State.STALE, State.NO_SANDBOX):
         if reasons := Counter(standing.reason for standing in standings if standing.state is state):
             shown = reasons.most_common(MAX_REASONS)
             return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))
     if not records:
         return Standing(State.NOT_RUN, f"0 of {num_trials} trials")
-    if trusted := sum(record.isolation == "none" for record in records):
-        return Standing(State.UNVERIFIED, f"{trusted} of {num_trials} trials ran without a sandbox")
     if len(records) < num_trials:
         return Standing(State.INCOMPLETE, f"{len(records)} of {num_trials} trials")
     return Standing(State.FRESH)
@@ -258,7 +269,7 @@ def ranking_heading(track: Track) -> str:
 
 def ranked_strata(track: Track) -> list[Stratum]:
     """What a track ranks by: `fresh` at every number of digits, or in a track of length generalisation every length
-    beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes behind."""
+    beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes after."""
     beyond = [Stratum(digits, length) for digits in track.digits for length in track.lengths_beyond(digits)]
     return beyond or [Stratum(digits, None) for digits in track.digits]
 
@@ -293,7 +304,7 @@ def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
         groups: list[list[Row]] = []
         for row in ranked:
             best = groups[-1][0].counts if groups else None
-            if best and row.counts and separation(best, row.counts) >= SIGNIFICANCE:
+            if best and row.counts and not are_separated(best, row.counts):
                 groups[-1].append(row)
             else:
                 groups.append([row])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from harness.documents import visible
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
 from harness.records import Record, Score, read, record_path
@@ -47,9 +48,9 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
         lines.append(f"  best        {lengths}   (the weights after step {record.best.step:,})")
     if record.drift:
         drift = record.drift
-        touched = f"{drift.touched_rows} of {drift.rows} rows of the table trained, by {drift.touched or 0:.3g}"
-        untouched = "" if drift.untouched is None else f"; the others by {drift.untouched:.3g}"
-        lines.append(f"  drift       {touched}{untouched}")
+        by = ["" if moved is None else f" by {moved:.3g}" for moved in (drift.touched, drift.untouched)]
+        others = f"; the others{by[1]}" if by[1] else ""
+        lines.append(f"  drift       {drift.touched_rows} of {drift.rows} rows of the table trained{by[0]}{others}")
     if record.parameters:
         counts = record.parameters
         lines.append(f"  parameters  {counts.model:,} in the model, {counts.positions:,} in the positions")
@@ -68,9 +69,7 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
         headers = ("examples", "loss", "exact match", "digit accuracy")
         text += "\n" + _indented(tabulate(rows, headers, floatfmt=(",", ".3f", ".3f", ".3f"), intfmt=","))
     if record.mistakes:
-        rows = [
-            (mistake.prompt, mistake.answer, _printable(mistake.got)) for mistake in record.mistakes[:MISTAKES_SHOWN]
-        ]
+        rows = [(mistake.prompt, mistake.answer, visible(mistake.got)) for mistake in record.mistakes[:MISTAKES_SHOWN]]
         text += "\n" + _indented(tabulate(rows, ("mistake", "answer", "got"), disable_numparse=True))
     return text
 
@@ -84,10 +83,6 @@ def _with_interval(score: Score) -> str:
         return "-"
     estimate = wilson(score.correct, score.total)
     return f"{estimate.value:.3f}  [{estimate.low:.3f}, {estimate.high:.3f}]  {score.correct} of {score.total}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _indented(text: str) -> str:

@@ -7,12 +7,11 @@ tests too careful); seeds pair them, since a seed gives both the same initial we
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import bdtrc, gammaln, ndtr, ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
 """Of every interval."""
@@ -116,6 +115,13 @@ def separation(one: Counts, other: Counts) -> float:
     return max(by_counts, paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1)))
 
 
+def are_separated(one: Counts, other: Counts) -> bool:
+    """Whether luck is no likely reason for their difference: `separation` is below 0.05 and the interval of the
+    `difference` holds no 0. Near 0 and 1 the interval is the more careful of the two."""
+    gap = difference(one, other)
+    return separation(one, other) < 1 - LEVEL and not gap.low <= 0 <= gap.high
+
+
 def difference(one: Counts, other: Counts) -> Estimate:
     """The mean share of `one` less that of `other`, with an interval that is wide enough for both tests of
     `separation`."""
@@ -186,5 +192,13 @@ def fisher(one: tuple[int, int], other: tuple[int, int]) -> float:
     """One-sided exact test (Fisher, 1922): the probability that `one`, (right, of), does as much better or more."""
     (right, total), (other_right, other_total) = one, other
     drawn = right + other_right
-    ways = sum(comb(total, k) * comb(other_total, drawn - k) for k in range(right, min(total, drawn) + 1))
-    return ways / comb(total + other_total, drawn)
+    k = np.arange(right, min(total, drawn) + 1)
+    chances = np.exp(
+        _log_choose(total, k) + _log_choose(other_total, drawn - k) - _log_choose(total + other_total, drawn)
+    )
+    return min(1.0, float(chances.sum()))
+
+
+def _log_choose(n: int, k: NDArray[np.int64] | int) -> NDArray[np.float64]:
+    """The logarithm of the ways to choose k of n."""
+    return np.asarray(gammaln(n + 1) - gammaln(np.add(k, 1)) - gammaln(np.add(n - np.asarray(k), 1)))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.documents import DocumentError, OneLine, read_yaml
 from harness.errors import SubmissionError, UsageError
+from harness.hyperparameters import Hyperparameters
 from harness.track import ModelDefinition, TrainingDefinition
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -28,22 +29,6 @@ EntryPoint = Annotated[
 WebAddress = Annotated[str, Field(pattern=WEB_ADDRESS, description="an address that begins with https:// or http://")]
 FOR_PEOPLE = frozenset({"README.md", "submission.yaml"})
 """Files that no host is given, so that rewording them makes no record stale."""
-
-
-class Hyperparameters(BaseModel):
-    """What a submission may set itself; anything set puts it into the open division."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
-    epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Fewer than the track's; the problems seen are never more than the track's."""
-    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-
-    def set_values(self) -> dict[str, float]:
-        return self.model_dump(exclude_none=True)
 
 
 class Manifest(BaseModel):
@@ -106,8 +91,7 @@ class Submission:
 
     def dropout(self, frozen: ModelDefinition) -> float:
         """The model's dropout, the track's unless the submission sets its own."""
-        own = self.manifest.hyperparameters.dropout
-        return frozen.dropout if own is None else own
+        return self.manifest.hyperparameters.dropout_in(frozen)
 
     def training(self, frozen: TrainingDefinition) -> TrainingDefinition:
         """The track's training with what the submission sets itself.
@@ -115,11 +99,10 @@ class Submission:
         Raises:
             SubmissionError: more epochs than the track gives everyone.
         """
-        own = self.manifest.hyperparameters.model_dump(exclude_none=True, exclude={"dropout"})
-        if own.get("epochs", 0) > frozen.epochs:
-            got = f"hyperparameters.epochs is {own['epochs']}, the track has {frozen.epochs}"
-            raise SubmissionError(self.name, "T00", f"{got}; nobody sees more problems than the track gives everyone")
-        return frozen.model_copy(update=own)
+        try:
+            return self.manifest.hyperparameters.applied_to(frozen)
+        except ValueError as error:
+            raise SubmissionError(self.name, "T00", str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +186,8 @@ def read_folder(folder: Path) -> Submission | Broken:
     if folder.is_symlink():
         problems.append("is a symbolic link; put the folder itself into submissions/")
     else:
-        try:
-            files, problems_of_files = _read_files(folder)
-            problems += problems_of_files
-        except OSError as error:
-            problems.append(f"holds something that cannot be read: {error.strerror}; remove it or make it readable")
+        files, problems_of_files = _read_files(folder)
+        problems += problems_of_files
     if not problems and "submission.yaml" not in files:
         problems.append(_without_manifest(files))
     if not problems:
@@ -259,6 +239,13 @@ def _digest(heading: str, files: Mapping[str, bytes]) -> str:
 
 def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     """The folder's text files by relative path, and what else it holds that it may not."""
+    try:
+        return _walked(folder)
+    except OSError as error:
+        return {}, [f"holds something that cannot be read: {error.strerror}; remove it or make it readable"]
+
+
+def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     files: dict[str, bytes] = {}
     pending, size = [folder], 0
     while pending:

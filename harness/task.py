@@ -274,7 +274,7 @@ def validation_problems(track: Track, digits: int) -> dict[str, Problems]:
 
 
 def strata(names: Iterable[str], suite: str) -> list[str]:
-    """What stands behind the `/` in the names of that suite's sets: `carry/0`, `carry/1` -> `0`, `1`."""
+    """What follows the `/` in the names of that suite's sets: `carry/0`, `carry/1` -> `0`, `1`."""
     return [name.partition("/")[2] for name in names if name.startswith(f"{suite}/")]
 
 

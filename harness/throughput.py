@@ -87,6 +87,7 @@ def _sinusoidal(d_model: int, length: int, batch_size: int, device: torch.device
         graphs=dict.fromkeys(programs, _look_up),
         names=dict.fromkeys(programs, ("embedding",)),
         dropout=0.0,
+        tables=set(),
     )
 
 

@@ -62,6 +62,9 @@ class TrainingDefinition(_Part):
     """Steps over which the learning rate rises linearly to `learning_rate`."""
     cooldown_steps: Count = 0
     """Steps at the end over which it falls linearly towards 0; none in the notebook's recipe."""
+    averaging: Probability = 0.0
+    """Decay of the moving average of the weights by which a model is judged, at every point of its curve and at its
+    end; with 0 it is judged by its last weights."""
 
     @property
     def num_steps(self) -> int:

@@ -117,6 +117,10 @@ class Trainer:
         self._flat = _flatten(self._parameters)
         self._start = self._flat.detach().clone()
         self._rates = torch.tensor([_learning_rate(settings, index) for index in range(settings.num_steps)]).to(device)
+        self._average = torch.zeros_like(self._start)
+        self._average_shares = torch.tensor(
+            [_average_share(settings.averaging, index) for index in range(settings.num_steps)]
+        ).to(device)
         self._step_index = torch.zeros(1, dtype=torch.int64, device=device)
         self._optimizer = torch.optim.AdamW(
             [self._flat],
@@ -135,18 +139,26 @@ class Trainer:
         self._flat.grad = torch.cat([gradient.flatten() for gradient in gradients])
         self._optimizer.param_groups[0]["lr"].copy_(self._rates.index_select(0, self._step_index))
         self._optimizer.step()
+        if self.settings.averaging > 0:
+            self._average.lerp_(self._flat.detach(), self._average_shares.index_select(0, self._step_index))
         self.losses.index_copy_(0, self._step_index, losses.detach()[None])
         self._step_index.add_(1).remainder_(self.settings.num_steps)
 
     def run(self, every: int, report: Callable[[int, list[float] | None], None]) -> None:
         """All steps; calls `report(steps done, each seed's mean loss since last)` before the first and after `every`
-        so many."""
+        so many, while the model has the weights that it is judged by. It keeps those at the end."""
         report(0, None)
         step, done = self.fast_step(), 0
         for index in range(self.settings.num_steps):
             step()
-            if (index + 1) % every == 0 or index + 1 == self.settings.num_steps:
+            is_last = index + 1 == self.settings.num_steps
+            if (index + 1) % every == 0 or is_last:
+                trained = self.weights()
+                if self.settings.averaging > 0:
+                    self.load(self._average)
                 report(index + 1, self.losses[done : index + 1].mean(dim=0).tolist())
+                if not is_last:
+                    self.load(trained)
                 done = index + 1
 
     def fast_step(self) -> Callable[[], None]:
@@ -184,7 +196,7 @@ class Trainer:
         return [self._drift(positions) for positions in self.positions]
 
     def _drift(self, positions: Positions) -> Drift | None:
-        tables = [parameter for parameter in positions.parameters() if parameter.dim() == 2]
+        tables = positions.tables()
         if not tables:
             return None
         table = max(tables, key=lambda parameter: parameter.numel())
@@ -215,7 +227,7 @@ class Trainer:
 
     def _state(self) -> list[Tensor]:
         """Every tensor that a step changes and the next one reads."""
-        return [self._flat.detach(), self._step_index, *self._optimizer.state[self._flat].values()]
+        return [self._flat.detach(), self._average, self._step_index, *self._optimizer.state[self._flat].values()]
 
 
 def _learning_rate(settings: TrainingDefinition, index: int) -> float:
@@ -223,6 +235,15 @@ def _learning_rate(settings: TrainingDefinition, index: int) -> float:
     rising = (index + 1) / max(1, settings.warmup_steps)
     falling = (settings.num_steps - index) / (settings.cooldown_steps + 1)
     return settings.learning_rate * min(1.0, rising, falling)
+
+
+def _average_share(decay: float, index: int) -> float:
+    """(1 - decay) / (1 - decay^(index + 1)): what the weights after that step count for in the average so far.
+
+    average_t = average_{t-1} + share_t (w_t - average_{t-1}) is the exponential moving average of w_1 ... w_t without
+    its bias towards where it starts (Kingma and Ba 2015, section 7.2).
+    """
+    return (1 - decay) / (1 - decay ** (index + 1))
 
 
 def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness import encoding, throughput
 from harness.audits.findings import Finding
-from harness.audits.live import check_decoys, check_siblings, probes_of
+from harness.audits.live import check_planted, check_siblings, probes_of
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.errors import SubmissionError
 from harness.host.client import Host, Vocabulary
@@ -88,6 +88,7 @@ def run_stack(
     texts, findings = _answer(stack, encoded, trainer, decoder, best)
     moments.append(time.perf_counter())
 
+    peak = peak_memory_bytes(device)
     report(Progress("measure", num_steps, num_steps))
     # Speed is that of one training, however many ran side by side.
     alone = trainer if len(seeds) == 1 else _trainer(stack, encoded, positions[:1])
@@ -96,7 +97,6 @@ def run_stack(
 
     seconds = _shared_evenly(moments, len(seeds))
     model_parameters = sum(parameter.numel() for parameter in trainer.model.parameters()) // len(seeds)
-    peak = peak_memory_bytes(device)
     machine = {"device_name": device_name(device), "products": products(device), "isolation": isolation()}
     records: list[Record] = []
     for index, (seed, fresh_seed) in enumerate(zip(seeds, fresh_seeds, strict=True)):
@@ -178,7 +178,7 @@ class _Encoded(NamedTuple):
     data: dict[str, Batches]
     """`train`, `validation/…` and every suite, on the device."""
     vocabulary: Vocabulary
-    decoys: dict[str, list[int]]
+    planted: dict[str, list[int]]
     """Numbers of an audit and their ids, which travel among the generated ones."""
     findings: list[Finding]
 
@@ -203,8 +203,8 @@ def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
     findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, rng)
     data = {name: Batches.of([own], device) for name, own in encoded.sets.items() if name not in fresh}
     data["fresh"] = Batches.of([encoded.sets[name] for name in fresh], device)
-    decoys = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
-    return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, decoys, findings)
+    planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
+    return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, planted, findings)
 
 
 def _trainer(stack: _Stack, encoded: _Encoded, positions: Sequence[Positions]) -> Trainer:
@@ -292,17 +292,17 @@ def _answer(
         lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(encoded.fixed, "lengths")}
         answers |= decoder.answers_by_set(lengths)
     generated = [own for by_seed in answers.values() for own in by_seed]
-    *texts, decoys = encoding.decode(
+    *texts, planted = encoding.decode(
         submission,
-        [*generated, Ragged.of(list(encoded.decoys.values()))],
+        [*generated, Ragged.of(list(encoded.planted.values()))],
         max_digits=track.max_digits(digits),
         shuffle_seed=secrets.randbits(63),
     )
     by_seed = [dict(zip(answers, texts[index :: len(seeds)], strict=True)) for index in range(len(seeds))]
-    return by_seed, list(check_decoys(submission.name, list(encoded.decoys), decoys))
+    return by_seed, list(check_planted(submission.name, list(encoded.planted), planted))
 
 
 def _shared_evenly(moments: Sequence[float], num_seeds: int) -> Seconds:
-    """From the clock at the start and behind each phase; of the last, measuring, only the total knows."""
+    """From the clock at the start and after each phase; of the last, measuring, only the total knows."""
     encode, train, decode, _ = (float(span) / num_seeds for span in np.diff(moments))
     return Seconds(encode=encode, train=train, decode=decode, total=(moments[-1] - moments[0]) / num_seeds)

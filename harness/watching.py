@@ -1,7 +1,7 @@
 """Audits and trials while a person watches: what happens becomes lines on the terminal and an exit code."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +10,10 @@ from harness.findings import Found, gates
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import PlannedTrial
 from harness.progress import Display
-from harness.run import Crashed, Progressed, audit_all, run_trials
+from harness.provenance import num_cores
+from harness.records import Record
+from harness.run import Crashed, Finished, Progressed, audit_all, run_trials
+from harness.scoring import State, held_back_by_audits
 from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track
@@ -46,7 +49,7 @@ def watch_audits(
     _require_sandbox()
     code = ExitCode.DONE
     with Display("validate", len(readable)) as display:
-        for verdict in audit_all(readable, num_workers or _num_cores(), with_decoy=with_decoy):
+        for verdict in audit_all(readable, num_workers or num_cores(), with_decoy=with_decoy):
             if isinstance(verdict, Crashed):
                 display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
                 code = max(code, verdict.exit_code)
@@ -68,10 +71,12 @@ def watch_trials(
     device: Literal["auto", "cpu", "cuda"],
     num_workers: int | None,
     refused: dict[str, tuple[str, str]] | None = None,
+    on_record: Callable[[Record], None] = lambda record: None,
 ) -> ExitCode:
     """Runs the trials (`run.run_trials`), a line for each that ends.
 
     Args:
+        on_record: called with each record once it is saved.
         num_workers: jobs at a time. If none is given, one a core on a CPU, where each computes with one thread; on a
             GPU two: while one trains, the other's submission encodes.
 
@@ -91,10 +96,12 @@ def watch_trials(
             track_file,
             results,
             device=device,
-            num_workers=num_workers or (2 if on_gpu else _num_cores()),
+            num_workers=num_workers or (2 if on_gpu else num_cores()),
             max_seeds=MAX_SEEDS_A_STACK if on_gpu else 1,
             refused=refused or {},
         ):
+            if isinstance(event, Finished):
+                on_record(event.record)
             if isinstance(event, Progressed):
                 display.update(event.job, event.values)
             elif isinstance(event, Crashed):
@@ -106,6 +113,11 @@ def watch_trials(
                 display.done(event.job, f"{event.record.trial}: {line}", "red")
                 told.add(why)
                 code = max(code, ExitCode.INCOMPLETE)
+            elif held_back := held_back_by_audits(event.record):
+                is_refused = held_back.state is State.REFUSED
+                line = f"{event.record.trial}: {held_back.state}: {held_back.reason}"
+                display.done(event.job, line, "red" if is_refused else "yellow")
+                code = max(code, ExitCode.INCOMPLETE if is_refused else ExitCode.DONE)
             elif event.record.suites and event.record.seconds:
                 score = event.record.suites.fresh
                 took = f"in {event.record.seconds.total:.0f} s"
@@ -119,11 +131,7 @@ def _require_sandbox() -> None:
         say("NO SANDBOX: submissions can read and write all that you can; their rows will not rank", "bold red")
 
 
-def _num_cores() -> int:
-    return os.cpu_count() or 1
-
-
 def _has_gpu() -> bool:
     """As far as can be told without loading torch."""
-    drivers = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the second is Windows' own, under its Linux
-    return any(driver.exists() for driver in drivers)
+    drivers = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/libcuda.so.1"))  # the second under Windows
+    return not metadata.version("torch").endswith("+cpu") and any(driver.exists() for driver in drivers)

@@ -69,6 +69,7 @@ def fixed_positions(terms: Terms, programs: Iterable[Program], *, trainable: boo
         graphs=dict.fromkeys(programs, look_up),
         names=dict.fromkeys(programs, tuple(tensors)),
         dropout=0.0,
+        tables=set(),
     )
 
 
@@ -119,9 +120,9 @@ def on(device: str, data: Batches) -> Batches:
 
 
 def drawing_trainer(*, seeds: Sequence[int], device: str = "cpu", **settings: float) -> Trainer:
-    """Twelve steps with dropout everywhere and positions that draw: every stream of random numbers is in use."""
+    """Twelve steps with dropout everywhere, positions that draw and averaged weights: all that a step can have."""
     data = on(device, additions(random_pairs(256, width=2), width=2))
-    trainer = made_trainer(data, dropout=0.1, seeds=seeds, steps=12, **settings)
+    trainer = made_trainer(data, dropout=0.1, seeds=seeds, steps=12, averaging=0.9, **settings)
     trainer._embedding_dropout.p = 0.1
 
     def draw(layout: Tensor, generator: torch.Generator, *_: Tensor) -> tuple[Tensor]:

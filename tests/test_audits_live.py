@@ -8,7 +8,7 @@ from bad_folders import make_submission
 from cheats.sources import HONEST, LIVE, submission_of
 
 from harness import throughput
-from harness.audits.live import check_decoys, check_published, check_untrained
+from harness.audits.live import check_planted, check_published, check_untrained
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
 from harness.records import Record, Score
@@ -68,7 +68,7 @@ def test_an_honest_trial_holds_its_tag_and_nothing_else(tmp_path: Path, name: st
     assert row.tags == ["positional"]
 
 
-def test_a_decode_that_knows_few_answers_is_told_by_the_decoys(tmp_path: Path) -> None:
+def test_a_decode_that_knows_few_answers_is_told_by_the_planted_numbers(tmp_path: Path) -> None:
     """It writes whatever it gets as the nearest of the answers that it knows: the even numbers."""
     decode = (
         'text = "".join(CHARACTERS[i] for i in token_ids if i < 12)\nreturn str(int(text) // 2 * 2) if text else text'
@@ -78,11 +78,11 @@ def test_a_decode_that_knows_few_answers_is_told_by_the_decoys(tmp_path: Path) -
     assert marks == {"T30"}
 
 
-def test_decoys_that_come_back_are_no_finding_and_one_that_does_not_is_shown() -> None:
-    assert list(check_decoys("x", ["46", "7"], ["46", "7"])) == []
-    (finding,) = check_decoys("x", ["46", "7"], ["46", "8"])
+def test_planted_numbers_that_come_back_are_no_finding_and_one_that_does_not_is_shown() -> None:
+    assert list(check_planted("x", ["46", "7"], ["46", "7"])) == []
+    (finding,) = check_planted("x", ["46", "7"], ["46", "8"])
     assert "decode of the ids of '7' is '8'" in finding.message
-    assert "1 of 2 decoys" in finding.message
+    assert "1 of 2 planted numbers" in finding.message
 
 
 def test_published_problems_may_be_easier_by_chance_and_not_by_more() -> None:

@@ -2,20 +2,25 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from bad_folders import ENCODE, MANIFEST, TINY, descendants, left_running, write_folder
+from cheats.sources import LIVE, submission_of
 
 from harness.host.sandbox import isolation
 from harness.records import Record, read
 from harness.track import built_in_names
+
+ROOT = Path(__file__).parent.parent
 
 
 def harness(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +116,7 @@ def test_a_second_all_runs_nothing_and_changes_nothing(root: Path) -> None:
     result = harness(root, "all", "--track", "smoke")
     assert result.returncode == 3  # what failed has not been mended
     assert files_of(root) == before
-    assert "0 trials to run, 1 up to date, 1 failed before (--rerun failed runs them again)" in result.stderr
+    assert "0 trials to run, 1 up to date, 1 failed or refused before (--rerun failed runs them again)" in result.stderr
     assert result.stdout == ""
 
 
@@ -261,6 +266,8 @@ def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: P
     git(tmp_path, "commit", "-m", "old")
     nothing = harness(tmp_path, "validate", "--changed", "main")
     assert (nothing.returncode, nothing.stderr) == (0, "no submission changed since main\n")
+    as_json = harness(tmp_path, "validate", "--changed", "main", "--format", "json")
+    assert json.loads(as_json.stdout) == {"valid": {}, "findings": []}
     for name in ("new", "Bad-Name", "été"):
         write_folder(tmp_path, name, manifest="")
     git(tmp_path, "add", "submissions/new")
@@ -396,6 +403,38 @@ def test_an_interrupted_validation_tells_what_it_has_found(tmp_path: Path) -> No
     assert running.returncode == 130, stderr
     assert stdout.startswith("submissions/first: ")
     assert "second" not in stdout
+    assert stderr.splitlines()[-1] == "harness: interrupted"
+
+
+def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomplete(tmp_path: Path) -> None:
+    submission_of(tmp_path, LIVE["on problems of two digits"])
+    track = str(write_track(tmp_path / "tiny.yaml", digits=[2]))
+    first = harness(tmp_path, "run", "-t", track)
+    assert first.returncode == 3, first.stderr
+    assert "[1/1] cheat d2-s0: refused: T70: " in first.stderr
+    again = harness(tmp_path, "run", "-t", track)
+    assert again.returncode == 3
+    assert "0 trials to run, 0 up to date, 1 failed or refused before" in again.stderr
+
+
+def test_a_training_that_diverges_is_a_trial_with_a_bad_score(tmp_path: Path) -> None:
+    """The gradient of a square root at 0 is infinite, and the weights are not numbers from the first step on."""
+    write_folder(
+        tmp_path,
+        "diverging",
+        forward="place = torch.arange(length, dtype=torch.float32)\n"
+        "distance = (place[:, None] - place).abs() * self.table.square().mean()\n"
+        "return Terms(embedding=self.table[None, :length], bias=-distance.sqrt()[None, None])",
+    )
+    result = harness(tmp_path, "run", "-t", str(write_track(tmp_path / "tiny.yaml")))
+    assert result.returncode == 0, result.stderr
+    record = record_of(tmp_path, "diverging", "tiny", 1)
+    assert record.curve[-1].loss is None
+    assert record.drift is not None
+    assert record.drift.touched is None
+    assert (
+        "rows of the table trained" in harness(tmp_path, "show", "diverging", "-t", str(tmp_path / "tiny.yaml")).stdout
+    )
 
 
 def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None:
@@ -461,6 +500,19 @@ def test_doctor_tries_everything_and_names_what_is_missing(tmp_path: Path) -> No
     ill = [line for line in result.stdout.splitlines() if not line.startswith("ok ")]
     assert len(ill) == 1
     assert ill[0].startswith("PROBLEM submissions  no folder")
+
+
+def test_doctor_names_every_package_that_the_harness_needs_and_does_without_git(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "bwrap").symlink_to(shutil.which("bwrap") or "/nowhere")
+    result = harness(tmp_path, "doctor", PATH=str(tmp_path / "bin"))
+    assert result.returncode == 0, result.stdout
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    (packages,) = [line for line in result.stdout.splitlines() if line.startswith("ok      packages")]
+    assert [entry.split()[0] for entry in packages.removeprefix("ok      packages     ").split(", ")] == [
+        re.split("[<>=]", line)[0] for line in needed
+    ]
 
 
 def test_a_reader_that_leaves_early_is_no_error(root: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_pair_that_is_a_submission_takes_its_fresh_record_and_runs_otherwise(r
     save_all(root, [record, make_record(found["b"], TRACK, 3, 0, 0.5).model_copy(update={"digits": 6})])
     planned = plan_cross(grid, entries, TRACK, results, HARNESS, None)
     assert [trial.submission.name for trial in planned.to_run] == ["a+b", "a+c", "b+a", "b+b", "b+c"]
-    assert planned.num_fresh == 1
+    assert planned.num_up_to_date == 1
     rows = rows_of_cross(grid, entries, TRACK, results, HARNESS)
     assert rows[0][0].score is not None
     assert rows[0][0].score.value == 0.75

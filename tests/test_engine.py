@@ -57,8 +57,22 @@ def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_ne
     assert workers[0] == workers[1] != workers[2]
 
 
+def test_a_seed_that_cannot_be_finished_takes_none_of_its_neighbours_with_it(tmp_path: Path) -> None:
+    picky = (
+        "assert torch.initial_seed() % 2, 'not from an even seed'\nreturn Terms(embedding=self.table[None, :length])"
+    )
+    entry = make_submission(tmp_path, "picky", forward=picky)
+    events = list(run([trial_job(entry, seeds=tuple(range(8)))], num_workers=1))
+    records = [event.values["record"] for event in events if event.kind == "record"]
+    assert [record["seed"] for record in records] == list(range(8))
+    assert {record["status"] for record in records} == {"ok", "failed"}
+
+
 def is_worker(process_id: int) -> bool:
-    return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+    try:
+        return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except OSError:  # it has ended since it was listed
+        return False
 
 
 def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path) -> None:

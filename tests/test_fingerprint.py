@@ -195,7 +195,6 @@ NOT_FROZEN = {
     "host": "words",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
-    "host.lockdown": "allows or refuses; what it refuses fails, and scores nothing",
     "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",
     "provenance": "says where a record comes from",
@@ -203,7 +202,6 @@ NOT_FROZEN = {
     "statistics": "says how sure a number is, and moves none",
     "records": "says what a record is; its format has a version",
     "submissions": "reads folders, which have a fingerprint of their own",
-    "track": "its values have a fingerprint of their own",
 }
 """Modules that a trial loads and that no score depends on, and why."""
 

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,27 @@ def test_a_name_that_is_taken_is_refused_and_the_folder_is_left_alone(root):
 def test_an_unknown_original_is_refused(root):
     with pytest.raises(UsageError, match=r"no submission 'nobody' in .*; `harness list` names them"):
         start_submission(root, "one", "nobody")
+
+
+def test_hidden_files_stay_behind(root):
+    original = started(root, "one").folder
+    (original / ".DS_Store").write_bytes(b"\x00")
+    (original / ".ipynb_checkpoints").mkdir()
+    copy = started(root, "two", "one").folder
+    assert not [path for path in copy.iterdir() if path.name.startswith(".")]
+
+
+def test_half_a_copy_is_taken_away_and_the_reason_told(root):
+    """A limit on the size of files stands in for a disk that is full."""
+    started(root, "one")
+    limited = (
+        "import resource, sys; from pathlib import Path; from harness.folders import start_submission\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); start_submission(Path(sys.argv[1]), 'two', 'one')"
+    )
+    result = subprocess.run([sys.executable, "-B", "-c", limited, str(root)], capture_output=True, text=True)
+    last = result.stderr.splitlines()[-1]
+    assert re.search(r"MachineError: .*two could not be written: .*File too large.*; make .* writable", last)
+    assert not (root / "submissions" / "two").exists()
 
 
 def test_where_nothing_can_be_written_the_machine_is_blamed(tmp_path):

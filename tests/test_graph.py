@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.graph import MAX_ELEMENTS, MAX_NODES, RANDOM, GraphError, build, output_shapes
+from harness.graph import MAX_ELEMENTS, MAX_NODES, RANDOM, GraphError, build, is_looked_up, output_shapes
 
 CPU = torch.device("cpu")
 LAYOUT = ["layout", "input", None, "", [], {}]
+TABLE = ["p_table", "input", "table", "", [], {}]
 LINE = "submission.py, line 9, `x + 1`"
 X = {"node": "layout"}
 NUMBERS = torch.tensor([[0, 1, 2], [3, 4, 5]])
@@ -254,6 +255,22 @@ def test_gradients_are_dense_whatever_a_program_says() -> None:
     assert table.grad is not None
     assert table.grad.layout is torch.strided
     assert torch.equal(table.grad, torch.ones(6, 4))
+
+
+@pytest.mark.parametrize(
+    ("node", "is_table"),
+    [
+        (call("x", "aten.embedding.default", {"node": "p_table"}, {"node": "layout"}), True),
+        (call("x", "aten.slice.Tensor", {"node": "p_table"}, 0, 0, 2), True),
+        (call("x", "aten.mm.default", {"node": "p_table"}, {"node": "p_table"}), False),
+        (call("x", "aten.arange.default", 3), False),
+    ],
+)
+def test_a_table_is_what_rows_are_taken_of_and_nothing_else_is_done_with(node: list[Any], is_table: bool) -> None:
+    made = program(TABLE, node, outputs=[{"node": "x"}])
+    assert is_looked_up(build(made, ["table"], CPU), 0) is is_table
+    added = call("y", "aten.add.Tensor", {"node": "p_table"}, {"node": "p_table"})
+    assert not is_looked_up(build(program(TABLE, node, added, outputs=[{"node": "y"}]), ["table"], CPU), 0)
 
 
 def test_too_many_operations_are_refused() -> None:

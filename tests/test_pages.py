@@ -1,5 +1,6 @@
 """README and its siblings say what is so: commands, code, links."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from typer.main import get_command
 from harness.cli import app
 from harness.folders import TEMPLATE
 from harness.submissions import Submission, read_folder
-from harness.track import built_in_names
+from harness.track import built_in_names, load_track
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "leaderboard.md")
@@ -44,6 +45,19 @@ def test_the_readme_names_every_verb_and_every_track() -> None:
     verbs = set(get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
     assert {verb for verb in verbs if not re.search(rf"`{verb}\b", commands)} == set()
     assert {track for track in built_in_names() if f"| `{track}` |" not in text} == set()
+
+
+def test_the_records_become_a_data_frame_and_the_smallest_track_is_one_as_docs_research_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "research.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    path = ROOT / "results" / "quick" / "reversed_abacus" / "d2-s0.json"
+    score = json.loads(path.read_text(encoding="utf-8"))["suites"]["fresh"]
+    (line,) = [line.split() for line in printed.splitlines() if "reversed_abacus " in line]
+    assert float(line[-2]) == pytest.approx(score["correct"] / score["total"], abs=1e-6)
+    (track,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    (tmp_path / "mine.yaml").write_text(track, encoding="utf-8")
+    assert load_track(str(tmp_path / "mine.yaml")).seeds == [0, 1, 2, 3, 4]
 
 
 MEASURED = re.compile(r"[0-9]+\.[0-9]+|[0-9]+(?= s$)|[0-9]+(?= of [0-9]{4})")

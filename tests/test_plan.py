@@ -6,12 +6,13 @@ import pytest
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
 from harness.plan import Plan, PlannedTrial, Rerun, plan
-from harness.records import record_path, save
+from harness.records import Audit, record_path, save
 from harness.submissions import Submission, read_folder
 from harness.track import Track
 
 TRACK = make_track(digits=[3], seeds=[0])
-STATES = ("missing", "fresh", "failed", "stale", "stale failure", "unreadable", "contradictory")
+DOUBTFUL = ("stale", "stale failure", "unreadable", "contradictory")
+STATES = ("missing", "fresh", "failed", "refused", "in review", "no sandbox", *DOUBTFUL)
 
 
 @pytest.fixture
@@ -30,6 +31,9 @@ def submissions(tmp_path: Path) -> dict[str, Submission]:
             "stale": record.model_copy(update={"fingerprints": old}),
             "stale failure": failure.model_copy(update={"fingerprints": old}),
             "contradictory": record.model_copy(update={"suites": None}),
+            "refused": record.model_copy(update={"audits": [Audit(rule="T70", level="gate", seen="carries")]}),
+            "in review": record.model_copy(update={"audits": [Audit(rule="T90", level="review", seen="easier")]}),
+            "no sandbox": record.model_copy(update={"isolation": "none"}),
         }
         if state in records:
             save(records[state], tmp_path / "results")
@@ -47,10 +51,10 @@ def planned(root: Path, submissions: dict[str, Submission], rerun: Rerun | None,
 @pytest.mark.parametrize(
     ("rerun", "runs", "failed"),
     [
-        (None, {"missing", "stale", "stale failure", "unreadable", "contradictory"}, {"failed"}),
-        (Rerun.MISSING, {"missing"}, {"failed"}),
-        (Rerun.FAILED, {"missing", "failed"}, set()),
-        (Rerun.STALE, {"missing", "stale", "stale failure", "unreadable", "contradictory"}, {"failed"}),
+        (None, {"missing", *DOUBTFUL}, {"failed", "refused"}),
+        (Rerun.MISSING, {"missing"}, {"failed", "refused"}),
+        (Rerun.FAILED, {"missing", "failed", "refused", "in review"}, set()),
+        (Rerun.STALE, {"missing", *DOUBTFUL, "no sandbox"}, {"failed", "refused"}),
         (Rerun.ALL, set(STATES), set()),
     ],
 )
@@ -58,7 +62,7 @@ def test_each_choice_runs_the_states_that_it_names_and_what_has_no_record(tmp_pa
     made = planned(tmp_path, submissions, rerun)
     assert {trial.submission.name.replace("_", " ") for trial in made.to_run} == runs
     assert {trial.submission.name.replace("_", " ") for trial in made.failed} == failed
-    assert made.num_fresh == ("fresh" not in runs)
+    assert made.num_up_to_date == len({"fresh", "in review", "no sandbox"} - runs)
 
 
 def test_a_plan_says_why_each_trial_runs(tmp_path, submissions):
@@ -95,7 +99,7 @@ def test_an_edit_of_the_submission_makes_its_trials_run_again_and_no_others(tmp_
     assert isinstance(edited, Submission)
     made = planned(tmp_path, {**both, "b": edited}, None)
     assert made.to_run == [PlannedTrial(edited, 3, 0, "the submission changed since")]
-    assert made.num_fresh == 1
+    assert made.num_up_to_date == 1
 
 
 def test_records_of_another_track_and_of_other_trials_are_no_records_of_this_one(tmp_path):

@@ -115,11 +115,20 @@ def test_a_record_that_says_ok_without_suites_is_unverified(tmp_path):
     assert not row.trials
 
 
+@pytest.mark.parametrize("name", ["d3-s9.json", "d4-s0.json", "notes.json"])
+def test_a_bad_file_of_no_trial_of_the_track_keeps_no_row_from_its_rank(tmp_path, name):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    save_all(tmp_path, make_trials(one, track, 1))
+    (tmp_path / "results" / track.name / "one" / name).write_text("{}")
+    (row,) = rows_of(track, [one], list(read_all(tmp_path / "results", track.name)), HARNESS)
+    assert row.rank is not None
+
+
 def test_a_row_made_without_a_sandbox_never_ranks(tmp_path):
     track, one = make_track(), make_submission(tmp_path, "one")
     row = rows_from(tmp_path, track, make_trials(one, track, 1, isolation="none"))["one"]
-    assert row.standing.state is State.UNVERIFIED
-    assert "sandbox" in row.standing.reason
+    assert row.standing.state is State.NO_SANDBOX
+    assert "--rerun stale" in row.standing.reason
     assert row.rank is None
 
 

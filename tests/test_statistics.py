@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.statistics import (
     Counts,
+    are_separated,
     at_least,
     bootstrap,
     difference,
@@ -166,12 +167,24 @@ def test_a_difference_and_its_test_agree_on_what_is_clear(num_seeds):
         assert (found.low > 0 or found.high < 0) is is_apart
 
 
+def test_a_gap_of_four_answers_at_the_top_is_no_separation():
+    """2000 of 2000 and 1996: p is .045, and the interval of the difference holds 0; Fisher's exact p is .125."""
+    best, near = (Counts.of([[correct]], [[2000]]) for correct in (2000, 1996))
+    assert separation(best, near) < 0.05
+    assert difference(best, near).low < 0
+    assert not are_separated(best, near)
+    assert are_separated(best, Counts.of([[1980]], [[2000]]))
+
+
 def test_the_exact_tests_are_scipys():
     from scipy import stats
 
     for one, other in (((12, 20), (5, 20)), ((620, 1000), (500, 1000)), ((0, 5), (5, 5)), ((3, 3), (0, 40))):
         table = [[one[0], one[1] - one[0]], [other[0], other[1] - other[0]]]
         assert fisher(one, other) == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
+    # The whole of the probability at a size at which whole numbers would have thousands of digits.
+    assert fisher((0, 1_000_000), (500_000, 1_000_000)) == pytest.approx(1)
+    assert fisher((3300, 6400), (3100, 6400)) == pytest.approx(stats.hypergeom.sf(3299, 12_800, 6400, 6400), rel=1e-8)
     for more, fewer in ((0, 0), (10, 0), (0, 10), (300, 210)):
         expected = stats.binomtest(more, more + fewer, alternative="greater").pvalue if more + fewer else 1
         assert sign_test(more, fewer) == pytest.approx(expected)

@@ -8,7 +8,8 @@ from made_records import make_submission
 from pydantic import ValidationError
 
 from harness.errors import SubmissionError, UsageError
-from harness.submissions import Broken, Hyperparameters, Submission, discover, loose_files, read_folder, select
+from harness.hyperparameters import Hyperparameters
+from harness.submissions import Broken, Submission, discover, loose_files, read_folder, select
 from harness.track import TrainingDefinition
 
 MANIFEST = "title: A title\nauthors: [Ada]\nsummary: One line.\n"
@@ -93,6 +94,22 @@ def test_other_names_are_refused_and_quoted_so_that_they_draw_nothing(tmp_path, 
     assert shown.isprintable()
     assert shown.isascii()
     assert len(shown) <= 60
+
+
+def test_a_file_that_cannot_be_read_breaks_its_folder_and_those_that_borrow_from_it(tmp_path, monkeypatch):
+    """A stand-in for a file without the right to read it, since whoever runs the tests may be root."""
+    lender = write_folder(tmp_path, "lender", submission_dot_py="class Tokenizer: pass")
+    borrower = write_folder(tmp_path, "borrower", manifest=MANIFEST + "tokenizer: lender/submission:Tokenizer\n")
+    read_bytes = Path.read_bytes
+
+    def denied(path):
+        if path == lender / "submission.py":
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    assert "holds something that cannot be read: Permission denied" in refusal(lender)
+    assert "borrows from submissions/lender, which holds something that cannot be read" in refusal(borrower)
 
 
 def test_a_missing_manifest_is_refused(tmp_path):

@@ -214,7 +214,7 @@ def test_the_fingerprint_moves_with_every_number_and_not_with_names_or_the_list_
 
 
 def test_every_field_of_a_track_was_changed_in_the_test_above():
-    assert len(changes_of(make_track())) == 7 + 5 + 7 + 7
+    assert len(changes_of(make_track())) == 7 + 5 + 8 + 7
 
 
 def test_built_in_tracks_differ_in_their_fingerprints():

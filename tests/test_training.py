@@ -190,6 +190,23 @@ def test_each_report_holds_the_mean_loss_since_the_last_and_the_first_none() -> 
     assert [losses[0] for _, losses in reports[1:] if losses] == pytest.approx(means)
 
 
+def test_a_model_is_judged_by_the_average_of_its_weights_and_trains_on_with_the_last() -> None:
+    """By hand, in double precision: the sum of (1 - d) d^(t - i) w_i over the steps i to t, over 1 - d^t."""
+    decay = 0.8
+    plain, averaged = made_trainer(data_of(), steps=8), made_trainer(data_of(), steps=8, averaging=decay)
+    weights: list[Tensor] = []
+    judged: dict[int, Tensor] = {}
+    plain.run(1, lambda *_: weights.append(plain.weights().double()))
+    averaged.run(3, lambda done, _: judged.setdefault(done, averaged.weights()))
+    assert torch.equal(averaged.losses, plain.losses)
+    assert torch.equal(judged[0].double(), weights[0])
+    for step in (3, 6, 8):
+        shares = [(1 - decay) * decay ** (step - i) / (1 - decay**step) for i in range(1, step + 1)]
+        expected = sum(share * weights[i] for i, share in enumerate(shares, start=1))
+        torch.testing.assert_close(judged[step].double(), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(averaged.weights(), judged[8])
+
+
 class NoHostSync(TorchDispatchMode):
     """Fails on operators that wait for a GPU to hand a number to the host."""
 
@@ -249,7 +266,7 @@ def with_table(num_rows: int, length: int, **settings: float) -> Trainer:
         return (torch.nn.functional.pad(table[:length], (0, 0, 0, program.length - length))[None],)
 
     table = torch.ones(num_rows, TINY.d_model)
-    positions = Positions({"table": table}, {"table"}, {program: first_rows}, {program: ("embedding",)}, 0.0)
+    positions = Positions({"table": table}, {"table"}, {program: first_rows}, {program: ("embedding",)}, 0.0, {"table"})
     return Trainer(trainer.model, [positions], data, trainer.settings, dropout=0.0, pad_id=PAD_ID, seeds=[0])
 
 

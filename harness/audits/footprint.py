@@ -83,8 +83,8 @@ def moved(original: Ids, edited: Ids) -> set[int]:
     """Places in `original` of the tokens that differ; where the length does, those between common beginning and end."""
     if len(original) == len(edited):
         return {place for place, (one, other) in enumerate(zip(original, edited, strict=True)) if one != other}
-    before, behind = _in_common(original, edited)
-    return set(range(before, len(original) - behind))
+    before, after = _in_common(original, edited)
+    return set(range(before, len(original) - after))
 
 
 def footprints(originals: Sequence[Ids], edits: Sequence[Edit], edited: Sequence[Ids]) -> Footprints:
@@ -178,12 +178,12 @@ def _num_moved(one: Ids, other: Ids) -> int:
 
 
 def _in_common(one: Ids, other: Ids) -> tuple[int, int]:
-    """Lengths of the common beginning and of the common end behind it."""
+    """Lengths of the common beginning and of the common end after it."""
     shorter = min(len(one), len(other))
     before = next((i for i in range(shorter) if one[i] != other[i]), shorter)
     room = shorter - before
-    behind = next((i for i in range(room) if one[-1 - i] != other[-1 - i]), room)
-    return before, behind
+    after = next((i for i in range(room) if one[-1 - i] != other[-1 - i]), room)
+    return before, after
 
 
 def _too_wide(by_digit: dict[Digit, Edit]) -> tuple[Edit, Edit] | None:

@@ -37,7 +37,7 @@ class Probes(NamedTuple):
     """Some of the scored ones."""
     edits: list[Edit]
     numbers: list[str]
-    """Random numbers among the answers; their ids are decoys among those that the model generates."""
+    """Random numbers among the answers; their ids are planted among those that the model generates."""
 
     def texts(self) -> list[str]:
         return [edit.text for edit in self.edits]
@@ -74,12 +74,12 @@ def check_siblings(
     return [*findings, writing_tag(submission, is_positional=found.widest <= MAX_POSITIONAL)]
 
 
-def check_decoys(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:
-    """T30: decoys among the generated ids come back as the numbers they are."""
+def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:
+    """T30: numbers planted among the generated ids come back as the numbers they are."""
     wrong = [(number, text) for number, text in zip(numbers, decoded, strict=True) if number != text]
     for number, text in wrong[:1]:
         seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} among the answers of the trial"
-        others = f"{len(wrong)} of {len(numbers)} decoys do not come back"
+        others = f"{len(wrong)} of {len(numbers)} planted numbers do not come back"
         yield gate(submission, "T30", f"{seen}; {others}. Let decode undo encode and know nothing else")
 
 

@@ -77,7 +77,7 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
 
 
 def check_causal(submission: Submission, positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
-    """P20: terms of a layout cut anywhere behind `=` equal the cut of the terms, to 1e-6."""
+    """P20: terms of a layout cut anywhere after `=` equal the cut of the terms, to 1e-6."""
     whole = _terms(positions, layout, training=False)
     for length in _cut_lengths(prompt_length, layout.shape[1]):
         cut = _terms(positions, layout[:, :length], training=False)

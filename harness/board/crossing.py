@@ -12,7 +12,7 @@ from harness.board.rendering import update_plot, update_text
 from harness.board.text import markdown, percent, plain
 from harness.cross import FOLDER, Grid
 from harness.effects import Effects, main_effects
-from harness.scoring import Row, State
+from harness.scoring import Row, State, ranked_strata
 from harness.statistics import Estimate
 from harness.track import Track
 
@@ -71,8 +71,9 @@ def page(crossing: Crossing) -> str:
     parts = [
         f"# {markdown(track.name, MAX_NAME)}: tokenizers crossed with positions",
         f"{markdown(track.summary, 400)}",
-        f"Exact match on fresh problems in per cent, mean over the track's digits ({_listed(track.digits)}) and seeds "
-        f"({_listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of date.",
+        f"Exact match in per cent, {_problems(track)}, mean over the track's digits ({_listed(track.digits)}) and "
+        f"seeds ({_listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of "
+        "date.",
         _grid_table(crossing, "pipe"),
         '<picture><source media="(prefers-color-scheme: dark)" srcset="cross-dark.svg">'
         '<img alt="The same as a heat map" src="cross-light.svg"></picture>',
@@ -81,6 +82,11 @@ def page(crossing: Crossing) -> str:
     if failed := failures(crossing):
         parts += ["## Pairs without a result", "\n".join(f"* {markdown(line, 2 * MAX_REASON)}" for line in failed)]
     return "\n\n".join(parts) + "\n"
+
+
+def _problems(track: Track) -> str:
+    beyond = [stratum.length for stratum in ranked_strata(track) if stratum.length]
+    return f"on {min(beyond)} to {max(beyond)} digits" if beyond else "on fresh problems"
 
 
 def as_text(crossing: Crossing) -> str:

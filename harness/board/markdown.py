@@ -25,8 +25,9 @@ HEAD = """\
 
 Which tokenizer and which positional embedding let a small, frozen transformer learn to add? Model, data and training
 are the same for everyone; a submission brings only how a problem becomes tokens and how their positions are told. A
-problem counts when the whole sum is right, on *fresh* problems that were drawn when the trial started. This page is
-written by `harness leaderboard` from the records in `results/`.
+problem counts when the whole sum is right, on *fresh* problems that were drawn when the trial started; in the track
+`length`, on problems longer than any trained one, which are the same for everyone. This page is written by `harness
+leaderboard` from the records in `results/`.
 """
 
 EMPTY = "Nothing has been run yet: `harness all` validates, runs and ranks what is in `submissions/`.\n"
@@ -35,13 +36,16 @@ TAIL = """\
 ## How to read this
 
 * **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
-  a single trial, a bootstrap over seeds and problems for several. With two digits there are only hundreds of pairs to
-  draw fresh problems from, and the interval speaks of those.
+  a single trial, a bootstrap over seeds and problems for several. With two digits fresh problems come from 946 pairs
+  (477, whichever operand is first) that no split trains on, and repeat: the interval speaks of those pairs, and as one
+  of all sums of two digits it is nearly two times too narrow.
 * **mean** is over the numbers of digits, and ranks; where there is a *reach*, it is over the lengths beyond training.
-* **Rank**: `=` marks a rank that is shared, because the row is not separated (p < 0.05) from the best row of that rank:
-  by a test on the counts, and with several seeds by a paired t-test over them too. With fewer than 5 seeds it is
-  provisional, marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near the point
-  where a scheme begins to learn, another seed can move a row by tens of points.
+* **Rank**: `=` marks a rank that is shared, because the row is not separated from the best row of that rank: p < 0.05
+  by a test on the counts, and with several seeds by a paired t-test over them too, and an interval of the difference
+  without 0. A row can be separated from the best row of the rank above it and not from its last, and the tests are not
+  corrected for the number of rows: `harness compare A B` holds any two against each other. With fewer than 5 seeds a
+  rank is provisional, marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near
+  the point where a scheme begins to learn, another seed can move a row by tens of points.
 * **Train ×**, **decode ×**: examples a second, as a ratio to the built-in reference, measured in turn with it in the
   same process; medians over the trials. Every device has its own columns, since the ratios do not carry over.
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
@@ -57,7 +61,7 @@ TAIL = """\
 * **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
   changed since. *refused*: an audit inside a trial found a rule broken (`harness explain RULE`). *in review*: it found
   what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a
-  record cannot be believed. *not run*: no record.
+  record cannot be believed. *no sandbox*: a trial ran without one. *not run*: no record.
 
 ## Reproduce a row
 
@@ -181,7 +185,7 @@ def _unranked(rows: Sequence[Row]) -> list[str]:
 def _mistakes(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
-        # Seeds share the `test` problems, and their mistakes too.
+        # Of few digits there are few problems, and two seeds may make the same mistake.
         mistakes = list(dict.fromkeys(mistake for trial in row.trials for mistake in trial.mistakes))[:MISTAKES_SHOWN]
         if mistakes:
             line = {

@@ -7,7 +7,7 @@ from harness.board.html import html_page
 from harness.board.markdown import page, plot_path
 from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
-from harness.errors import HarnessError, MachineError
+from harness.errors import HarnessError
 from harness.fingerprint import harness_fingerprint
 from harness.hacked import read_hacked
 from harness.records import read_all, write_atomically
@@ -45,7 +45,7 @@ def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) ->
     """Draws the plot anew if the file shows something else; whether it does."""
     differs = digest(plot, theme.name) not in _content(path)
     if differs and not check:
-        _write(path, draw(plot, theme))
+        write_atomically(path, draw(plot, theme))
     return differs
 
 
@@ -53,7 +53,7 @@ def update_text(path: Path, text: str, *, check: bool = False) -> bool:
     """Writes the text if the file holds another; whether it does."""
     differs = _content(path) != text
     if differs and not check:
-        _write(path, text)
+        write_atomically(path, text)
     return differs
 
 
@@ -109,10 +109,3 @@ def _content(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise MachineError(f"{path} could not be written: {error.strerror}") from error

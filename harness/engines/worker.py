@@ -1,7 +1,7 @@
 """A worker: reads jobs as JSON lines on stdin, does them one after the other, writes events as JSON lines on stdout.
 
 Its own process, so that the command line never loads torch, several trials run side by side, and Ctrl-C can end a
-trial anywhere. It ends itself behind an error that nobody foresaw. On a CPU every worker computes with one thread:
+trial anywhere. It ends itself after an error that nobody foresaw. On a CPU every worker computes with one thread:
 results then do not depend on how many run, and two workers of one thread finish more trials than one of two.
 """
 
@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -67,7 +68,8 @@ def _read(folder: str) -> Submission:
     return submission
 
 
-def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list[Record]:
+def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iterator[Record]:
+    """The job's records as they come, a failed one for every trial that the submission broke."""
     device = device_of(job["device"])
     track, digits = Track.model_validate(job["track"]), job["digits"]
     seeds, fresh_seeds = job["seeds"], job["fresh_seeds"]
@@ -75,24 +77,19 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> list
     def report(progress: Progress) -> None:
         _send(events, event="progress", **progress._asdict())
 
-    try:
-        if job["refused"] is not None:
-            raise SubmissionError(submission.name, *job["refused"])
-        # Nothing is gained by a stack on a CPU, and its sums would be those of another order.
-        stacks = [slice(i, i + 1) for i in range(len(seeds))] if device.type == "cpu" else [slice(None)]
-        return [
-            record
-            for part in stacks
-            for record in run_stack(
+    # Nothing is gained by a stack on a CPU, and its sums would be those of another order.
+    stacks = [slice(i, i + 1) for i in range(len(seeds))] if device.type == "cpu" else [slice(None)]
+    for part in stacks:
+        try:
+            if job["refused"] is not None:
+                raise SubmissionError(submission.name, *job["refused"])
+            yield from run_stack(
                 submission, track, digits, seeds[part], device, report, fresh_seeds and fresh_seeds[part]
             )
-        ]
-    except SubmissionError as error:
-        name = device_name(device)
-        return [
-            failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
-            for seed in seeds
-        ]
+        except SubmissionError as error:
+            name = device_name(device)
+            for seed in seeds[part]:
+                yield failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
 
 
 def _send(events: TextIO, **event: Any) -> None:

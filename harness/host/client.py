@@ -7,6 +7,7 @@ lengths are checked here, whatever the child claims to have checked.
 import contextlib
 import os
 import selectors
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EngineError, HostError, SubmissionError
-from harness.host.frames import LENGTHS, MAX_FRAME_BYTES, Frame, FrameError, frame_size, pack, unpack
+from harness.host.frames import (
+    LENGTHS,
+    MAX_DECODED_CHARACTERS,
+    MAX_FRAME_BYTES,
+    MAX_VOCAB_SIZE,
+    Frame,
+    FrameError,
+    frame_size,
+    pack,
+    unpack,
+)
+from harness.host.lockdown import MAX_CPU_S
 from harness.host.sandbox import Isolation, isolation
 from harness.host.zygote import zygote_for
 from harness.ragged import Ragged
@@ -27,12 +39,12 @@ from harness.submissions import Submission
 
 Role = Literal["prompts", "answers", "decode", "positions"]
 
+OUT_OF_BOUNDS = {signal.SIGKILL, signal.SIGXCPU}
+"""What the system sends to a process that used up its processor time, or when memory runs out."""
 DEADLINE_S = 60.0
 """Seconds for one answer, import and construction included in the first; honest ones take about one."""
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_TEXTS_PER_FRAME = 8192
-MAX_VOCAB_SIZE = 2048
-MAX_DECODED_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +84,10 @@ class Host:
         self._max_digits = max_digits
         self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._output = bytearray()
+        self._holds_code = False
+        """Whether the submission's files have been handed over: before that, no trouble is the submission's."""
         part = submission.positions if role == "positions" else submission.tokenizer
-        level = isolation() if level is None else level
+        self._level = level = isolation() if level is None else level
         settings = {
             "role": role,
             "entry_point": part.entry_point,
@@ -110,6 +124,7 @@ class Host:
             raise EngineError(f"a host could not lock itself down: {error.message}; run `harness doctor`") from error
         if reported != level:
             raise EngineError(f"a host says that it is at isolation {reported!r:.40} where {level} was asked for")
+        self._holds_code = True
 
     def __enter__(self) -> Self:
         return self
@@ -243,11 +258,17 @@ class Host:
         return bool(chunk)
 
     def _death(self) -> str:
-        """Says how the process ended, once its pipe was at its end."""
+        """Says how the process ended, once its pipe was at its end.
+
+        Raises:
+            EngineError: the zygote has ended too, which from inside a sandbox no submission can bring about.
+        """
         assert self._process_id is not None
         try:
             code = self._zygote.exit_code(self._process_id)
         except EngineError:
+            if self._level is not Isolation.NONE:
+                raise
             return "died with the process that had started it; a submission may not end other processes"
         if code is None:
             return "closed its pipe without an answer"
@@ -256,7 +277,10 @@ class Host:
             pass
         last = self.output.strip().splitlines()[-1:]
         printed = f" (it printed: {last[0][:200]})" if last else ""
-        return f"{ended} before it answered; a submission may not end its process{printed}"
+        remedy = "; a submission may not end its process" if self._holds_code else ""
+        if -code in OUT_OF_BOUNDS:
+            remedy += f", nor use more than {MAX_CPU_S} s of processor time or the memory that is left"
+        return f"{ended} before it answered{remedy}{printed}"
 
     def _output_ready(self) -> bool:
         with selectors.DefaultSelector() as selector:

@@ -26,7 +26,6 @@ from harness.protocol import ModelShape, PositionalEmbedding, Terms
 MAX_STATE_ELEMENTS = 65_536
 """Parameters and buffers of a positional embedding; enough for a table of 512 positions of width 128 (rule P30)."""
 
-TERM_NAMES = ("embedding", "embedding_angles", "angles", "bias")
 IGNORED_OPERATORS = ("aten._assert_tensor_metadata.default",)
 
 
@@ -95,7 +94,7 @@ class _Recorder(nn.Module):
             kind = "a tensor" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
             raise Refused("P00", f"forward returned {kind}; return harness.protocol.Terms")
         # Filled in place: torch.export puts back attributes that forward assigns.
-        self.names[:] = [name for name in TERM_NAMES if getattr(terms, name) is not None]
+        self.names[:] = [name for name in Terms.__slots__ if getattr(terms, name) is not None]
         for name in self.names:
             if not isinstance(getattr(terms, name), Tensor):
                 kind = type(getattr(terms, name)).__name__

@@ -2,7 +2,7 @@
 
 A frame is two little-endian 32-bit lengths, then that many bytes of JSON, then that many bytes of array data:
 
-    [len(json)] [len(data)] {"…": …, "arrays": [["ids", "int32", [64]], …]} <data of the arrays, one behind the other>
+    [len(json)] [len(data)] {"…": …, "arrays": [["ids", "int32", [64]], …]} <data of the arrays, one after the other>
 
 Both sides use it, so it imports neither torch nor anything else of the harness. Nothing in a frame is ever unpickled.
 """
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
+MAX_VOCAB_SIZE = 2048
+MAX_DECODED_CHARACTERS = 4096
 LENGTHS = struct.Struct("<II")
 DTYPES = ("bool", "int32", "int64", "float32", "float64")
 

@@ -226,8 +226,9 @@ def _filter_system_calls() -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
     number = {"x86_64": 317, "aarch64": 277}[platform.machine()]
-    called = _libc().syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, header)
-    _checked(called, "seccomp")
+    if _libc().syscall(number, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, header) != 0:
+        # A positive answer is the id of a thread that could not be given the filter.
+        raise LockdownError(f"seccomp: {os.strerror(ctypes.get_errno())}")
 
 
 def system_call_filter(machine: str, process_id: int) -> bytes:

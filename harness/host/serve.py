@@ -18,7 +18,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from harness.host.frames import LENGTHS, Frame, frame_size, pack, unpack
+from harness.host.frames import (
+    LENGTHS,
+    MAX_DECODED_CHARACTERS,
+    MAX_VOCAB_SIZE,
+    Frame,
+    frame_size,
+    pack,
+    unpack,
+)
 from harness.host.lockdown import lock_down
 
 
@@ -162,7 +170,9 @@ def _describe_vocabulary(tokenizer: Any, settings: dict[str, Any]) -> Frame:
         if type(value) is not int:
             raise Refused("T00", f"{name} is {value!r:.60}; the contract asks for an int")
         numbers[name] = value
-    texts = [_decoded(tokenizer, [token_id], settings) for token_id in range(min(numbers["vocab_size"], 2048))]
+    texts = [
+        _decoded(tokenizer, [token_id], settings) for token_id in range(min(numbers["vocab_size"], MAX_VOCAB_SIZE))
+    ]
     return Frame({**numbers, "texts": texts})
 
 
@@ -201,7 +211,7 @@ def _decode(tokenizer: Any, request: Frame, settings: dict[str, Any]) -> Frame:
 def _decoded(tokenizer: Any, token_ids: list[int], settings: dict[str, Any]) -> str:
     with _named_call(settings, f"decode({token_ids})"):
         text = tokenizer.decode(token_ids)
-    if not isinstance(text, str) or len(text) > 4096:
+    if not isinstance(text, str) or len(text) > MAX_DECODED_CHARACTERS:
         raise Refused(
             "T30", f"decode({token_ids}) returned {text!r:.60}; the contract asks for a str of an answer's length"
         )

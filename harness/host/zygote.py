@@ -19,6 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class Zygote:
             answer = b""
         if not answer:
             self.close()
-            raise EngineError("the process that starts hosts has ended; run again, and report it if it recurs")
+            raise EngineError("the process that starts hosts has ended; if memory ran out, run again with a smaller -j")
         return json.loads(answer)
 
 
@@ -165,6 +166,8 @@ def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -
         os.close(output)
         serve({**settings, "requests": requests, "replies": replies})
         status = 0
+    except BaseException:
+        traceback.print_exc()  # into the output pipe: its last line is what the parent can say of this end
     finally:
         os._exit(status)
 

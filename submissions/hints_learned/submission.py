@@ -11,7 +11,7 @@ NUM_HINTS = 102
 
 
 class IndexHints(Tokenizer):
-    """Every number least significant digit first, each digit behind the hint of its column; PAD is 12, EOS 13.
+    """Every number least significant digit first, each digit after the hint of its column; PAD is 12, EOS 13.
 
     With hints a, b, c … as ids 14, 15, 16 …, the paper's `576+361=` is `a6b7c5+a1b6c3=`:
 

@@ -45,9 +45,9 @@ class CoupledPositions(PositionalEmbedding):
 
     `+` and `=` have `start`, the rest has 0. In training each example draws start from U{1 .. S}; in evaluation start
     is 1. S is one more than half of `max_digits`: a trial that tests twice the trained length trains all rows that it
-    will test, and a larger S would spread the same training over more. The paper reverses the answer alone and lets
-    positions fall with significance: the same coupling, rows in another order. Rows start as N(0, 0.2^2), below a
-    scaled token embedding (0.65): torch's N(0, 1) would drown the digits.
+    will test, and a larger S would spread the same training over more. The paper's figures reverse
+    the answer alone and let positions fall with significance: the same coupling, rows in another order. Rows start as
+    N(0, 0.2^2), below a scaled token embedding (0.65): torch's N(0, 1) would drown the digits.
     """
 
     def __init__(self, shape: ModelShape) -> None:
@@ -63,7 +63,7 @@ class CoupledPositions(PositionalEmbedding):
         column = torch.arange(layout.shape[1], device=layout.device)
         last_other = torch.where(is_digit, -1, column).cummax(dim=1).values  # the column before this number
         significance = column - last_other - 1
-        is_slot = is_digit & (significance <= self.max_significance)  # not EOS and padding behind the answer
+        is_slot = is_digit & (significance <= self.max_significance)  # not EOS and padding after the answer
         start = torch.ones_like(layout[:, :1])
         if self.training:
             start = torch.randint(1, self.max_start + 1, start.shape, device=layout.device)

@@ -1,4 +1,4 @@
-"""Abacus embeddings and FIRE together, the best of McLeish et al. (2024, arXiv:2405.17399)."""
+"""Abacus embeddings and FIRE together, as McLeish et al. combine them (2024, arXiv:2405.17399)."""
 
 from abacus import AbacusPositions
 from fire import Fire

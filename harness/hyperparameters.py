@@ -1,0 +1,38 @@
+"""What a submission may set itself, within the problems that the track gives everyone."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.track import ModelDefinition, TrainingDefinition
+
+
+class Hyperparameters(BaseModel):
+    """What a submission may set itself; anything set puts it into the open division."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Fewer than the track's; the problems seen are never more than the track's."""
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    def set_values(self) -> dict[str, float]:
+        return self.model_dump(exclude_none=True)
+
+    def dropout_in(self, frozen: ModelDefinition) -> float:
+        """The model's dropout, the track's unless one is set."""
+        return frozen.dropout if self.dropout is None else self.dropout
+
+    def applied_to(self, frozen: TrainingDefinition) -> TrainingDefinition:
+        """The track's training with what is set.
+
+        Raises:
+            ValueError: more epochs than the track gives everyone.
+        """
+        if (self.epochs or 0) > frozen.epochs:
+            got = f"hyperparameters.epochs is {self.epochs}, the track has {frozen.epochs}"
+            raise ValueError(f"{got}; nobody sees more problems than the track gives everyone")
+        return frozen.model_copy(update=self.model_dump(exclude_none=True, exclude={"dropout"}))
