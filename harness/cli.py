@@ -449,7 +449,8 @@ def _train(
         require_writable(root / "results" / track.name)
     due = {trial.submission.name for trial in planned.to_run}
     verdicts: dict[str, list[Found]] = {}
-    code = watch_audits([entry for entry in readable if entry.name in due], verdicts, workers)
+    widths = [track.max_digits(digits) for digits in track.digits]
+    code = watch_audits([entry for entry in readable if entry.name in due], verdicts, workers, also_at=widths)
     refused = {name: (rule, message) for name, findings in verdicts.items() for rule, _, message in gates(findings)[:1]}
     code = max(
         code,

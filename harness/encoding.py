@@ -20,7 +20,8 @@ PROBES = "probes"
 class Encoded:
     vocabulary: Vocabulary
     sets: dict[str, Sequences]
-    prompt_probes: Ragged
+    prompts: dict[str, Ragged]
+    """Ids of the prompts of every set, and below `PROBES` those of an audit."""
     answer_probes: Ragged
 
 
@@ -51,16 +52,15 @@ def encode(
     prompts = {name: problems.prompts() for name, problems in sets.items()}
     answers = {name: problems.answers() for name, problems in sets.items()}
     rng = np.random.default_rng(shuffle_seed)
-    with (
-        Host(submission, "prompts", max_digits=max_digits) as prompts_host,
-        Host(submission, "answers", max_digits=max_digits) as answers_host,
-    ):
-        vocabulary = prompts_host.describe()
-        if answers_host.describe() != vocabulary:
+    # One after the other: hosts that are never there at the same time cannot talk.
+    with Host(submission, "prompts", max_digits=max_digits) as host:
+        vocabulary = host.describe()
+        prompt_ids = _encode_unique(host, {**prompts, PROBES: list(prompt_probes)}, vocabulary, rng)
+    with Host(submission, "answers", max_digits=max_digits) as host:
+        if host.describe() != vocabulary:
             message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
             raise SubmissionError(submission.name, "T20", message)
-        prompt_ids = _encode_unique(prompts_host, {**prompts, PROBES: list(prompt_probes)}, vocabulary, rng)
-        answer_ids = _encode_unique(answers_host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
+        answer_ids = _encode_unique(host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
     trained = [name for name in sets if not name.startswith(("lengths/", "validation/"))]
     prompt_length = max(_longest(prompt_ids[name]) for name in trained)
     answer_length = max(_longest(answer_ids[name]) for name in trained) + 1
@@ -74,7 +74,7 @@ def encode(
         )
         for name in sets
     }
-    return Encoded(vocabulary, sequences, prompt_ids[PROBES], answer_ids[PROBES])
+    return Encoded(vocabulary, sequences, prompt_ids, answer_ids[PROBES])
 
 
 def decode(

@@ -40,7 +40,7 @@ class SubmissionError(HarnessError):
     exit_code = ExitCode.NEGATIVE
 
     def __init__(self, submission: str, rule: str, message: str) -> None:
-        message = "".join(character if character.isprintable() else " " for character in message)
+        message = "".join(character if character.isprintable() else " " for character in message).replace("##[", "# #[")
         super().__init__(f"submissions/{submission}: {rule}: {message}")
         self.submission = submission
         self.rule = rule

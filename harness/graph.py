@@ -51,7 +51,7 @@ OPERATORS = frozenset(
         "all amax amin any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum logcumsumexp "
         "logsumexp max mean min norm prod sort std sum topk var linalg_vector_norm searchsorted bucketize",
         # products and layers
-        "addmm baddbmm bmm dot einsum embedding layer_norm linear log_softmax matmul mm mv outer softmax _softmax "
+        "addmm baddbmm bmm dot embedding layer_norm linear log_softmax matmul mm mv outer softmax _softmax "
         "_log_softmax native_layer_norm",
         # creation
         "arange eye full full_like linspace logspace new_full new_ones new_zeros ones ones_like scalar_tensor "
@@ -76,6 +76,7 @@ INSTEAD = {
     "item": "no Python number may come from a tensor: use torch.where and tensor arithmetic",
     "sym_size": "no size may depend on values: use torch.where instead of selecting with a mask",
     "nonzero": "no size may depend on values: use torch.where instead of selecting with a mask",
+    "einsum": "write it as matmul or as a product and a sum, whose size can be told before it is computed",
     "dropout": "set the class's `dropout`, or multiply by a mask from torch.bernoulli",
     **dict.fromkeys(
         ("empty", "normal", "multinomial", "randint_like"),

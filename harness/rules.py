@@ -74,7 +74,7 @@ _RULES = (
         level="gate",
         checked="*validate.* The same 2,000 texts get equal ids in another order, after 5,000 other calls, and in "
         "another process with another hash seed; so do 20 of them that are alone in their process. *trial.* "
-        "Scored prompts get the same ids in a second process that sees other company.",
+        "Prompts get the same ids in a second process, which is sent the trial's prompts without T70's edited ones.",
         why="A tokenizer with a memory can tell training from test, and pass hints from one to the other.",
         remedy="Compute the ids from the text alone: keep no state, draw nothing, read no clock, iterate over no "
         "`set`.",
@@ -99,7 +99,8 @@ _RULES = (
         level="gate",
         checked="*validate.* Two problems may get equal ids only if every column holds the same two digits: all 60 × "
         "60 small operands, random ones, pairs with the same sum, pairs with the same column sums (1+3 "
-        "against 2+2).",
+        "against 2+2). *validate, trial.* A token that depends on both digits of a column tells by itself which two "
+        "they are.",
         why="A tokenizer that cannot tell 1+3 from 2+2 has added them.",
         remedy="Write the digits down, not what they add up to. Dropping the order of a column's two digits is "
         "allowed.",
@@ -205,9 +206,10 @@ _RULES = (
         title="Kinds tell no values",
         level="gate",
         checked="*validate.* Of 2,000 prompts, those with equal operand lengths have the same sequence of kinds once "
-        "runs of one kind are collapsed.",
-        why="Positions see the kinds of the prompt's tokens: a kind that depends on digits is a channel past the "
-        "tokens.",
+        "runs of one kind are collapsed. *trial.* Where scored prompts with equal operand lengths have different "
+        "layouts all the same, as with tokens of several digits, the terms are equal for 16 of these layouts.",
+        why="Positions see the kinds of the prompt's tokens: a kind, or a number of tokens, that depends on digits is "
+        "a channel past them, by which positions could add.",
         remedy="Emit `+`, `=` and other marks at places that only the operands' lengths decide.",
         good="[1, 2, PLUS, 3, 4, EQUALS]       # NUMBER PLUS NUMBER EQUALS, whatever the digits",
         bad="[1, 2, PLUS, 3, 4, *([MARK] if carry else []), EQUALS]",

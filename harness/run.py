@@ -40,15 +40,19 @@ class Crashed:
 
 
 def audit_all(
-    submissions: Sequence[Submission], num_workers: int, *, with_decoy: bool = False
+    submissions: Sequence[Submission], num_workers: int, *, also_at: Sequence[int] = (), with_decoy: bool = False
 ) -> Iterator[tuple[Submission, list[tuple[str, str, str]]] | Crashed]:
     """Each submission with its findings (rule, level, message), as they come.
 
     Args:
+        also_at: values of max_digits beside those of every audit.
         with_decoy: train on addition and on the decoy task too (rule T97).
     """
     by_name = {submission.name: submission for submission in submissions}
-    jobs = [Job(name, {"kind": "audit", "decoy": with_decoy, **_place(entry)}) for name, entry in by_name.items()]
+    jobs = [
+        Job(name, {"kind": "audit", "also_at": list(also_at), "decoy": with_decoy, **_place(entry)})
+        for name, entry in by_name.items()
+    ]
     for event in run(jobs, num_workers):
         if event.kind == "findings":
             yield by_name[event.job.name], [(rule, level, text) for rule, level, text in event.values["findings"]]

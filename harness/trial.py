@@ -7,6 +7,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from harness import encoding, throughput
 from harness.audits.findings import Finding
-from harness.audits.live import check_planted, check_siblings, probes_of
+from harness.audits.live import check_again, check_planted, check_siblings, probes_of
+from harness.audits.positions import check_blind
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.errors import SubmissionError
 from harness.host.client import Host, Vocabulary
@@ -75,6 +77,11 @@ def run_stack(
     encoded = _encode(stack, fresh_seeds)
     max_digits = track.max_digits(digits)
     positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
+    seen = [("test", encoded.fixed["test"]), ("fresh", encoded.fresh[0])]
+    blind = [
+        check_blind(submission.name, positions[0], problems.prompts(), encoded.data[name].layout[0])
+        for name, problems in seen
+    ]
     trainer = _trainer(stack, encoded, positions)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoder = Decoder(trainer.model, positions, pad_id=pad_id, eos_id=eos_id)
@@ -112,7 +119,7 @@ def run_stack(
             throughput=rates,
             seconds=seconds,
             peak_memory_bytes=peak,
-            findings=[*encoded.findings, *findings],
+            findings=[*encoded.findings, *chain.from_iterable(blind), *findings],
         )
         records.append(record_of(outcome, fresh_seed, identity(submission, track, digits, seed, **machine)))
     return records
@@ -199,8 +206,10 @@ def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
         prompt_probes=probe_texts,
         answer_probes=probes.numbers,
     )
-    probe_ids = dict(zip(probe_texts, encoded.prompt_probes.rows(), strict=True))
-    findings = check_siblings(submission, encoded.vocabulary, max_digits, probes, probe_ids, rng)
+    probe_ids = dict(zip(probe_texts, encoded.prompts[encoding.PROBES].rows(), strict=True))
+    findings = check_siblings(submission, probes, probe_ids)
+    prompts = {name: (problems.prompts(), encoded.prompts[name]) for name, problems in sets.items()}
+    findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
     data = {name: Batches.of([own], device) for name, own in encoded.sets.items() if name not in fresh}
     data["fresh"] = Batches.of([encoded.sets[name] for name in fresh], device)
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))

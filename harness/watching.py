@@ -27,6 +27,7 @@ def watch_audits(
     verdicts: dict[str, list[Found]],
     num_workers: int | None,
     *,
+    also_at: Sequence[int] = (),
     with_decoy: bool = False,
 ) -> ExitCode:
     """Audits the submissions; what is found of each goes into `verdicts` under its name the moment it comes.
@@ -35,6 +36,7 @@ def watch_audits(
 
     Args:
         num_workers: at a time; one a core if none is given.
+        also_at: values of max_digits of the trials that are to be run.
         with_decoy: train on addition and on the decoy task too (rule T97).
 
     Raises:
@@ -49,7 +51,7 @@ def watch_audits(
     _require_sandbox()
     code = ExitCode.DONE
     with Display("validate", len(readable)) as display:
-        for verdict in audit_all(readable, num_workers or num_cores(), with_decoy=with_decoy):
+        for verdict in audit_all(readable, num_workers or num_cores(), also_at=also_at, with_decoy=with_decoy):
             if isinstance(verdict, Crashed):
                 display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
                 code = max(code, verdict.exit_code)

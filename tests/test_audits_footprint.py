@@ -40,18 +40,18 @@ def test_one_operand_or_one_column_is_allowed_and_both_operands_in_two_columns_a
     original, changed = [1, 2, 3], [9, 2, 3]
     allowed = [[edit(0, 0), edit(0, 1), edit(0, 2)], [edit(0, 1), edit(1, 1)]]
     for edits in allowed:
-        assert footprints([original], edits, [changed] * len(edits)).breaches == []
-    found = footprints([original], [edit(0, 0), edit(1, 1)], [changed, changed])
+        assert footprints(["13+24="], [original], edits, [changed] * len(edits)).breaches == []
+    found = footprints(["13+24="], [original], [edit(0, 0), edit(1, 1)], [changed, changed])
     assert [(breach.prompt, breach.token) for breach in found.breaches] == [(0, 0)]
     assert found.num_tokens == 3
-    assert footprints([original], allowed[0], [changed] * 3).widest == 3
+    assert footprints(["13+24="], [original], allowed[0], [changed] * 3).widest == 3
 
 
 def test_the_finding_shows_the_prompts_the_token_and_the_digits_and_grows_into_a_gate() -> None:
     edits = [edit(0, 0), edit(1, 1)]
     for num_others, level in ((0, "gate"), (100, "review")):
         originals = [[1, 2, 3]] * (1 + num_others)
-        found = footprints(originals, edits, [[9, 2, 3], [9, 2, 3]])
+        found = footprints(["12+34="] * len(originals), originals, edits, [[9, 2, 3], [9, 2, 3]])
         (finding,) = judged("x", "T50", found, ["12+34="] * len(originals), originals)
         assert (finding.rule, finding.level) == ("T50", level)
         assert "token 1 of encode('12+34='), id 1, moves in encode('13+24=') with a's digit of 10^0" in finding.message

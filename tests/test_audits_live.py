@@ -38,8 +38,8 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
 
 
-def trial_of(submission: Submission) -> Record:
-    (record,) = run_stack(submission, TINY, 2, [0], torch.device("cpu"), lambda progress: None)
+def trial_of(submission: Submission, digits: int = 2) -> Record:
+    (record,) = run_stack(submission, TINY, digits, [0], torch.device("cpu"), lambda progress: None)
     return record
 
 
@@ -49,13 +49,54 @@ def test_a_cheat_that_behaves_while_validate_looks_is_marked_by_its_trial_and_no
 ) -> None:
     submission = submission_of(tmp_path, LIVE[name])
     assert [finding.rule for finding in check_tokenizer(submission, 20)] == ["T80"]
-    record = trial_of(submission)
+    record = trial_of(submission, 6 if "one place" in name else 2)
     assert record.status == "ok"
     assert record.suites is not None
     assert {audit.rule for audit in record.audits if audit.level == "gate"} & {"T20", "T70"}
     assert state_of(record, submission, TINY, harness_fingerprint()).state is State.REFUSED
     (row,) = rows_of(TINY, [submission], [record], harness_fingerprint())
     assert row.rank is None
+
+
+TALLIES = """
+class Tokenizer:
+    vocab_size, pad_id, eos_id = 14, 12, 13
+
+    def __init__(self, max_digits):
+        pass
+
+    def encode(self, text):
+        # `12+34=` -> 1 2 2 10 3 3 4 4 4 11: a digit as often as half its value, and once more
+        ids = ["0123456789+=".index(character) for character in text]
+        return [i for i in ids for _ in range(i // 2 + 1 if i < 10 and "=" in text else 1)]
+
+    def decode(self, token_ids):
+        return "".join("0123456789+="[i] for i in token_ids if i < 12)
+"""
+COUNTING = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.table = nn.Parameter(torch.randn(64, shape.d_model))
+
+    def forward(self, layout):
+        return protocol.Terms(embedding=self.table[(layout == 1).long().cumsum(1).clamp(max=63)])
+"""
+LEARNED = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.table = nn.Parameter(torch.randn(shape.max_length, shape.d_model))
+
+    def forward(self, layout):
+        return protocol.Terms(embedding=self.table[None, : layout.shape[1]])
+"""
+
+
+@pytest.mark.parametrize(("positions", "gates"), [(COUNTING, {"P10"}), (LEARNED, set[str]())])
+def test_positions_may_not_read_a_layout_that_digits_move(write_submission, positions: str, gates: set[str]) -> None:
+    record = trial_of(write_submission(tokenizer=TALLIES, positions=positions))
+    assert {audit.rule for audit in record.audits if audit.level == "gate"} == gates
 
 
 @pytest.mark.parametrize("name", ["characters", "columns, unordered", "merges in each number"])

@@ -13,7 +13,7 @@ from harness.submissions import Submission
 
 
 def audit_job(submission: Submission) -> Job:
-    return Job(submission.name, {"kind": "audit", "decoy": False, "folder": str(submission.folder)})
+    return Job(submission.name, {"kind": "audit", "also_at": [], "decoy": False, "folder": str(submission.folder)})
 
 
 def trial_job(

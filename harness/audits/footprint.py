@@ -56,6 +56,9 @@ class Footprints(NamedTuple):
     widest: int
     """Most digits of one operand that a token depends on."""
     breaches: list[Breach]
+    columns: dict[int, dict[tuple[int, int], str]]
+    """By the id of a token that depends on both digits of one column: which two digits, the smaller first, it stands
+    for, each with a prompt where it does."""
 
 
 def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
@@ -87,19 +90,39 @@ def moved(original: Ids, edited: Ids) -> set[int]:
     return set(range(before, len(original) - after))
 
 
-def footprints(originals: Sequence[Ids], edits: Sequence[Edit], edited: Sequence[Ids]) -> Footprints:
-    """What the tokens of `originals` depend on; `edited[i]` are the ids of `edits[i].text`."""
+def footprints(
+    prompts: Sequence[str], originals: Sequence[Ids], edits: Sequence[Edit], edited: Sequence[Ids]
+) -> Footprints:
+    """What the tokens of `originals`, the ids of `prompts`, depend on; `edited[i]` are the ids of `edits[i].text`."""
     seen: dict[tuple[int, int], dict[Digit, Edit]] = defaultdict(dict)
     for edit, ids in zip(edits, edited, strict=True):
         for token in moved(originals[edit.prompt], ids):
             seen[edit.prompt, token].setdefault(edit.digit, edit)
     breaches: list[Breach] = []
+    columns: dict[int, dict[tuple[int, int], str]] = defaultdict(dict)
     widest = 0
     for (prompt, token), by_digit in sorted(seen.items()):
         widest = max(widest, *(sum(digit.operand == operand for digit in by_digit) for operand in (0, 1)))
         if evidence := _too_wide(by_digit):
             breaches.append(Breach(prompt, token, evidence))
-    return Footprints(sum(map(len, originals)), widest, breaches)
+        elif len(by_digit) == 2 and len({digit.column for digit in by_digit}) == 1:
+            digits = _column_of(prompts[prompt], next(iter(by_digit)).column)
+            columns[originals[prompt][token]].setdefault(digits, prompts[prompt])
+    return Footprints(sum(map(len, originals)), widest, breaches, columns)
+
+
+def check_columns(submission: str, found: Footprints) -> Iterator[Finding]:
+    """T40: a token that depends on both digits of a column tells which two they are, if not whose."""
+    for token_id, pairs in found.columns.items():
+        if len(pairs) > 1:
+            (one, prompt), (other, another) = list(pairs.items())[:2]
+            message = (
+                f"id {token_id} moves with both digits of a column: {one[0]} and {one[1]} in encode({prompt!r}), "
+                f"{other[0]} and {other[1]} in encode({another!r}). What is one for several pairs of digits has been "
+                "worked out from them, as a sum or a carry is: give each pair an id, or each digit"
+            )
+            yield gate(submission, "T40", message)
+            return
 
 
 def judged(
@@ -193,6 +216,12 @@ def _too_wide(by_digit: dict[Digit, Edit]) -> tuple[Edit, Edit] | None:
             if one.operand != other.operand and one.column != other.column:
                 return edit, another
     return None
+
+
+def _column_of(prompt: str, column: int) -> tuple[int, int]:
+    """The two digits in the column of 10**column, the smaller first."""
+    one, other = sorted(int(number[-1 - column]) for number in prompt.rstrip("=").split("+"))
+    return one, other
 
 
 def _order(operands: Sequence[str]) -> int:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.audits.findings import Finding, gate
-from harness.audits.footprint import MAX_POSITIONAL, Edit, edits_of, footprints, judged
+from harness.audits.footprint import MAX_POSITIONAL, Edit, check_columns, edits_of, footprints, judged
 from harness.audits.tokens import MAX_CHARACTERS, writing_tag
 from harness.host.client import Host, Vocabulary
+from harness.ragged import Ragged
 from harness.records import Score
 from harness.statistics import at_least, fisher
 from harness.submissions import Submission
@@ -21,6 +22,7 @@ from harness.task import Problems
 NUM_EDITS = 4000
 MIN_PROMPTS = 60
 NUM_NUMBERS = 500
+MAX_AGAIN = 20_000
 SIGNIFICANCE = 1e-4
 MIN_DISTINCT = 0.9
 """Share of the fresh problems that differ from each other; .42 at two digits, .97 at three."""
@@ -54,24 +56,43 @@ def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probe
     return Probes(prompts, edits_of(prompts, rng), sorted(numbers))
 
 
-def check_siblings(
-    submission: Submission, vocabulary: Vocabulary, max_digits: int, probes: Probes, ids: Ids, rng: np.random.Generator
-) -> list[Finding]:
-    """T70 on the ids that the trial itself got; T20, that another process gives the same; the tag T80.
+def check_siblings(submission: Submission, probes: Probes, ids: Ids) -> list[Finding]:
+    """T70 on the ids that the trial itself got; the tag T80.
 
     Args:
         ids: of `probes.prompts` and of `probes.texts()`.
     """
     originals = [ids[prompt] for prompt in probes.prompts]
-    found = footprints(originals, probes.edits, [ids[edit.text] for edit in probes.edits])
-    findings = list(judged(submission.name, "T70", found, probes.prompts, originals))
-    order = rng.permutation(probes.prompts).tolist()
-    with Host(submission, "prompts", max_digits=max_digits, hash_seed=1) as host:
-        again = dict(zip(order, host.encode(order, vocabulary).rows(), strict=True))
-    for prompt in [prompt for prompt in probes.prompts if again[prompt] != ids[prompt]][:1]:
-        seen = f"encode({prompt!r}) was {ids[prompt]} in the trial and {again[prompt]} in another process"
-        findings.append(gate(submission.name, "T20", f"{seen}; keep no state, draw nothing, order no set"))
+    found = footprints(probes.prompts, originals, probes.edits, [ids[edit.text] for edit in probes.edits])
+    findings = list(check_columns(submission.name, found))
+    findings += list(judged(submission.name, "T70", found, probes.prompts, originals))
     return [*findings, writing_tag(submission, is_positional=found.widest <= MAX_POSITIONAL)]
+
+
+def check_again(
+    submission: Submission,
+    vocabulary: Vocabulary,
+    max_digits: int,
+    prompts: Mapping[str, tuple[Sequence[str], Ragged]],
+    rng: np.random.Generator,
+) -> list[Finding]:
+    """T20: another process, which is sent the trial's prompts and none of the probes among them, gives the same ids.
+
+    Args:
+        prompts: texts and the ids that the trial got, by set; of each at most `MAX_AGAIN` are asked for.
+    """
+    first = {
+        text: row
+        for texts, ids in prompts.values()
+        for text, row in zip(texts[:MAX_AGAIN], ids.take(np.arange(min(len(ids), MAX_AGAIN))).rows(), strict=True)
+    }
+    order = rng.permutation(sorted(first)).tolist()
+    with Host(submission, "prompts", max_digits=max_digits, hash_seed=1) as host:
+        again = host.encode(order, vocabulary).rows()
+    for prompt, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
+        seen = f"encode({prompt!r}) was {first[prompt]} in the trial and {row} in another process"
+        return [gate(submission.name, "T20", f"{seen}; keep no state, draw nothing, order no set")]
+    return []
 
 
 def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P10, P20)."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from harness.audits.findings import Finding, gate
 from harness.audits.tokens import MAX_DIGITS
+from harness.decoding import EVALUATION_BATCH
 from harness.encoding import encode
 from harness.host.client import Host
 from harness.model import shape_of
@@ -22,14 +24,18 @@ from harness.track import ModelDefinition
 
 BATCH = 32
 NUM_KINDS = 2000
+MAX_LAYOUTS = 16
+MAX_KINDS_SHOWN = 12
 MAX_SIZE = 1e3
 CAUSAL_TOLERANCE = 1e-6
 
 
-def check_positions(submission: Submission, seed: int) -> Iterator[Finding]:
-    """P00, P10 and P20 at every one of `MAX_DIGITS`; the export itself raises `SubmissionError` of P00 and P30."""
-    yield from check_kinds(submission, seed)
-    for max_digits in MAX_DIGITS:
+def check_positions(submission: Submission, seed: int, widths: Sequence[int] = MAX_DIGITS) -> Iterator[Finding]:
+    """P00, P10 and P20 at every max_digits in `widths`; the export itself raises `SubmissionError` of P00 and P30."""
+    for max_digits in widths:
+        if findings := list(check_kinds(submission, seed, max_digits)):
+            yield from findings
+            return
         problems = draw(UniformDigits(max_digits), Split.TRAIN, count=BATCH, track_seed=20, seed=seed)
         sequences = encode(submission, {"any": problems}, max_digits=max_digits, shuffle_seed=0).sets["any"]
         positions = _export(submission, sequences, max_digits)
@@ -40,9 +46,8 @@ def check_positions(submission: Submission, seed: int) -> Iterator[Finding]:
         yield from check_causal(submission, positions, layout, sequences.prompt_length)
 
 
-def check_kinds(submission: Submission, seed: int) -> Iterator[Finding]:
+def check_kinds(submission: Submission, seed: int, digits: int = MAX_DIGITS[0]) -> Iterator[Finding]:
     """P10: prompts of equal operand lengths have the same kinds, once runs of one kind are collapsed."""
-    digits = MAX_DIGITS[0]
     problems = draw(UniformDigits(digits), Split.TRAIN, count=NUM_KINDS, track_seed=20, seed=seed)
     sequences = encode(submission, {"any": problems}, max_digits=digits, shuffle_seed=seed).sets["any"]
     seen: dict[tuple[int, ...], tuple[str, list[Kind]]] = {}
@@ -51,13 +56,43 @@ def check_kinds(submission: Submission, seed: int) -> Iterator[Finding]:
         lengths = tuple(map(len, prompt.rstrip("=").split("+")))
         other, expected = seen.setdefault(lengths, (prompt, runs))
         if runs != expected:
-            one, two = (" ".join(kind.name for kind in kinds) for kinds in (expected, runs))
+            one, two = (" ".join(kind.name for kind in kinds[:MAX_KINDS_SHOWN]) for kinds in (expected, runs))
             message = (
                 f"encode({other!r}) has the kinds {one}, and encode({prompt!r}), with operands of the same lengths, "
                 f"{two}; kinds may tell the lengths and nothing of the digits"
             )
             yield gate(submission.name, "P10", message)
             return
+
+
+def check_blind(submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor) -> Iterator[Finding]:
+    """P10: where the digits move the layout, the terms do not follow it: they would tell the model what it is to learn.
+
+    Args:
+        positions: with a program for evaluation at this length.
+        layouts: (n, L) int64, of the prompts.
+    """
+    alike: dict[tuple[int, ...], dict[tuple[int, ...], int]] = defaultdict(dict)
+    for index, (prompt, layout) in enumerate(zip(prompts, layouts.tolist(), strict=True)):
+        alike[tuple(map(len, prompt.rstrip("=").split("+")))].setdefault(tuple(layout), index)
+    rows = list(max(alike.values(), key=len).values())[:MAX_LAYOUTS]
+    found = [
+        positions.terms(
+            layouts[row].expand(EVALUATION_BATCH, -1).contiguous(), training=False, generator=torch.Generator()
+        )
+        for row in rows
+    ]
+    for row, terms in zip(rows[1:], found[1:], strict=True):
+        for name in Terms.__slots__:
+            one, other = getattr(found[0], name), getattr(terms, name)
+            if one is not None and not torch.equal(one, other):
+                message = (
+                    f"encode({prompts[rows[0]]!r}) and encode({prompts[row]!r}), with operands of the same lengths, "
+                    f"have different layouts, and Terms.{name} follows them. Where digits move the layout, positions "
+                    "may not read it: give problems of the same lengths the same layout, or return the same terms"
+                )
+                yield gate(submission, "P10", message)
+                return
 
 
 def check_finite(submission: Submission, terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """Audits of a tokenizer, through the very hosts that a trial uses (rules T00 to T60, and the tag T80)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from harness.audits.footprint import (
     Footprints,
     carry_pairs,
     check_carry,
+    check_columns,
     edits_of,
     footprints,
     judged,
@@ -22,37 +23,38 @@ from harness.submissions import Submission
 from harness.task import CarryChain, Split, UniformDigits, draw
 
 MAX_DIGITS = (3, 20)
-"""Two operand lengths that every tokenizer is built for: a short one, and one beyond 64 bits."""
+"""Two operand lengths that every tokenizer is built for: a short one, and one beyond 64 bits. Those of a track that is
+to be run come to them."""
 NUM_PURE_TEXTS = 2000
 NUM_UNRELATED_TEXTS = 5000
 NUM_SUMS = 2000
 NUM_ALONE = 20
 NUM_GARBAGE = 2000
-NUM_FOOTPRINTS = {3: 200, 20: 60}
-"""Prompts whose every digit is drawn anew, by max_digits; about 10,000 edits in all."""
+NUM_EDITED_DIGITS = 1200
+"""Of the operands of the prompts whose every digit is drawn anew, but of 60 prompts at least."""
 MAX_CHARACTERS = 64
 MAX_ADDED = 0.05
 """Share of pairs of numbers whose sum decode may hit by chance."""
 
 
-def check_tokenizer(submission: Submission, seed: int) -> list[Finding]:
-    """T00 to T60 and T80, at every one of `MAX_DIGITS`, with problems drawn from `seed`.
+def check_tokenizer(submission: Submission, seed: int, widths: Sequence[int] = MAX_DIGITS) -> list[Finding]:
+    """T00 to T60 and T80, at every max_digits in `widths`, with problems drawn from `seed`.
 
     The prompts are audited only if the contract, the answers and purity are in order: the footprint of a tokenizer that
     draws its ids says nothing.
     """
     findings: list[Finding] = []
     vocabularies: list[Vocabulary] = []
-    for max_digits in MAX_DIGITS:
+    for max_digits in widths:
         with Host(submission, "answers", max_digits=max_digits) as host:
             vocabularies.append(host.describe())
             findings += check_round_trip(submission, host, vocabularies[-1], max_digits)
-    findings += check_one_vocabulary(submission, vocabularies)
-    findings += check_purity(submission, vocabularies[0], MAX_DIGITS[0])
+    findings += check_one_vocabulary(submission, widths, vocabularies)
+    findings += check_purity(submission, vocabularies[0], widths[0])
     if findings:
         return findings
     is_positional = True
-    for max_digits, vocabulary in zip(MAX_DIGITS, vocabularies, strict=True):
+    for max_digits, vocabulary in zip(widths, vocabularies, strict=True):
         rng = np.random.default_rng([seed, max_digits])
         hygiene, widest_id = check_decode(submission, vocabulary, max_digits, rng)
         found, prompts = check_prompts(submission, vocabulary, max_digits, rng)
@@ -62,14 +64,18 @@ def check_tokenizer(submission: Submission, seed: int) -> list[Finding]:
     return [*findings, writing_tag(submission, is_positional=is_positional)]
 
 
-def check_one_vocabulary(submission: Submission, vocabularies: list[Vocabulary]) -> Iterator[Finding]:
+def check_one_vocabulary(
+    submission: Submission, widths: Sequence[int], vocabularies: list[Vocabulary]
+) -> Iterator[Finding]:
     """T00: vocab_size, pad_id and eos_id are the same for every max_digits, and every id decodes alike."""
-    first, second = vocabularies
-    if first == second:
+    first = vocabularies[0]
+    others = [(width, other) for width, other in zip(widths, vocabularies, strict=True) if other != first]
+    if not others:
         return
+    width, second = others[0]
     differing = [name for name in ("vocab_size", "pad_id", "eos_id") if getattr(first, name) != getattr(second, name)]
     seen = "; ".join(
-        f"{name} is {getattr(first, name)} at max_digits {MAX_DIGITS[0]} and {getattr(second, name)} at {MAX_DIGITS[1]}"
+        f"{name} is {getattr(first, name)} at max_digits {widths[0]} and {getattr(second, name)} at {width}"
         for name in differing
     )
     message = f"{seen or 'an id decodes differently at two max_digits'}; the vocabulary must not depend on max_digits"
@@ -77,8 +83,9 @@ def check_one_vocabulary(submission: Submission, vocabularies: list[Vocabulary])
 
 
 def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
-    """T10: decode(encode(s)) == s for 0 to 9999 and for random sums of every length up to max_digits + 1."""
-    answers = [str(number) for number in range(10_000)] + _random_sums(max_digits)
+    """T10: decode(encode(s)) == s for 0 to 9999, or as far as sums go, and for random ones of every length up to
+    max_digits + 1."""
+    answers = [str(number) for number in range(min(10_000, 10 ** (max_digits + 1)))] + _random_sums(max_digits)
     decoded = host.decode(host.encode(answers, vocabulary))
     wrong = [(answer, got) for answer, got in zip(answers, decoded, strict=True) if answer != got]
     for answer, got in wrong[:1]:
@@ -178,8 +185,9 @@ def judge_prompts(
     order = rng.permutation(sorted({*texts, *alike})).tolist()
     encoded = dict(zip(order, encode(order), strict=True))
     ids = [encoded[prompt] for prompt in prompts]
-    found = footprints(ids, edits, [encoded[edit.text] for edit in edits])
+    found = footprints(prompts, ids, edits, [encoded[edit.text] for edit in edits])
     findings = list(check_recoverable(submission, alike, [encoded[prompt] for prompt in alike]))
+    findings += check_columns(submission, found)
     findings += judged(submission, "T50", found, prompts, ids)
     findings += check_carry(submission, pairs, encoded)
     return found, findings
@@ -193,9 +201,9 @@ def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
 
 def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
     """Half uniform problems, half with long carries, where every digit below matters to the digits above."""
-    half = NUM_FOOTPRINTS[max_digits] // 2
+    half = max(60, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
     uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=20, seed=seed)
-    chains = draw(CarryChain(max_digits, 2), Split.TEST, count=half, track_seed=20, seed=seed)
+    chains = draw(CarryChain(max_digits, min(2, max_digits)), Split.TEST, count=half, track_seed=20, seed=seed)
     return [*uniform.prompts(), *chains.prompts()]
 
 

@@ -52,7 +52,7 @@ def _do(job: dict[str, Any], events: TextIO) -> None:
     if "crossed_with" in job:
         submission = pair(submission, _read(job["crossed_with"]))
     if job["kind"] == "audit":
-        findings = audit(submission)
+        findings = audit(submission, also_at=job["also_at"])
         if job["decoy"] and not any(finding.level == "gate" for finding in findings):
             findings += check_decoy(submission, np.random.default_rng())
         _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])

@@ -34,7 +34,11 @@ X32_BIT = 0x40000000
 NEWEST_KNOWN = 470
 """System calls from this number on are younger than this list, and answered as if the kernel had none of them."""
 CLONE_THREAD = 0x00010000
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+IOCTLS = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC_FSSETXATTR": 0x401C5820}
+LOCKS = (5, 6, 7, 36, 37, 38, 1024, 1025, 1026)
+"""Of fcntl: F_GETLK, F_SETLK and F_SETLKW, the same for open files, F_SETLEASE, F_GETLEASE, F_NOTIFY."""
+O_TRUNC = 0o1000
+"""Before its third version Landlock lets a file that may be read be emptied."""
 
 REFUSED: dict[str, tuple[int | None, int | None]] = {
     # other processes: looking into them, holding them, moving them
@@ -109,6 +113,19 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "removexattr": (197, 14),
     "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
+    "setxattrat": (463, 463),
+    "removexattrat": (466, 466),
+    "file_setattr": (469, 469),
+    "truncate": (76, 45),
+    "creat": (85, None),
+    # words for another host: a lock on a file, the page cache, a watch on a folder
+    "flock": (73, 32),
+    "fadvise64": (221, 223),
+    "readahead": (187, 213),
+    "preadv2": (327, 286),
+    "cachestat": (451, 451),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
     # memory and queues that outlive a process
     "shmget": (29, 194),
     "shmat": (30, 196),
@@ -138,6 +155,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
 NO_SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
 NO_PROCESSES = {"fork": (57, None), "vfork": (58, None)}
 CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
+OPEN, OPENAT, OPENAT2, FCNTL = (2, None), (257, 56), (437, 437), (72, 25)
 KILL, TGKILL, QUEUE_SIGNAL, QUEUE_SIGNAL_TO_THREAD = (62, 129), (234, 131), (129, 138), (297, 240)
 PRLIMIT = (302, 261)
 
@@ -248,16 +266,18 @@ def system_call_filter(machine: str, process_id: int) -> bytes:
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
                 program += [_jump_if_equal(number, 0, 1), _return(RET_ERRNO | answer)]
-    program += [_jump_if_equal(CLONE3[column], 0, 1), _return(RET_ERRNO | errno.ENOSYS)]  # its flags lie in memory
+    for call in (CLONE3, OPENAT2):  # their flags lie in memory, and libraries go on with the older call
+        program += [_jump_if_equal(call[column], 0, 1), _return(RET_ERRNO | errno.ENOSYS)]
     program += _with_argument(
         CLONE[column], 0, [_jump_if_any_bit(CLONE_THREAD, 1, 0), _return(RET_ERRNO | errno.EAGAIN)]
     )
-    terminal = [
-        code
-        for control in (TIOCSTI, TIOCLINUX)
-        for code in (_jump_if_equal(control, 0, 1), _return(RET_ERRNO | errno.EPERM))
-    ]
-    program += _with_argument(IOCTL[column], 1, terminal)
+    for call, refused in ((IOCTL, IOCTLS.values()), (FCNTL, LOCKS)):
+        checks = [code for value in refused for code in (_jump_if_equal(value, 0, 1), _return(RET_ERRNO | errno.EPERM))]
+        program += _with_argument(call[column], 1, checks)
+    for call, flags in ((OPEN, 1), (OPENAT, 2)):
+        if (number := call[column]) is not None:
+            emptying = [_jump_if_any_bit(O_TRUNC, 0, 1), _return(RET_ERRNO | errno.EPERM)]
+            program += _with_argument(number, flags, emptying)
     for call in (KILL, TGKILL, QUEUE_SIGNAL, QUEUE_SIGNAL_TO_THREAD):
         only_itself = [_jump_if_equal(process_id, 1, 0), _return(RET_ERRNO | errno.EPERM)]
         program += _with_argument(call[column], 0, only_itself)

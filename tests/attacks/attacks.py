@@ -7,11 +7,13 @@ only, files of the test's own, system settings opened and never written, process
 
 import ctypes
 import errno
+import fcntl
 import json
 import mmap
 import os
 import resource
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -220,6 +222,38 @@ def make_a_pair_of_sockets():
 
 def make_a_ring_for_io():
     os.close(system_call(425, 4, ctypes.create_string_buffer(120)))
+
+
+# words for another host, on a file that both may read
+
+
+def leave_a_lock_on_a_file():
+    with open(TORCH, "rb") as file:
+        fcntl.fcntl(file, fcntl.F_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 12345, 1, 0))
+
+
+def ask_who_has_locked_a_file():
+    with open(TORCH, "rb") as file:
+        fcntl.fcntl(file, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 12345, 1, 0))
+
+
+def lock_a_whole_file():
+    with open(TORCH, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def drop_a_file_from_the_cache():
+    with open(TORCH, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 4096, os.POSIX_FADV_DONTNEED)
+
+
+def ask_what_is_in_the_cache():
+    with open(TORCH, "rb") as file:
+        os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_HIPRI)
+
+
+def watch_a_folder():
+    os.close(system_call(294, 0))
 
 
 # other processes
