@@ -29,6 +29,8 @@ MAX_TOTAL_ELEMENTS = 1 << 29
 """Numbers in all tensors of a program together, views counted; FIRE on 256 rows of 63 tokens makes about 2**27."""
 MAX_PARTS = 4096
 """Tensors that one operator may return."""
+MAX_EINSUM = 2
+"""Tensors of one einsum; what more of them make on the way can be larger than all of them and the result."""
 MAX_DEPTH = 8
 """Lists within lists of one argument; honest ones are one deep."""
 
@@ -51,7 +53,7 @@ OPERATORS = frozenset(
         "all amax amin any argmax argmin argsort count_nonzero cummax cummin cumprod cumsum logcumsumexp "
         "logsumexp max mean min norm prod sort std sum topk var linalg_vector_norm searchsorted bucketize",
         # products and layers
-        "addmm baddbmm bmm dot embedding layer_norm linear log_softmax matmul mm mv outer softmax _softmax "
+        "addmm baddbmm bmm dot einsum embedding layer_norm linear log_softmax matmul mm mv outer softmax _softmax "
         "_log_softmax native_layer_norm",
         # creation
         "arange eye full full_like linspace logspace new_full new_ones new_zeros ones ones_like scalar_tensor "
@@ -76,7 +78,6 @@ INSTEAD = {
     "item": "no Python number may come from a tensor: use torch.where and tensor arithmetic",
     "sym_size": "no size may depend on values: use torch.where instead of selecting with a mask",
     "nonzero": "no size may depend on values: use torch.where instead of selecting with a mask",
-    "einsum": "write it as matmul or as a product and a sum, whose size can be told before it is computed",
     "dropout": "set the class's `dropout`, or multiply by a mask from torch.bernoulli",
     **dict.fromkeys(
         ("empty", "normal", "multinomial", "randint_like"),
@@ -145,6 +146,8 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
                 if not program["training"]:
                     raise GraphError(f"{line}: {target} draws in evaluation too; draw only `if self.training`")
                 named["generator"] = generator
+            if target == "aten.einsum.default" and any(isinstance(a, list) and len(a) > MAX_EINSUM for a in values):
+                raise GraphError(f"{line}: an einsum of more than {MAX_EINSUM} tensors; take them two at a time")
             function = _operator(target, line)
             if not named.keys() <= _keywords(function):
                 raise GraphError(

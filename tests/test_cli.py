@@ -407,11 +407,12 @@ def test_an_interrupted_validation_tells_what_it_has_found(tmp_path: Path) -> No
 
 
 def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomplete(tmp_path: Path) -> None:
-    submission_of(tmp_path, LIVE["on problems of two digits"])
-    track = str(write_track(tmp_path / "tiny.yaml", digits=[2]))
+    submission_of(tmp_path, LIVE["where no other text of the request differs in one place"])
+    evaluation = {"fresh": 200, "test": 200, "curve": 8, "curve_points": 1}
+    track = str(write_track(tmp_path / "tiny.yaml", digits=[6], evaluation=evaluation))
     first = harness(tmp_path, "run", "-t", track)
     assert first.returncode == 3, first.stderr
-    assert "[1/1] cheat d2-s0: refused: T70: " in first.stderr
+    assert "[1/1] cheat d6-s0: refused: T20: " in first.stderr
     again = harness(tmp_path, "run", "-t", track)
     assert again.returncode == 3
     assert "0 trials to run, 0 up to date, 1 failed or refused before" in again.stderr

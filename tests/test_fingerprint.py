@@ -185,7 +185,14 @@ lambda: (yield)
 
 NOT_FROZEN = {
     **dict.fromkeys(
-        ("audits.findings", "audits.footprint", "audits.live", "audits.recoverable", "audits.tokens"),
+        (
+            "audits.findings",
+            "audits.footprint",
+            "audits.live",
+            "audits.positions",
+            "audits.recoverable",
+            "audits.tokens",
+        ),
         "finds, and scores nothing: a record keeps what was found by the rules of its day",
     ),
     "__init__": "the version's number",

@@ -273,6 +273,14 @@ def test_a_table_is_what_rows_are_taken_of_and_nothing_else_is_done_with(node: l
     assert not is_looked_up(build(program(TABLE, node, added, outputs=[{"node": "y"}]), ["table"], CPU), 0)
 
 
+def test_an_einsum_of_three_tensors_is_refused_since_what_it_makes_on_the_way_cannot_be_bounded() -> None:
+    operands = [{"node": "p_table"}] * 3
+    made = program(TABLE, call("x", "aten.einsum.default", "ia,ja,ka->a", operands))
+    with pytest.raises(GraphError, match=r"line 9, .*an einsum of more than 2 tensors; take them two at a time"):
+        build(made, ["table"], CPU)
+    build(program(TABLE, call("x", "aten.einsum.default", "ia,ja->ij", operands[:2])), ["table"], CPU)
+
+
 def test_too_many_operations_are_refused() -> None:
     nodes = [call(f"a{index}", "aten.neg.default", X) for index in range(MAX_NODES)]
     with pytest.raises(GraphError, match=f"at most {MAX_NODES}"):
