@@ -442,6 +442,8 @@ def _train(
     if dry_run:
         for trial in planned.to_run:
             print(f"{trial.name}: {trial.why}")
+    for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
+        say(f"{name}, as before: {why}", "red")
     say(_summary(planned, track, dry_run))
     if dry_run:
         return ExitCode.DONE
@@ -506,9 +508,7 @@ def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
     num_to_run = len(planned.to_run)
     if not num_to_run and not planned.failed:
         return f"track {track.name}: nothing to run, {_count(planned.num_up_to_date, 'trial')} up to date"
-    failed = (
-        f", {len(planned.failed)} failed or refused before (--rerun failed runs them again)" if planned.failed else ""
-    )
+    failed = f", {len(planned.failed)} failed or refused before (a changed folder runs again)" if planned.failed else ""
     verb = "would" if dry_run else "to"
     return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {planned.num_up_to_date} up to date{failed}"
 

@@ -15,8 +15,19 @@ from harness.host.sandbox import Isolation, isolation, why_not
 from harness.provenance import cpu_name, num_cores
 from harness.submissions import Broken, discover, read_folder
 
-PACKAGES = ["torch", "numpy", "pandas", "pyyaml", "tabulate", "matplotlib"]
-PACKAGES += ["jinja2", "pydantic", "typer", "rich", "scipy"]
+PACKAGES = (
+    "torch",
+    "numpy",
+    "pandas",
+    "pyyaml",
+    "tabulate",
+    "matplotlib",
+    "jinja2",
+    "pydantic",
+    "typer",
+    "rich",
+    "scipy",
+)
 
 
 def examine(root: Path) -> tuple[str, bool]:

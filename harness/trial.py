@@ -7,7 +7,6 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -77,11 +76,7 @@ def run_stack(
     encoded = _encode(stack, fresh_seeds)
     max_digits = track.max_digits(digits)
     positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
-    seen = [("test", encoded.fixed["test"]), ("fresh", encoded.fresh[0])]
-    blind = [
-        check_blind(submission.name, positions[0], problems.prompts(), encoded.data[name].layout[0])
-        for name, problems in seen
-    ]
+    findings = [*encoded.findings, *_layout_findings(stack, encoded, positions[0])]
     trainer = _trainer(stack, encoded, positions)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoder = Decoder(trainer.model, positions, pad_id=pad_id, eos_id=eos_id)
@@ -92,7 +87,8 @@ def run_stack(
 
     report(Progress("score", num_steps, num_steps))
     drifts = trainer.drift()
-    texts, findings = _answer(stack, encoded, trainer, decoder, best)
+    texts, answer_findings = _answer(stack, encoded, trainer, decoder, best)
+    findings += answer_findings
     moments.append(time.perf_counter())
 
     peak = peak_memory_bytes(device)
@@ -119,7 +115,7 @@ def run_stack(
             throughput=rates,
             seconds=seconds,
             peak_memory_bytes=peak,
-            findings=[*encoded.findings, *chain.from_iterable(blind), *findings],
+            findings=findings,
         )
         records.append(record_of(outcome, fresh_seed, identity(submission, track, digits, seed, **machine)))
     return records
@@ -214,6 +210,15 @@ def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
     data["fresh"] = Batches.of([encoded.sets[name] for name in fresh], device)
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
     return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, planted, findings)
+
+
+def _layout_findings(stack: _Stack, encoded: _Encoded, positions: Positions) -> list[Finding]:
+    """Of the layouts of `test` and of the first seed's `fresh`."""
+    return [
+        finding
+        for name, problems in (("test", encoded.fixed["test"]), ("fresh", encoded.fresh[0]))
+        for finding in check_blind(stack.submission.name, positions, problems.prompts(), encoded.data[name].layout[0])
+    ]
 
 
 def _trainer(stack: _Stack, encoded: _Encoded, positions: Sequence[Positions]) -> Trainer:

@@ -1,20 +1,24 @@
 """The audits: each rule catches a folder that breaks it, and passes its honest twin."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bad_folders import make_submission, write_folder
+from cheats.sources import COLUMNS, submission_of
 from gallery import NAMES
 
+from harness import encoding
 from harness.audits import audit
 from harness.audits.positions import check_positions
 from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer
 from harness.errors import SubmissionError
 from harness.folders import TEMPLATE, start_submission
-from harness.host.client import Host
+from harness.host.client import Host, Role
 from harness.rules import RULES
 from harness.submissions import Submission, read_folder
+from harness.task import Split, UniformDigits, draw
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 WITH_CODE = [SUBMISSIONS / name for name in NAMES if (SUBMISSIONS / name / "submission.py").is_file()]
@@ -125,6 +129,37 @@ def test_the_tokenizer_audits_catch(tmp_path: Path, case: str) -> None:
     assert expected in " | ".join(finding.message for finding in findings)
 
 
+def test_an_audit_also_looks_where_the_trials_are_that_are_to_be_run(tmp_path: Path) -> None:
+    """A tokenizer is told max_digits: this one writes column sums at two digits, and column pairs everywhere else."""
+    columns = COLUMNS + "return [20 + (x + y if self.max_digits == 2 else 100 + 10 * x + y) for x, y in columns] + [11]"
+    submission = submission_of(tmp_path, columns)
+    assert [finding.rule for finding in audit(submission)] == ["T80"]
+    assert "T40" in {finding.rule for finding in audit(submission, also_at=[2]) if finding.level == "gate"}
+
+
+def test_the_hosts_of_prompts_and_answers_are_never_there_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present: list[str] = []
+    together: list[list[str]] = []
+
+    class Watched(Host):
+        def __init__(self, submission: Submission, role: Role, **options: Any) -> None:
+            super().__init__(submission, role, **options)
+            self.role = role
+            present.append(role)
+            together.append(sorted(present))
+
+        def close(self) -> None:
+            super().close()
+            present.remove(self.role)
+
+    monkeypatch.setattr(encoding, "Host", Watched)
+    problems = draw(UniformDigits(2), Split.TRAIN, count=5, track_seed=1)
+    encoding.encode(make_submission(tmp_path), {"train": problems}, max_digits=2, shuffle_seed=0)
+    assert together == [["prompts"], ["answers"]]
+
+
 def test_a_set_is_harmless_where_its_order_is_not_used(tmp_path: Path) -> None:
     """The honest twin of `ids in the order of a set`."""
     submission = make_submission(
@@ -181,6 +216,12 @@ BAD_POSITIONS = {
     "Python's random": (
         TABLE + "import random\nreturn Terms(embedding=table + random.random())",
         "draw with torch.randint or torch.rand",
+    ),
+    "a loop over the layout, whose graph torch prints when it gives up": (
+        TABLE
+        + "rows = []\nfor row in layout.tolist():\n    rows.append([kind + 1 if kind == 1 else 0 for kind in row])\n"
+        "return Terms(embedding=self.table[torch.tensor(rows)])",
+        "depends on the values of the layout",
     ),
     "a branch on the layout": (
         TABLE + "return Terms(embedding=table if layout[0, 0] == 0 else -table)",

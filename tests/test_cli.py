@@ -116,7 +116,8 @@ def test_a_second_all_runs_nothing_and_changes_nothing(root: Path) -> None:
     result = harness(root, "all", "--track", "smoke")
     assert result.returncode == 3  # what failed has not been mended
     assert files_of(root) == before
-    assert "0 trials to run, 1 up to date, 1 failed or refused before (--rerun failed runs them again)" in result.stderr
+    assert "0 trials to run, 1 up to date, 1 failed or refused before (a changed folder runs again)" in result.stderr
+    assert "lossy, as before: T10: decode(encode('0')) is '1'" in result.stderr
     assert result.stdout == ""
 
 

@@ -228,7 +228,8 @@ class Host:
             while len(reply) < expected:
                 ready = selector.select(max(0.0, deadline - time.monotonic()))
                 if not ready:
-                    raise self._failed(f"gave no answer within {self._deadline_s:g} seconds; look for an endless loop")
+                    within = f"gave no answer within {self._deadline_s:g} seconds"
+                    raise self._failed(f"{within}; look for an endless loop, or for what is slow")
                 for key, _ in ready:
                     if key.fd == self._requests:
                         try:
