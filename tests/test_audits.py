@@ -218,8 +218,8 @@ BAD_POSITIONS = {
         "draw with torch.randint or torch.rand",
     ),
     "a loop over the layout, whose graph torch prints when it gives up": (
-        TABLE
-        + "rows = []\nfor row in layout.tolist():\n    rows.append([kind + 1 if kind == 1 else 0 for kind in row])\n"
+        "rows = []\nfor row in layout.tolist():\n    count, places = 0, []\n    for kind in row:\n"
+        "        count = count + 1 if kind == 1 else 0\n        places.append(count)\n    rows.append(places)\n"
         "return Terms(embedding=self.table[torch.tensor(rows)])",
         "depends on the values of the layout",
     ),
