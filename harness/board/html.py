@@ -176,8 +176,8 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[
             _of_result(last, lambda one: _share(one.edge)),
         ),
         (
-            Column("examples to 90 %", f"training examples, in thousands, at {last} digits"),
-            _of_result(last, lambda result: _number(result.examples_to_90 and result.examples_to_90 / 1000, "{:.1f}")),
+            Column("examples to 90 %", f"training examples at {last} digits"),
+            _of_result(last, lambda result: _number(result.examples_to_90 and result.examples_to_90 / 1000, "{:.1f}k")),
         ),
     ]
     for device in sorted({device for row in rows for device in row.speeds}):
