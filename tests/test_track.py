@@ -37,8 +37,8 @@ def refusal(file: Path, text: str | bytes) -> str:
     return message.removeprefix(f"{file}: ")
 
 
-def test_there_are_the_five_tracks_that_people_know():
-    assert built_in_names() == ["length", "notebook", "quick", "smoke", "standard"]
+def test_there_are_the_tracks_that_people_know():
+    assert built_in_names() == ["length", "notebook", "quick", "quick-seeds", "smoke", "standard"]
 
 
 @pytest.mark.parametrize("name", built_in_names())
@@ -54,9 +54,9 @@ def test_every_built_in_track_freezes_the_notebooks_model_and_optimiser(name):
     assert (model.d_model, model.num_heads, model.head_dim, model.num_layers, model.feedforward) == (128, 16, 8, 8, 64)
     assert (track.training.learning_rate, track.training.weight_decay) == (8e-4, 0.01)
     # Batch size, warm-up, cool-down; the notebook's rate is constant.
-    expected = {"quick": (32, 50, 300), "length": (64, 200, 23800)}.get(name, (64, 0, 0))
+    expected = {"length": (64, 200, 23800), "quick": (32, 50, 300), "quick-seeds": (32, 50, 300)}
     training = track.training
-    assert (training.batch_size, training.warmup_steps, training.cooldown_steps) == expected
+    assert (training.batch_size, training.warmup_steps, training.cooldown_steps) == expected.get(name, (64, 0, 0))
     assert model.dropout == (0.1 if name == "notebook" else 0.0)
 
 
@@ -71,6 +71,12 @@ def test_standard_is_the_notebook_without_dropout():
     differing = {key for key in standard if standard[key] != notebook[key]}
     assert differing == {"name", "summary", "model"}
     assert standard["model"] == notebook["model"] | {"dropout": 0.0}
+
+
+def test_a_trial_of_quick_seeds_is_a_trial_of_quick():
+    quick, seeds = load_track("quick"), load_track("quick-seeds")
+    assert (quick.fingerprint, quick.digits) == (seeds.fingerprint, seeds.digits)
+    assert (quick.seeds, seeds.seeds) == ([0], [0, 1, 2, 3, 4])
 
 
 def test_only_smoke_is_not_ranked():
@@ -161,7 +167,7 @@ def test_a_built_in_name_is_refused_to_another_definition_and_granted_to_the_sam
 
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(
-        UsageError, match=r"no track 'quack'; built in: length, notebook, quick, smoke, standard; or give"
+        UsageError, match=r"no track 'quack'; built in: length, notebook, quick, quick-seeds, smoke, standard; or give"
     ):
         load_track("quack")
 
