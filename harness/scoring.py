@@ -85,6 +85,8 @@ class Result:
     """What the trials at one number of digits add up to; shares are means over seeds."""
 
     fresh: Estimate
+    seed_shares: list[float]
+    """Of `fresh`, in the order of the seeds."""
     test: float
     edge: float
     longest_carry: float | None
@@ -330,6 +332,7 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
     median_examples = float(np.median(examples))
     return Result(
         fresh=_estimate([found.fresh for found in suites]),
+        seed_shares=[found.fresh.correct / found.fresh.total for found in suites],
         test=_mean([found.test for found in suites]),
         edge=_mean([found.edge for found in suites]),
         longest_carry=_mean(chains) if chains else None,

@@ -181,6 +181,45 @@ def test_every_state_is_on_the_board_with_its_reason(root):
     assert "90.0" in lines_about(section, "one")[0]
 
 
+def test_a_submission_that_ran_on_another_track_only_is_named_below_the_table_and_has_no_row(root):
+    save_track(root, make_track())
+    save_all(root, make_trials(make_submission(root, "one"), make_track(), 0.9))
+    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    assert [line for line in lines_about(section, "columns") if line.startswith("|")] == []
+    assert "* **not run**: [columns](submissions/columns), [plain_one](submissions/plain_one)" in section
+    for i in range(12):
+        make_submission(root, f"other_{i}")
+    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    command = "harness run --track results/mine/track.yaml -n"
+    assert f"* **not run**: 16 submissions; `{command}` names them" in section
+
+
+def test_a_page_of_several_tracks_starts_with_links_to_them(root):
+    assert "Tracks: " not in board_of(root)
+    save_all(root, make_trials(make_submission(root, "one"), load_track("smoke"), 1))
+    assert "Tracks: [quick](#quick) · [smoke](#smoke)\n" in board_of(root).split("## quick")[0]
+
+
+def test_the_details_name_authors_and_the_share_of_every_seed(root):
+    track = make_track(digits=[3], seeds=[0, 1, 2])
+    save_track(root, track)
+    one = make_submission(root, "one")
+    save_all(root, [make_record(one, track, 3, seed, share) for seed, share in enumerate((0.1, 0.95, 0.5))])
+    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    details = section.split("Details")[1]
+    headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
+    row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))
+    assert (row["authors"], row["by seed"]) == ("Ada", "10.0, 95.0, 50.0")
+
+
+def test_a_bar_over_several_seeds_shows_each_as_a_dot():
+    one = Series(place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], seed_shares=[0.1, 0.9, 0.5])
+    alone = Series(place=1, label="alone", is_open=False, estimates=[Estimate(0.3, 0.2, 0.4)], seed_shares=[])
+    (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[one, alone], trained_to=None), LIGHT).axes
+    dots = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
+    assert dots == [[[0.1, 0.0], [0.9, 0.0], [0.5, 0.0]], []]
+
+
 def test_hostile_text_reaches_the_page_as_text_only(root):
     track = load_track("quick")
     bad = make_submission(root, "bad", title=plain(HOSTILE, 80))
@@ -330,7 +369,7 @@ def test_curves_by_length_have_a_panel_each_with_their_own_numbers():
 
     def series(place: int, is_open: bool, reach: int) -> Series:
         estimates = [Estimate(float(n <= reach), 0.0, 1.0) for n in digits]
-        return Series(place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates)
+        return Series(place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates, seed_shares=[])
 
     entries = [series(place, place == 6, 10 + place) for place in range(7)]
     figure = _figure_of(AccuracyPlot(digits=digits, series=entries, trained_to=10), LIGHT)
@@ -352,7 +391,7 @@ def test_the_longest_label_stands_above_its_own_panel_of_the_curves_by_length():
     label = "column_pairs_ordered_learned"
     assert len(label) == MAX_LABEL
     estimates = [Estimate(1.0, 1.0, 1.0)] * 20
-    entries = [Series(place=i, label=label, is_open=True, estimates=estimates) for i in range(8)]
+    entries = [Series(place=i, label=label, is_open=True, estimates=estimates, seed_shares=[]) for i in range(8)]
     figure = _figure_of(AccuracyPlot(digits=list(range(1, 21)), series=entries, trained_to=10), LIGHT)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
@@ -377,7 +416,9 @@ def test_a_board_that_cannot_be_written_is_the_machines_error(root):
 
 
 @pytest.mark.parametrize(("track_name", "theme"), [("quick", DARK), ("standard", LIGHT)], ids=["quick", "standard"])
-def test_plots_of_twenty_five_rows_name_each_and_are_transparent_and_repeatable(tmp_path, track_name, theme):
+def test_plots_of_twenty_five_rows_are_transparent_and_repeatable_and_name_each_or_the_best(
+    tmp_path, track_name, theme
+):
     track = load_track(track_name)
     names = [f"entry_{chr(ord('a') + i)}" for i in range(25)]
     records = [
@@ -391,7 +432,7 @@ def test_plots_of_twenty_five_rows_name_each_and_are_transparent_and_repeatable(
         assert svg == draw(plot, theme)
         ElementTree.fromstring(svg)
         assert digest(plot, theme.name) in svg
-        assert all(name in svg for name in names)
+        assert [name in svg for name in names] == [i < 20 or plot.name == "accuracy" for i in range(25)]
         assert "<dc:date>" not in svg
         assert "fill: #ffffff" not in svg
 

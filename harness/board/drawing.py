@@ -22,6 +22,8 @@ WIDTH = 9.0
 """Inches; GitHub's page is about as wide."""
 LINE_OF_TEXT = 0.19
 LIMITS = -0.03, 1.04
+MAX_NAMED = 20
+"""Points of a scatter plot, by score."""
 SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
 PANELS_ACROSS = 4
 """Wide enough for the longest label above a panel."""
@@ -111,9 +113,17 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
         face = "none" if one.is_open else theme.series[0]
         axes.barh(place, estimate.value, height=0.62, facecolor=face, edgecolor=theme.series[0], alpha=0.85)
         axes.plot([estimate.low, estimate.high], [place, place], color=theme.text, linewidth=1.4, solid_capstyle="butt")
-        axes.text(
-            estimate.high + 0.012, place, f"{percent(estimate.value)} %", va="center", fontsize=8, color=theme.text
+        axes.plot(
+            one.seed_shares,
+            [place] * len(one.seed_shares),
+            "o",
+            markersize=3.6,
+            markerfacecolor=theme.on_series,
+            markeredgecolor=theme.text,
+            markeredgewidth=0.7,
         )
+        right = max(estimate.high, *one.seed_shares, 0) + 0.014
+        axes.text(right, place, f"{percent(estimate.value)} %", va="center", fontsize=8, color=theme.text)
     axes.set_yticks(range(len(series)), [_label(one) for one in series], color=theme.text)
     axes.set_ylim(len(series) - 0.4, -0.6)
     axes.set_xlim(0, 1.1)
@@ -121,7 +131,8 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     axes.grid(axis="x")
     axes.tick_params(length=0)
-    axes.set_xlabel(f"exact match at {plot.digits[0]} digits, with its 95 % interval")
+    seeds = "; dots: seeds" if any(one.seed_shares for one in series) else ""
+    axes.set_xlabel(f"exact match at {plot.digits[0]} digits, with its 95 % interval{seeds}")
     return figure
 
 
@@ -228,12 +239,25 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
         axes.set_ylim(-0.08 * highest, 1.12 * highest)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}×"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel(f"training examples a second, as a ratio to the reference ({plain(device, 60)})")
+        unnamed = f"; named: the best {MAX_NAMED} and the fastest" if len(points) > MAX_NAMED else ""
+        axes.set_xlabel(f"training examples a second, as a ratio to the reference ({plain(device, 60)}){unnamed}")
     for axes, points in zip(figure.axes, plot.panels.values(), strict=True):
-        spots = [(ratio, one.estimates[0].value) for ratio, one in points]
-        colours = [_style(theme, one.place)[0] for _, one in points]
-        annotate(axes, spots, [_label(one) for _, one in points], colours)
+        named = _named(points)
+        spots = [(ratio, one.estimates[0].value) for ratio, one in named]
+        colours = [_style(theme, one.place)[0] for _, one in named]
+        annotate(axes, spots, [_label(one) for _, one in named], colours)
     return figure
+
+
+def _named(points: Sequence[tuple[float, Series]]) -> list[tuple[float, Series]]:
+    """The best, and those than which nothing better is as fast: with a name at each of sixty points, none
+    could be read."""
+
+    def is_beaten(ratio: float, one: Series) -> bool:
+        return any(speed >= ratio and other.estimates[0].value > one.estimates[0].value for speed, other in points)
+
+    best = sorted(one.place for _, one in points)[:MAX_NAMED]
+    return [(ratio, one) for ratio, one in points if one.place in best or not is_beaten(ratio, one)]
 
 
 def _heat_map(plot: GridPlot, theme: Theme) -> Figure:

@@ -24,6 +24,8 @@ from harness.track import Track
 FOLDER = Path(__file__).parent / "page"
 NOTHING = "–"
 MAX_TEXT = 300
+MAX_REASON = 80
+"""In the table; the card below it has the whole."""
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 10
 """At each number of digits."""
@@ -91,6 +93,7 @@ class Table:
     name: str
     notice: str | None
     summary: str
+    never_run: list[str]
     columns: list[Column]
     rows: list[list[Cell]]
     cards: list[Card]
@@ -133,12 +136,13 @@ def _source(text: str) -> str:
 def _table(section: Section) -> Table:
     track = section.track
     if track is None:
-        return Table(name=section.name, notice=section.notice, summary="", columns=[], rows=[], cards=[])
+        return Table(name=section.name, notice=section.notice, summary="", never_run=[], columns=[], rows=[], cards=[])
     columns = _columns(track, section.rows)
     return Table(
         name=section.name,
         notice=section.notice,
         summary=plain(track.summary, MAX_TEXT),
+        never_run=[plain(row.name, MAX_TEXT) for row in section.never_run],
         columns=[column for column, _ in columns],
         rows=[[cell_of(row) for _, cell_of in columns] for row in section.rows],
         cards=[_card(row, track) for row in section.rows],
@@ -186,7 +190,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[
             columns.append((heading, _speed(device, f"{name}_ratio")))
     columns += [
         (Column("division", "open: sets hyper-parameters itself", is_number=False), lambda row: Cell(row.division)),
-        (Column("state", "only fresh rows rank", is_number=False), lambda row: Cell(row.standing.state.value)),
+        (Column("state", "only fresh rows rank", is_number=False), _state),
     ]
     return columns
 
@@ -204,6 +208,11 @@ def _rank(row: Row) -> Cell:
         return Cell(NOTHING)
     marks = ("=" if row.rank.is_shared else "") + ("†" if row.rank.is_provisional else "")
     return Cell(f"{row.rank.place}{marks}", row.rank.place)
+
+
+def _state(row: Row) -> Cell:
+    state, reason = row.standing
+    return Cell(f"{state}: {plain(reason, MAX_REASON)}" if reason else state.value, state.value)
 
 
 def _bar(estimate: Estimate | None) -> Cell:

@@ -18,6 +18,7 @@ MAX_TITLE = 80
 MAX_REASON = 300
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 3
+NEVER_RUN_NAMED = 12
 NOTHING = "–"
 
 HEAD = """\
@@ -76,6 +77,8 @@ def page(sections: Sequence[Section]) -> str:
     parts = [HEAD, *(_section(section) for section in sections), TAIL]
     if not sections:
         parts.insert(1, EMPTY)
+    elif len(shown := [section.name for section in sections if section.track]) > 1:
+        parts.insert(1, f"Tracks: {' · '.join(f'[{name}](#{name})' for name in shown)}\n")
     return "\n".join(parts)
 
 
@@ -91,7 +94,7 @@ def _section(section: Section) -> str:
     if section.track:
         parts += _about(section.track, section.rows)
         parts += _ranking(section.track, section.rows)
-        parts += _unranked(section.rows)
+        parts += _unranked(section.track, section.rows, section.never_run)
         parts += [_picture(section.track, plot) for plot in section.plots]
         parts += _details(section.track, section.rows)
         parts += _mistakes(section.rows)
@@ -101,14 +104,18 @@ def _section(section: Section) -> str:
 def _about(track: Track, rows: Sequence[Row]) -> list[str]:
     machines = {(trial.environment.device, trial.environment.torch) for row in rows for trial in row.trials}
     measured = "; ".join(f"{markdown(device, 80)} (torch {markdown(torch, 30)})" for device, torch in sorted(machines))
-    name = track.name if track.name in built_in_names() else f"results/{track.name}/track.yaml"
     facts = [
         f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {_listed(track.digits)}; "
         f"seeds {_listed(track.seeds)})",
         f"* Measured on: {measured or NOTHING}",
-        f"* Command: `harness all --track {name}`",
+        f"* Command: `harness all --track {_argument(track)}`",
     ]
     return [markdown(track.summary, 400), "\n".join(facts)]
+
+
+def _argument(track: Track) -> str:
+    """What `--track` takes for it."""
+    return track.name if track.name in built_in_names() else f"results/{track.name}/track.yaml"
 
 
 def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
@@ -156,6 +163,8 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
     parameters = next((trial.parameters for trial in row.trials if trial.parameters), None)
     return {
         "submission": _name(row),
+        "authors": _authors(row),
+        "by seed": _by_digits(row, track, lambda result: _seed_shares(result.seed_shares)),
         "test": _mean(row, track, lambda result: result.test),
         "edge": _mean(row, track, lambda result: result.edge),
         "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
@@ -170,15 +179,19 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
     }
 
 
-def _unranked(rows: Sequence[Row]) -> list[str]:
-    """The rows that are not fresh, with their reasons; those never run in one line."""
+def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> list[str]:
+    """The rows that are not fresh, with their reasons; those never run in one line, which is short however many."""
     lines = [
         f"* {_name(row)}: **{row.standing.state}**, {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
         for row in rows
-        if row.standing.state not in {State.FRESH, State.NOT_RUN}
+        if row.standing.state is not State.FRESH
     ]
-    if never_run := [_name(row) for row in rows if row.standing.state is State.NOT_RUN]:
-        lines.append(f"* **not run**: {', '.join(never_run)}")
+    if len(never_run) > NEVER_RUN_NAMED:
+        lines.append(
+            f"* **not run**: {len(never_run)} submissions; `harness run --track {_argument(track)} -n` names them"
+        )
+    elif never_run:
+        lines.append(f"* **not run**: {', '.join(_name(row) for row in never_run)}")
     return ["Not ranked:", "\n".join(lines)] if lines else []
 
 
@@ -215,7 +228,7 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     if not is_ranked:
         frame = frame.drop(columns="rank", errors="ignore")
-    left = {"submission", "state", "format", "division", "sandbox", "sets"}
+    left = {"submission", "authors", "by seed", "state", "format", "division", "sandbox", "sets"}
     return tabulate(
         frame.fillna(NOTHING).to_numpy().tolist(),
         headers=list(frame.columns),
@@ -243,6 +256,12 @@ def _submission(row: Row) -> str:
     return f"{_name(row)}<br>{markdown(title, MAX_TITLE)}" if title else _name(row)
 
 
+def _authors(row: Row) -> str | None:
+    if not isinstance(row.submission, Submission):
+        return None
+    return markdown(", ".join(row.submission.manifest.authors), MAX_TITLE) or None
+
+
 def _name(row: Row) -> str:
     """Linked to its folder; a name that breaks the rules could write the link's address, and gets none."""
     if row.submission and NAME.fullmatch(row.name):
@@ -264,6 +283,10 @@ def _by_digits(row: Row, track: Track, text: Callable[[Result], str | None]) -> 
 
 def _reach(reach: Reach | None) -> str | None:
     return f"{reach.value} <sub>{reach.low}–{reach.high}</sub>" if reach else None
+
+
+def _seed_shares(shares: Sequence[float]) -> str | None:
+    return ", ".join(str(_percent(share)) for share in shares) if len(shares) > 1 else None
 
 
 def _seed_reaches(reaches: Sequence[int]) -> str | None:

@@ -10,7 +10,7 @@ from harness.scoring import Row
 from harness.statistics import Estimate
 from harness.track import Track
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
 MAX_LABEL = 28
 
@@ -24,6 +24,8 @@ class Series:
     label: str
     is_open: bool
     estimates: list[Estimate]
+    seed_shares: list[float]
+    """What the only estimate is the mean of; empty where there are several, or one seed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +108,13 @@ def _accuracy_plot(track: Track, complete: Sequence[Row]) -> AccuracyPlot:
     if track.longest is None:
         digits = sorted(track.digits)
         series = [
-            _series(place, row, [row.results[number].fresh for number in digits]) for place, row in enumerate(complete)
+            _series(
+                place,
+                row,
+                [row.results[number].fresh for number in digits],
+                row.results[digits[0]].seed_shares if len(digits) == 1 else (),
+            )
+            for place, row in enumerate(complete)
         ]
         return AccuracyPlot(digits=digits, series=series, trained_to=None)
     trained = max(track.digits)
@@ -119,6 +127,11 @@ def _accuracy_plot(track: Track, complete: Sequence[Row]) -> AccuracyPlot:
     return AccuracyPlot(digits=digits, series=series, trained_to=trained)
 
 
-def _series(place: int, row: Row, estimates: Sequence[Estimate]) -> Series:
-    rounded = [Estimate(*(round(value, 6) for value in one)) for one in estimates]
-    return Series(place=place, label=plain(row.name, MAX_LABEL), is_open=row.division == "open", estimates=rounded)
+def _series(place: int, row: Row, estimates: Sequence[Estimate], seed_shares: Sequence[float] = ()) -> Series:
+    return Series(
+        place=place,
+        label=plain(row.name, MAX_LABEL),
+        is_open=row.division == "open",
+        estimates=[Estimate(*(round(value, 6) for value in one)) for one in estimates],
+        seed_shares=[round(share, 6) for share in seed_shares] if len(seed_shares) > 1 else [],
+    )

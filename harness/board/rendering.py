@@ -11,11 +11,11 @@ from harness.errors import HarnessError
 from harness.fingerprint import harness_fingerprint
 from harness.hacked import read_hacked
 from harness.records import read_all, write_atomically
-from harness.scoring import rows_of
+from harness.scoring import State, rows_of
 from harness.submissions import Broken, Submission, discover
 from harness.track import Track, built_in_names, load_track
 
-FIRST = ("standard", "quick", "notebook", "length")
+FIRST = ("standard", "quick", "quick-seeds", "notebook", "length")
 LAST = ("smoke",)
 
 
@@ -83,7 +83,9 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
         reason = str(error).replace(str(results), "results")
         return Section(name=name, notice=f"Its records ({len(found)}) cannot be shown: {reason}")
     rows = rows_of(track, submissions, found, harness_fingerprint(), read_hacked(results))
-    return Section(name=name, track=track, rows=rows, plots=plots_of(track, rows))
+    never_run = [row for row in rows if row.standing.state is State.NOT_RUN]
+    run = [row for row in rows if row.standing.state is not State.NOT_RUN]
+    return Section(name=name, track=track, rows=run, never_run=never_run, plots=plots_of(track, run))
 
 
 def _track(results: Path, name: str) -> Track:

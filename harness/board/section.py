@@ -15,4 +15,6 @@ class Section:
     notice: str | None = None
     track: Track | None = None
     rows: list[Row] = field(default_factory=list)
+    """Of the submissions that have been run on the track."""
+    never_run: list[Row] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
