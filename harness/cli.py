@@ -74,7 +74,7 @@ class RerunChoice(StrEnum):
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Folders in submissions/; all if none.")]
 TrackOption = Annotated[
-    str, typer.Option("--track", "-t", help="A built-in track, or the path of a track's YAML file.")
+    str, typer.Option("--track", "-t", help="A built-in track, one that has results, or the path of a YAML file.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 Workers = Annotated[int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; one a core, or two on a GPU.")]
@@ -187,7 +187,8 @@ def validate(
         raise
     print(printed(verdicts, output.value), end="")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
-    say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid")
+    breaking = f"; not: {', '.join(sorted(refused))}" if refused and len(found) > 1 else ""
+    say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid{breaking}")
     return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
 
 
@@ -239,7 +240,7 @@ def show(
     from harness.showing import shown
 
     (entry,) = select(_discover(context.obj), [name])
-    loaded, _ = _load_track(track)
+    loaded, _ = _load_track(context.obj, track)
     print(shown(entry, loaded, context.obj / "results"), end="")
 
 
@@ -262,7 +263,7 @@ def compare(
     (one,), (two,) = select(found, [name]), select(found, [other])
     if one is two:
         raise UsageError(f"{name} cannot be compared with itself; name two submissions")
-    loaded, _ = _load_track(track)
+    loaded, _ = _load_track(context.obj, track)
     results = root / "results"
     rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
     by_name = {row.name: row for row in rows}
@@ -288,7 +289,7 @@ def reproduce(
     from harness.watching import watch_trials
 
     root: Path = context.obj
-    loaded, track_file = _load_track(track)
+    loaded, track_file = _load_track(root, track)
     (entry,) = select(_discover(root), [name])
     found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
     for line in found.passed_over:
@@ -330,7 +331,7 @@ def cross(
     from harness.watching import watch_trials
 
     root: Path = context.obj
-    loaded, track_file = _load_track(track)
+    loaded, track_file = _load_track(root, track)
     found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
     harness = harness_fingerprint()
@@ -368,7 +369,7 @@ def bench(
     from harness.processor import device_of, set_up_processor
 
     set_up_processor()
-    loaded, _ = _load_track(track)
+    loaded, _ = _load_track(context.obj, track)
     measured = measure(loaded, device_of(device.value), lambda what: say(f"measuring at {what}"))
     print(measured.as_markdown(), end="")
     for path in write(measured, context.obj) if report else []:
@@ -431,7 +432,7 @@ def _train(
     from harness.records import require_writable
     from harness.watching import watch_audits, watch_trials
 
-    track, track_file = _load_track(track_name)
+    track, track_file = _load_track(root, track_name)
     found = select(_discover(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
@@ -491,13 +492,15 @@ def _render(root: Path, *, check: bool) -> ExitCode:
     return ExitCode.DONE
 
 
-def _load_track(name_or_path: str) -> tuple["Track", Path]:
-    """The track and its file."""
+def _load_track(root: Path, name_or_path: str) -> tuple["Track", Path]:
+    """The track and its file; one that is not built in is found by its name too, once it has records."""
     from harness.track import BUILT_IN, built_in_names, load_track
 
-    track = load_track(name_or_path)
-    built_in = name_or_path in built_in_names()
-    return track, BUILT_IN / f"{name_or_path}.yaml" if built_in else Path(name_or_path).resolve()
+    if name_or_path in built_in_names():
+        return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
+    saved = root / "results" / name_or_path / "track.yaml"
+    path = saved if saved.is_file() else Path(name_or_path)
+    return load_track(str(path)), path.resolve()
 
 
 def _comma_separated(names: str) -> list[str]:

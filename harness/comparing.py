@@ -52,9 +52,10 @@ def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
 def _counts(row: Row, track: Track) -> Counts:
     if row.counts is None:
         reason = f": {row.standing.reason}" if row.standing.reason else ""
+        first = "mend it, then " if row.standing.state is State.FAILED else ""
         raise UsageError(
-            f"{row.name} has no complete results on {track.name} ({row.standing.state}{reason}); `harness run "
-            f"{row.name}` on this track, then compare again"
+            f"{row.name} has no complete results on {track.name} ({row.standing.state}{reason}); "
+            f"{first}`harness run {row.name} --track {track.name}`, and compare again"
         )
     return row.counts
 

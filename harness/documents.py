@@ -4,6 +4,7 @@ Of YAML only what a page of settings needs is read: texts, whole and decimal num
 keys. So `8e-4` is a number and `no` a text, and tags, aliases, dates and numbers to the base 60 cannot do any harm.
 """
 
+import difflib
 import re
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -39,6 +40,12 @@ REMEDIES = {
     "model_type": "; give it keys, or take it out",
 }
 """By pydantic's name for what is wrong."""
+YAML_REMEDIES = {
+    "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key",
+    "could not find expected ':'": "; a line is a key, a colon, a space and a value",
+    "'\\t' that cannot start": "; indent with spaces, not with a tab",
+}
+"""By PyYAML's words for what is wrong."""
 
 
 class DocumentError(ValueError):
@@ -66,7 +73,7 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         raise DocumentError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        remedy = "; put text that holds a colon in quotes" if "mapping values" in str(error.problem) else ""
+        remedy = next((what for problem, what in YAML_REMEDIES.items() if problem in str(error.problem)), "")
         raise DocumentError(f"{line}not the YAML that is read here: {error.problem}{remedy}") from error
     except yaml.YAMLError as error:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from error
@@ -154,7 +161,10 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
     line = f"line {lines.get(known, 1)}: "
     name = visible(".".join(str(part) for part in place))[:60]
     if problem["type"] == "extra_forbidden":
-        return f"{line}unknown key `{name}`; allowed: {_allowed(_owner(model, place[:-1]))}"
+        owner = _owner(model, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), _keys(owner), n=1)
+        meant = f"did you mean `{near[0]}`? " if near else ""
+        return f"{line}unknown key `{name}`; {meant}allowed: {_allowed(owner)}"
     if problem["type"] == "missing":
         return f"{line}`{name}` is missing; allowed keys: {_allowed(_owner(model, place[:-1]))}"
     got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r:.80}"
@@ -178,4 +188,8 @@ def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseMod
 
 
 def _allowed(model: type[BaseModel]) -> str:
-    return ", ".join(field.alias or name for name, field in model.model_fields.items())
+    return ", ".join(_keys(model))
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -31,6 +31,7 @@ def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:
         )
     if output == "github":
         return "".join(_annotation(*row) for row in rows)
+    rows.sort(key=lambda row: row[2] != "tag")  # what asks for nothing first: the end is what a terminal still shows
     return "".join(f"submissions/{name}: {rule} ({level}): {visible(message)}\n" for name, rule, level, message in rows)
 
 

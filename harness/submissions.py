@@ -20,6 +20,8 @@ from harness.track import ModelDefinition, TrainingDefinition
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_FOLDER_BYTES = 64 * 1024
 MAX_FILES = 64
+MAX_NAMED = 12
+"""Submissions that a message lists."""
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
 ENTRY_POINT = r"^([a-z][a-z0-9_]{0,39}/)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 """`module:Class` in the folder itself, or `folder/module:Class` in another folder of `submissions/`."""
@@ -166,7 +168,9 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
     if unknown := [name for name in wanted if shown_name(name) not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=3)
         meant = f"did you mean {', '.join(near)}? " if near else ""
-        raise UsageError(f"no submission {', '.join(map(repr, unknown))}; {meant}there are: {', '.join(sorted(known))}")
+        some = ", ".join(sorted(known)[:MAX_NAMED])
+        more = f", and {len(known) - MAX_NAMED} more (`harness list`)" if len(known) > MAX_NAMED else ""
+        raise UsageError(f"no submission {', '.join(map(repr, unknown))}; {meant}there are: {some}{more}")
     return [entry for entry in found if not names or entry.name in map(shown_name, wanted)]
 
 
@@ -206,7 +210,13 @@ def read_folder(folder: Path) -> Submission | Broken:
 
 def _without_manifest(files: Mapping[str, bytes]) -> str:
     alike = [name for name in files if name.lower().endswith(("submission.yaml", "submission.yml"))]
-    remedy = f"rename or move {alike[0]!a}" if alike else "copy that of another folder, or start with `harness new`"
+    notebooks = [name for name in files if name.endswith(".ipynb")]
+    remedy = "copy that of another folder, or start with `harness new`"
+    if alike:
+        folder = alike[0].rpartition("/")[0]
+        remedy = f"move all that is in {f'{folder}/'!a} up into this folder" if folder else f"rename {alike[0]!a}"
+    elif notebooks:
+        remedy = f"start with `harness new` and copy the classes from {notebooks[0]!a} into its submission.py"
     return f"holds no submission.yaml; {remedy}"
 
 
@@ -259,8 +269,10 @@ def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:
                 pending.append(path)
                 continue
             size += path.stat().st_size
-            if size > MAX_FOLDER_BYTES or len(files) >= MAX_FILES:
-                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB or {MAX_FILES} files; keep to the code"]
+            if size > MAX_FOLDER_BYTES:
+                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB, with {name!a}; keep to the code"]
+            if len(files) >= MAX_FILES:
+                return files, [f"holds more than {MAX_FILES} files, with {name!a}; keep to the code"]
             files[name] = path.read_bytes()
             try:
                 files[name].decode("utf-8")

@@ -298,7 +298,7 @@ BAD_FILES = {
     "no manifest": ("submission.yaml", None, "holds no submission.yaml"),
     "a tag": ("submission.yaml", b"title: !!python/object/apply:os.getcwd []\n", "line 1: not the YAML"),
     "bytes": ("data.bin", b"\xff\xfe", "'data.bin' is not UTF-8 text"),
-    "65 KiB": ("data.txt", b"x" * 65 * 1024, "holds more than 64 KiB or 64 files"),
+    "65 KiB": ("data.txt", b"x" * 65 * 1024, "holds more than 64 KiB, with 'data.txt'"),
 }
 
 

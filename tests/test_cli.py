@@ -239,7 +239,7 @@ def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_p
         "submissions/broken: T00",
         "submissions/raising: T00",
     ]
-    assert "0 of 2 submissions valid" in result.stderr
+    assert "0 of 2 submissions valid; not: broken, raising" in result.stderr
     found = json.loads(harness(tmp_path, "validate", "broken", "--format", "json").stdout)
     assert found["valid"] == {"broken": False}
     assert found["findings"][0]["rule"] == "T00"
@@ -305,6 +305,15 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
     refused(harness(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
     refused(harness(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")
     refused(harness(root / "nowhere", "list"), 2, "there is no such folder")
+
+
+def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path, tmp_path: Path) -> None:
+    refused(harness(root, "show", "good", "-t", "course"), 2, "no track 'course'")
+    track = write_track(tmp_path / "anywhere.yaml", name="course")
+    assert harness(root, "run", "good", "-t", str(track)).returncode == 0
+    track.unlink()
+    assert harness(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
+    assert "\ncourse, " in harness(root, "show", "good", "-t", "course").stdout
 
 
 @pytest.mark.parametrize("command", ["frobnicate", "run --fast", "run -j 0", "run --device tpu"])

@@ -90,8 +90,14 @@ def test_trials_that_are_missing_are_named_with_the_remedy(tmp_path):
     one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other")
     whole = make_trials(other, track, 0.9)
     for records, expected in (
-        (whole[:3], r"other has no complete results on mine \(incomplete: 3 of 4 trials\); `harness run other`"),
-        ([make_failure(other, track, 3, 0, "T10: no"), *whole[1:]], r"other has no complete results .*T10: no"),
+        (
+            whole[:3],
+            r"other has no complete results on mine \(incomplete: 3 of 4 trials\); `harness run other --track mine`",
+        ),
+        (
+            [make_failure(other, track, 3, 0, "T10: no"), *whole[1:]],
+            r"other has no complete results .*T10: no\); mend it, then `harness run",
+        ),
         ([], r"not run: 0 of 4 trials"),
     ):
         made = rows(track, (one, make_trials(one, track, 0.9)), (other, records))

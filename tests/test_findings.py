@@ -17,13 +17,18 @@ from harness.submissions import discover
 
 VERDICTS = {
     "good": [],
-    "bad": [("T10", "gate", "ids out of range; count your special tokens"), ("P30", "review", "slow")],
+    "bad": [
+        ("T80", "tag", "positional"),
+        ("T10", "gate", "ids out of range; count your special tokens"),
+        ("P30", "review", "slow"),
+    ],
     "fine": [("P40", "note", "no positions")],
 }
 
 
-def test_text_is_a_line_a_finding():
+def test_text_is_a_line_a_finding_and_what_asks_for_nothing_comes_first():
     assert printed(VERDICTS, "text") == (
+        "submissions/bad: T80 (tag): positional\n"
         "submissions/bad: T10 (gate): ids out of range; count your special tokens\n"
         "submissions/bad: P30 (review): slow\n"
         "submissions/fine: P40 (note): no positions\n"
@@ -33,12 +38,13 @@ def test_text_is_a_line_a_finding():
 def test_json_says_of_every_submission_whether_it_is_valid_and_lists_the_findings():
     values = json.loads(printed(VERDICTS, "json"))
     assert values["valid"] == {"good": True, "bad": False, "fine": True}
-    assert values["findings"][1] == {"submission": "bad", "rule": "P30", "level": "review", "message": "slow"}
-    assert len(values["findings"]) == 3
+    assert values["findings"][2] == {"submission": "bad", "rule": "P30", "level": "review", "message": "slow"}
+    assert len(values["findings"]) == 4
 
 
 def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
     assert printed(VERDICTS, "github") == (
+        "::notice file=submissions/bad/submission.yaml,title=T80::positional\n"
         "::error file=submissions/bad/submission.yaml,title=T10::ids out of range; count your special tokens\n"
         "::warning file=submissions/bad/submission.yaml,title=P30::slow\n"
         "::notice file=submissions/fine/submission.yaml,title=P40::no positions\n"

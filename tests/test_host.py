@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from bad_folders import MANIFEST, TINY, is_running, left_running, make_submission
+from bad_folders import MANIFEST, TINY, is_running, left_running, make_submission, write_folder
 
 from harness.errors import HostError, SubmissionError
 from harness.host import client
 from harness.host.client import MAX_OUTPUT_BYTES, Host, Role
 from harness.host.frames import DTYPES
-from harness.host.sandbox import Isolation
-from harness.submissions import Submission
+from harness.host.sandbox import Isolation, isolation
+from harness.submissions import Submission, read_folder
 from harness.trial import run_stack
 
 NUMBER = [1, 2]
@@ -298,7 +298,7 @@ BAD_ENCODINGS = {
     "numpy ints": ("import numpy as np\nreturn list(np.arange(3))", "a int64"),
     "too large": ("return [14]", "vocab_size is 14 but encode('7+8=') gave id 14; ids must be in [0, vocab_size)"),
     "beyond 64 bits": ("return [10**40]", "holds 1000"),
-    "negative": ("return [-1]", "gave id -1"),
+    "negative": ("return [-1]", "gave id -1; ids must be in [0, vocab_size). The first id is 0"),
     "empty": ("return []", "encode('7+8=') gave 0 ids; 1 to"),
     "None": ("return None", "returned NoneType; the contract asks for list[int]"),
     "a string": ("return '12'", "returned str; the contract asks for list[int]"),
@@ -350,6 +350,59 @@ BAD_VOCABULARIES = {
 @pytest.mark.parametrize("body", BAD_VOCABULARIES)
 def test_a_bad_vocabulary_is_refused(tmp_path: Path, body: str) -> None:
     assert BAD_VOCABULARIES[body] in error_of(make_submission(tmp_path, init=body)).message
+
+
+OUT_OF_REACH = {
+    "another file": (
+        "open('/etc/passwd')",
+        "a submission can read its own files only, as Path(__file__).parent / NAME",
+    ),
+    "a file of the caller": ("open('vocab.txt')", "a submission can read its own files only"),
+    "writing": ("open(__file__, 'w')", "and write none"),
+    "the network": (
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
+        "there is no network for a submission; put what it needs into its folder",
+    ),
+    "a process": ("import os; os.fork()", "a submission cannot start processes; do the work in the call itself"),
+    "a person": ("input()", "nobody answers input(); remove the call"),
+}
+
+
+@pytest.mark.skipif(isolation() is Isolation.NONE, reason="without a sandbox all of it can be reached")
+@pytest.mark.parametrize("reached_for", OUT_OF_REACH)
+def test_code_that_reaches_for_what_is_not_there_is_told_what_there_is(tmp_path: Path, reached_for: str) -> None:
+    top, remedy = OUT_OF_REACH[reached_for]
+    message = error_of(make_submission(tmp_path, top=top)).message
+    assert message.startswith("submission.py, line 1, in <module>: ")
+    assert remedy in message
+
+
+def test_a_decode_that_knows_no_special_ids_is_told_to_give_them_no_text(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, decode='return "".join(CHARACTERS[i] for i in token_ids)')
+    message = error_of(submission).message
+    assert "decode([12]) raised: submission.py, line " in message
+    assert message.endswith("every id has to decode, pad_id and eos_id too; give them the empty text")
+
+
+def test_an_error_in_borrowed_code_names_the_folder_that_it_lies_in(tmp_path: Path) -> None:
+    make_submission(tmp_path, "lender", encode="return [99]")
+    manifest = MANIFEST.replace("submission:Characters", "lender/submission:Characters")
+    error = error_of(make_submission(tmp_path, "borrower", manifest=manifest))
+    assert error.submission == "borrower"
+    assert error.message.startswith(
+        "in the borrowed submissions/lender: vocab_size is 14 but encode('7+8=') gave id 99"
+    )
+
+
+@pytest.mark.parametrize(
+    ("beside", "remedy"), [("Submission.py", "rename 'Submission.py'"), ("a.ipynb", "copy the classes from 'a.ipynb'")]
+)
+def test_a_module_that_is_missing_is_looked_for_under_another_name(tmp_path: Path, beside: str, remedy: str) -> None:
+    folder = write_folder(tmp_path, "entry")
+    (folder / "submission.py").rename(folder / beside)
+    found = read_folder(folder)
+    assert isinstance(found, Submission)
+    assert f"there is no submission.py; {remedy}" in error_of(found).message
 
 
 BAD_IMPORTS = {

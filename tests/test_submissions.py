@@ -118,12 +118,27 @@ def test_a_missing_manifest_is_refused(tmp_path):
     assert refusal(folder) == "holds no submission.yaml; copy that of another folder, or start with `harness new`"
 
 
-@pytest.mark.parametrize("instead", ["submission.yml", "Submission.yaml", "nested/submission.yaml"])
-def test_a_manifest_under_another_name_or_too_deep_is_named(tmp_path, instead):
+@pytest.mark.parametrize(
+    ("instead", "remedy"),
+    [
+        ("submission.yml", "rename 'submission.yml'"),
+        ("Submission.yaml", "rename 'Submission.yaml'"),
+        ("nested/submission.yaml", "move all that is in 'nested/' up into this folder"),
+    ],
+)
+def test_a_manifest_under_another_name_or_too_deep_is_named(tmp_path, instead, remedy):
     folder = write_folder(tmp_path)
     (folder / instead).parent.mkdir(exist_ok=True)
     (folder / "submission.yaml").rename(folder / instead)
-    assert refusal(folder) == f"holds no submission.yaml; rename or move '{instead}'"
+    assert refusal(folder) == f"holds no submission.yaml; {remedy}"
+
+
+def test_a_folder_with_nothing_but_a_notebook_is_told_where_its_classes_belong(tmp_path):
+    folder = tmp_path / "submissions" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "Idea.ipynb").write_text("{}")
+    remedy = "start with `harness new` and copy the classes from 'Idea.ipynb' into its submission.py"
+    assert refusal(folder) == f"holds no submission.yaml; {remedy}"
 
 
 def test_files_that_an_editor_or_the_system_left_are_passed_over(tmp_path):
@@ -262,7 +277,7 @@ def test_64_kib_are_taken_and_a_byte_more_is_refused(tmp_path):
     room = 64 * 1024 - len(MANIFEST)
     assert read(write_folder(tmp_path, "one", a_dot_py="#" * (room - 1), b_in_c_dot_py="#"))
     message = refusal(write_folder(tmp_path, "two", a_dot_py="#" * (room - 1), b_in_c_dot_py="##"))
-    assert message.startswith("holds more than 64 KiB or 64 files; keep to the code")
+    assert message.startswith("holds more than 64 KiB, with 'b/c.py'; keep to the code")
 
 
 def test_a_huge_file_is_refused_by_its_size_without_being_read(tmp_path):
@@ -276,7 +291,7 @@ def test_64_files_are_taken_and_one_more_is_refused(tmp_path):
     folder = write_folder(tmp_path, **{f"f{number}_dot_py": "" for number in range(63)})
     assert read(folder)
     write(folder / "one_more.py", "")
-    assert "or 64 files" in refusal(folder)
+    assert refusal(folder) == "holds more than 64 files, with 'submission.yaml'; keep to the code"
 
 
 @pytest.mark.parametrize("content", [b"\x80\x04\x95", b"\xff\xfe", b"PK\x03\x04\xff"])
@@ -439,6 +454,12 @@ def test_select_names_every_unknown_name_and_those_that_there_are(tmp_path):
     with pytest.raises(UsageError) as caught:
         select([make_submission(tmp_path, "b"), make_submission(tmp_path, "a")], ["x", "a", "\x1by"])
     assert str(caught.value) == r"no submission 'x', '\x1by'; there are: a, b"
+
+
+def test_of_many_submissions_an_unknown_name_is_told_twelve(tmp_path):
+    found = [make_submission(tmp_path, f"s{number:02}") for number in range(15)]
+    with pytest.raises(UsageError, match=r"there are: s00, .*, s11, and 3 more \(`harness list`\)$"):
+        select(list(found), ["nobody"])
 
 
 def test_a_name_may_be_a_path_as_a_shell_completes_it_and_a_misspelt_one_gets_its_neighbours(tmp_path):

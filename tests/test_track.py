@@ -97,7 +97,12 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
 @pytest.mark.parametrize(
     ("old", "new", "line", "what"),
     [
-        ("digits: [2]", "digit: [2]", 4, "unknown key `digit`; allowed: name, summary, ranked, seed, digits, longest"),
+        (
+            "digits: [2]",
+            "digit: [2]",
+            4,
+            "unknown key `digit`; did you mean `digits`? allowed: name, summary, ranked, seed, digits, longest",
+        ),
         ("epochs: 2", "epochs: 2, optimizer: sgd", 6, "unknown key `training.optimizer`; allowed: problems, epochs"),
         ("seed: 1\n", "", 1, "`seed` is missing; allowed keys: name"),
         ("digits: [2]", "digits: [0]", 4, "`digits.0`: Input should be greater than or equal to 1, got 0"),
@@ -129,6 +134,14 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
         ("seed: 1\n", "seed: 1\nmodel: {dropout: 1.0}\n", 4, "`model.dropout`: Input should be less than 1, got 1.0"),
         ("digits: [2]", "digits: &two [2]\nseeds: *two", 5, "aliases are not allowed; write the value out"),
         ("seeds: [0]", "seeds: [0]\nseeds: [1]", 6, "the key 'seeds' stands twice; keep one"),
+        ("seed: 1\n", "seed:1\n", 4, "expected ':'; a line is a key, a colon, a space and a value"),
+        (
+            "seed: 1\n",
+            "summary: a: b\n",
+            3,
+            "not allowed here; put text that holds a colon in quotes, and a space after",
+        ),
+        ("seed: 1\n", "\tseed: 1\n", 3, "cannot start any token; indent with spaces, not with a tab"),
         ("seeds: [0]", "seeds: [0", 6, "not the YAML that is read here: expected ',' or ']'"),
         ("name: mine", "name: Mine!", 1, "`name`: String should match pattern"),
         ("name: mine", "name: ../mine", 1, "`name`: String should match pattern"),

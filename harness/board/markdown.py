@@ -11,7 +11,7 @@ from harness.board.text import markdown, percent
 from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata, ranking_heading
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
-from harness.track import Track, built_in_names
+from harness.track import Track
 
 MAX_NAME = 60
 MAX_TITLE = 80
@@ -108,14 +108,9 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
         f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {_listed(track.digits)}; "
         f"seeds {_listed(track.seeds)})",
         f"* Measured on: {measured or NOTHING}",
-        f"* Command: `harness all --track {_argument(track)}`",
+        f"* Command: `harness all --track {track.name}`",
     ]
     return [markdown(track.summary, 400), "\n".join(facts)]
-
-
-def _argument(track: Track) -> str:
-    """What `--track` takes for it."""
-    return track.name if track.name in built_in_names() else f"results/{track.name}/track.yaml"
 
 
 def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
@@ -187,9 +182,7 @@ def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> li
         if row.standing.state is not State.FRESH
     ]
     if len(never_run) > NEVER_RUN_NAMED:
-        lines.append(
-            f"* **not run**: {len(never_run)} submissions; `harness run --track {_argument(track)} -n` names them"
-        )
+        lines.append(f"* **not run**: {len(never_run)} submissions; `harness run --track {track.name} -n` names them")
     elif never_run:
         lines.append(f"* **not run**: {', '.join(_name(row) for row in never_run)}")
     return ["Not ranked:", "\n".join(lines)] if lines else []

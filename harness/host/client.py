@@ -31,6 +31,7 @@ from harness.host.frames import (
     unpack,
 )
 from harness.host.lockdown import MAX_CPU_S
+from harness.host.remedies import remedied
 from harness.host.sandbox import Isolation, isolation
 from harness.host.zygote import zygote_for
 from harness.ragged import Ragged
@@ -86,7 +87,7 @@ class Host:
         self._output = bytearray()
         self._holds_code = False
         """Whether the submission's files have been handed over: before that, no trouble is the submission's."""
-        part = submission.positions if role == "positions" else submission.tokenizer
+        self._part = part = submission.positions if role == "positions" else submission.tokenizer
         self._level = level = isolation() if level is None else level
         settings = {
             "role": role,
@@ -167,7 +168,7 @@ class Host:
             if not isinstance(error, dict):
                 raise self._failed("sent an error that is none")
             text, rule = str(error.get("message"))[:1000], str(error.get("rule"))
-            raise SubmissionError(self._submission.name, rule if rule in RULES else "T00", text)
+            raise self._broke(rule if rule in RULES else "T00", remedied(text, self._part.files))
         return reply
 
     def describe(self) -> Vocabulary:
@@ -211,7 +212,8 @@ class Host:
         present = np.arange(ids.shape[1]) < encoded.lengths[:, None]
         for row, column in np.argwhere(present & ((ids < 0) | (ids >= size)))[:1]:
             got = f"vocab_size is {size} but encode({texts[row]!r}) gave id {ids[row, column]}"
-            raise self._broke("T00", f"{got}; ids must be in [0, vocab_size). Count your special tokens")
+            remedy = "Count your special tokens" if ids[row, column] >= size else "The first id is 0"
+            raise self._broke("T00", f"{got}; ids must be in [0, vocab_size). {remedy}")
         for name, special in (("pad_id", vocabulary.pad_id), ("eos_id", vocabulary.eos_id)):
             for row, _ in np.argwhere(ids == special)[:1]:
                 got = f"encode({texts[row]!r}) holds {name} {special}"
@@ -319,12 +321,16 @@ class Host:
         return texts
 
     def _failed(self, what: str) -> HostError:
-        return HostError(
-            self._submission.name, "P00" if self._role == "positions" else "T00", f"the {self._role} host {what}"
-        )
+        rule = "P00" if self._role == "positions" else "T00"
+        return HostError(self._submission.name, rule, self._located(f"the {self._role} host {what}"))
 
     def _broke(self, rule: str, message: str) -> SubmissionError:
-        return SubmissionError(self._submission.name, rule, message)
+        return SubmissionError(self._submission.name, rule, self._located(message))
+
+    def _located(self, message: str) -> str:
+        """With the folder that the code lies in, where it is not the submission's own."""
+        lender = self._part.folder.name
+        return message if lender == self._submission.folder.name else f"in the borrowed submissions/{lender}: {message}"
 
 
 def _batches(items: Sequence[Any], max_ids: int) -> Iterator[list[Any]]:

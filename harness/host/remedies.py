@@ -1,0 +1,41 @@
+"""What to do about an error that a submission's own code raised, where Python's words do not say it.
+
+The sandbox answers as a machine would on which nothing else exists: the code meets a missing file, never a refusal.
+"""
+
+import re
+from collections.abc import Iterable
+
+REMEDIES = {
+    r"\bdecode\(\[\d+\]\) raised: .*\b(IndexError|KeyError|ValueError)\b": (
+        "every id has to decode, pad_id and eos_id too; give them the empty text"
+    ),
+    r"\b(FileNotFoundError|NotADirectoryError|IsADirectoryError|PermissionError)\b": (
+        "a submission can read its own files only, as Path(__file__).parent / NAME, and write none"
+    ),
+    r"\b(URLError|gaierror|ConnectionError|ConnectionRefusedError|Network is unreachable)\b": (
+        "there is no network for a submission; put what it needs into its folder"
+    ),
+    r"\bBlockingIOError\b": "a submission cannot start processes; do the work in the call itself",
+    r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
+}
+"""By a pattern of the message."""
+
+
+def remedied(message: str, files: Iterable[str]) -> str:
+    """The message of a host with what to do about it, if anything is known.
+
+    Args:
+        files: those of the folder.
+    """
+    for pattern, remedy in REMEDIES.items():
+        if re.search(pattern, message):
+            return f"{message}; {remedy}"
+    if missing := re.search(r"there is no (\S+\.py)$", message):
+        alike = [name for name in files if name.lower() == missing[1].lower()]
+        notebooks = [name for name in files if name.endswith(".ipynb")]
+        if alike:
+            return f"{message}; rename {alike[0]!a}"
+        if notebooks:
+            return f"{message}; copy the classes from {notebooks[0]!a} into it"
+    return message
