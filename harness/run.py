@@ -1,5 +1,6 @@
 """Runs a plan: audits and trials go to workers, records come back and are saved as they come."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,11 @@ from harness.plan import PlannedTrial
 from harness.records import Record, require_writable, save, write_atomically
 from harness.submissions import Submission
 from harness.track import BUILT_IN, Track
+
+DIVIDED = (
+    "the positions' graph ended the process that ran it (SIGFPE), by an integer division by zero, or of the smallest "
+    "integer by -1; divide floats"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ def audit_all(
     for event in run(jobs, num_workers):
         if event.kind == "findings":
             yield by_name[event.job.name], [(rule, level, text) for rule, level, text in event.values["findings"]]
+        elif event.values.get("signal") == signal.SIGFPE:  # the harness divides no integers
+            yield by_name[event.job.name], [("P00", "gate", DIVIDED)]
         else:
             yield _crash(event.job.name, event.kind, event.values)
 

@@ -1,4 +1,4 @@
-"""Which trials go into one job."""
+"""Which trials go into one job, and what an audit says that its worker did not outlive."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 from bad_folders import make_submission
 
 from harness.plan import PlannedTrial
-from harness.run import stacks
+from harness.run import Crashed, audit_all, stacks
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,14 @@ def test_seeds_of_one_submission_at_one_number_of_digits_go_together(
         for stack in stacks(trials, max_seeds)
     ]
     assert found == expected
+
+
+def test_a_graph_that_kills_its_worker_by_an_integer_division_breaks_a_rule(tmp_path: Path) -> None:
+    smallest = "smallest = (layout.long() * 0 - 2**62) * 2"
+    divided = 'torch.div(smallest, layout.long() * 0 - 1, rounding_mode="trunc")'
+    forward = f"{smallest}\nreturn Terms(embedding=self.table[None, :length] + {divided}[..., None].float())"
+    (verdict,) = audit_all([make_submission(tmp_path, "deadly", forward=forward)], 1)
+    assert not isinstance(verdict, Crashed)
+    ((rule, level, message),) = verdict[1]
+    assert (rule, level) == ("P00", "gate")
+    assert "of the smallest integer by -1; divide floats" in message

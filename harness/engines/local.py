@@ -25,7 +25,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a job said: `kind` is progress, record, findings, error or bug."""
+    """Something that a job said: `kind` is progress, record, findings, error or bug. An error that is the death of the
+    worker has the signal that killed it."""
 
     job: Job
     kind: str
@@ -102,7 +103,7 @@ class _Worker:
             if job is not None:
                 code = self.process.wait()
                 message = f"the worker ended with code {code}; if memory ran out, run again with a smaller -j"
-                yield Event(job, "error", {"message": message, "exit_code": ExitCode.BUG})
+                yield Event(job, "error", {"message": message, "exit_code": ExitCode.BUG, "signal": -code})
             return
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         for line in lines:
