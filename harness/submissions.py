@@ -184,8 +184,10 @@ def read_folder(folder: Path) -> Submission | Broken:
     problems: list[str] = []
     files: dict[str, bytes] = {}
     if not NAME.fullmatch(folder.name):
+        near = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")[:40]
+        rename = f"rename it, to {near} say" if NAME.fullmatch(near) else "rename it"
         problems.append(
-            "the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; rename it"
+            f"the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; {rename}"
         )
     if folder.is_symlink():
         problems.append("is a symbolic link; put the folder itself into submissions/")

@@ -96,6 +96,14 @@ def test_other_names_are_refused_and_quoted_so_that_they_draw_nothing(tmp_path, 
     assert len(shown) <= 60
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("My Idea-2", "my_idea_2"), ("Ada.Lovelace", "ada_lovelace"), ("a" * 45, "a" * 40), ("1a", None), ("é", None)],
+)
+def test_a_name_that_nearly_keeps_the_rules_is_answered_with_one_that_does(tmp_path, name, near):
+    assert refusal(write_folder(tmp_path, name)).endswith(f"rename it, to {near} say" if near else "; rename it")
+
+
 def test_a_file_that_cannot_be_read_breaks_its_folder_and_those_that_borrow_from_it(tmp_path, monkeypatch):
     """A stand-in for a file without the right to read it, since whoever runs the tests may be root."""
     lender = write_folder(tmp_path, "lender", submission_dot_py="class Tokenizer: pass")
