@@ -169,7 +169,8 @@ def validate(
     ] = False,
 ) -> ExitCode:
     """Checks that submissions keep the rules; exit 1 if one breaks a gate. `harness explain` lists them."""
-    from harness.findings import Found, changed_since, gates, printed
+    from harness.findings import changed_since, printed
+    from harness.rules import Found, gates
     from harness.watching import watch_audits
 
     found = select(_discover(context.obj), names or [])
@@ -295,19 +296,20 @@ def reproduce(
     for line in found.passed_over:
         say(f"passed over {line}")
     say(f"track {loaded.name}: {_count(len(found.trials), 'trial')} to reproduce")
-    all_alike = True
+    alike: list[bool] = []
 
     def tell(now: Record) -> None:
-        nonlocal all_alike
         is_alike, line = verdict(found.records[now.trial], now)
-        all_alike &= is_alike
+        alike.append(is_alike)
         print(line)
 
     with tempfile.TemporaryDirectory() as aside:
         code = watch_trials(
             found.trials, loaded, track_file, Path(aside), device=device.value, num_workers=workers, on_record=tell
         )
-    return max(code, ExitCode.DONE if all_alike else ExitCode.NEGATIVE)
+    if len(alike) < len(found.trials):
+        return code
+    return ExitCode.DONE if all(alike) else ExitCode.NEGATIVE
 
 
 @app.command()
@@ -426,10 +428,10 @@ def _train(
 
     What is due is validated first: a record of a submission that breaks a rule would rank.
     """
-    from harness.findings import Found, gates
     from harness.fingerprint import harness_fingerprint
     from harness.plan import Rerun, plan
     from harness.records import require_writable
+    from harness.rules import Found
     from harness.watching import watch_audits, watch_trials
 
     track, track_file = _load_track(root, track_name)
@@ -438,6 +440,10 @@ def _train(
     broken = [entry for entry in found if isinstance(entry, Broken)]
     which = Rerun(rerun.value) if rerun is not None else None
     planned = plan(track, readable, root / "results", harness_fingerprint(), which)
+    if device is Device.cuda and planned.to_run and not dry_run:
+        from harness.processor import device_of
+
+        device_of(device.value)  # or the audits of all folders would come first
     for entry in broken:
         say(str(entry.error), "red")
     if dry_run:
@@ -454,7 +460,6 @@ def _train(
     verdicts: dict[str, list[Found]] = {}
     widths = [track.max_digits(digits) for digits in track.digits]
     code = watch_audits([entry for entry in readable if entry.name in due], verdicts, workers, also_at=widths)
-    refused = {name: (rule, message) for name, findings in verdicts.items() for rule, _, message in gates(findings)[:1]}
     code = max(
         code,
         watch_trials(
@@ -464,7 +469,7 @@ def _train(
             root / "results",
             device=device.value,
             num_workers=workers,
-            refused=refused,
+            verdicts=verdicts,
         ),
     )
     return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)

@@ -69,6 +69,6 @@ class MachineError(HarnessError):
 
 
 class EngineError(HarnessError):
-    """A worker process ended without an answer: our bug, or the machine's end of memory."""
+    """A host or its zygote did what no submission can bring about: our bug, or the machine's end of memory."""
 
     exit_code = ExitCode.BUG

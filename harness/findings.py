@@ -3,20 +3,13 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.documents import visible
 from harness.errors import UsageError
+from harness.rules import Found, gates
 from harness.submissions import Broken, Submission, shown_name
-
-Found = tuple[str, str, str]
-"""The rule, its level and the message of one finding, as a worker sends it."""
-
-
-def gates(findings: Iterable[Found]) -> list[Found]:
-    """Those that make a submission invalid."""
-    return [finding for finding in findings if finding[1] == "gate"]
 
 
 def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:

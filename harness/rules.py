@@ -3,11 +3,15 @@
 `harness explain`, docs/rules.md and the audits all read this list; an id, once given, is never given to another rule.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["gate", "review", "tag"]
 """`gate`: refused. `review`: kept from the ranking until a person has looked. `tag`: shown on the board."""
+
+Found = tuple[str, str, str]
+"""One finding as a worker sends it: the rule, its level, the message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +51,9 @@ _RULES = (
         title="A tokenizer keeps its contract",
         level="gate",
         checked="*validate, trial.* Ids are ints (no bools) in [0, vocab_size); vocab_size is at most 2048; a text "
-        "becomes at most 4n + 8 ids, n being the characters of the longest prompt, 2 * max_digits + 2; the vocabulary "
-        "is the same for every max_digits; the folder is at most 64 KiB of regular text files, and imports the "
-        "standard library, torch, numpy, harness.protocol and its own files alone.",
+        "becomes at most 4n + 8 ids, n being the characters of the longest prompt, 2 * max_digits + 2; the folder is "
+        "at most 64 KiB of regular text files. *validate.* The vocabulary is the same for every max_digits; the files "
+        "import the standard library, torch, numpy, harness.protocol and each other alone.",
         why="A giant vocabulary or folder is a look-up table of sums, and an id outside the vocabulary ends a trial.",
         remedy="Count every id, PAD and EOS too, in `vocab_size`, and make nothing but the layout depend on "
         "max_digits.",
@@ -74,7 +78,8 @@ _RULES = (
         level="gate",
         checked="*validate.* The same 2,000 texts get equal ids in another order, after 5,000 other calls, and in "
         "another process with another hash seed; so do 20 of them that are alone in their process. *trial.* "
-        "Prompts get the same ids in a second process, which is sent the trial's prompts without T70's edited ones.",
+        "Prompts get the same ids in a second process, which is sent those of the trial (20,000 of each set at most) "
+        "without T70's edited ones.",
         why="A tokenizer with a memory can tell training from test, and pass hints from one to the other.",
         remedy="Compute the ids from the text alone: keep no state, draw nothing, read no clock, iterate over no "
         "`set`.",
@@ -85,9 +90,10 @@ _RULES = (
         id="T30",
         title="decode only decodes",
         level="gate",
-        checked="*validate, trial.* In a process that has seen no problem, decode gives at most 64 characters for any "
-        "ids, never raises or hangs, brings numbers planted among the answers back unchanged, and does not turn the "
-        "ids of a prompt or of two numbers into their sum. Only `^(0|[1-9][0-9]*)$` counts as a number.",
+        checked="*validate.* In a process that has seen no problem, decode gives at most 64 characters for any ids, "
+        "never raises or hangs, and does not turn the ids of a prompt or of two numbers into their sum. *validate, "
+        "trial.* It brings numbers planted among the answers back unchanged. Only `^(0|[1-9][0-9]*)$` counts as a "
+        "number.",
         why="Whatever decode works out, the model has not learned.",
         remedy="Map ids to characters and put them in order; leave out what is none. Never call `int` and `+`.",
         good='return "".join("0123456789"[i] for i in reversed(token_ids) if i < 10)',
@@ -146,7 +152,7 @@ _RULES = (
         id="T80",
         title="What kind of writing it is",
         level="tag",
-        checked="*validate, trial.* `positional`: no token depends on more than 3 digits of an operand, and no id of "
+        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and no id of "
         "an answer stands for more than 3 characters. `re-encoding`: all others (binary, residues, long "
         "merges).",
         why="Re-encodings obey the rules and change the task; whoever reads the board should know.",
@@ -194,7 +200,7 @@ _RULES = (
         title="Positions cross as a graph",
         level="gate",
         checked="*validate, trial.* They export in training and in evaluation; only allowed operators; two exports "
-        "agree; shapes as the contract says; every number finite, at most 1000 in size.",
+        "agree; shapes as the contract says. *validate.* Every number is finite and at most 1000 in size.",
         why="The trainer runs the graph, never the submission's Python.",
         remedy="Write tensor arithmetic; branch on `self.training` and shapes alone; draw with torch.randint or "
         "torch.rand*.",
@@ -218,8 +224,8 @@ _RULES = (
         id="P20",
         title="Positions are causal after `=`",
         level="gate",
-        checked="*validate.* Cut a layout anywhere after `=`, and the terms are the cut of the terms, to 1e-6. "
-        "Looking ahead inside the prompt is fine.",
+        checked="*validate.* A layout is cut behind `=`, in the middle of the answer and before its end: the terms "
+        "are the cut of the terms, to 1e-6. Looking ahead inside the prompt is fine.",
         why="When an answer is generated, nothing is known of its length.",
         remedy="Count from the beginning or from `=`, not from the end of the layout.",
         good="distance = torch.arange(length) - equals",
@@ -241,6 +247,11 @@ _RULES = (
 
 RULES = {rule.id: rule for rule in _RULES}
 """Every rule by its id, in the order of the page."""
+
+
+def gates(findings: Iterable[Found]) -> list[Found]:
+    """Those that make a submission invalid."""
+    return [finding for finding in findings if finding[1] == "gate"]
 
 
 def explained(rule: Rule) -> str:

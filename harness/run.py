@@ -1,7 +1,8 @@
 """Runs a plan: audits and trials go to workers, records come back and are saved as they come."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from harness.engines.local import Job, run
 from harness.errors import ExitCode, MachineError
 from harness.plan import PlannedTrial
 from harness.records import Record, require_writable, save, write_atomically
+from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import BUILT_IN, Track
 
@@ -37,7 +39,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """A job that left no record, through no fault of its submission."""
+    """A job that left no record of its last `num_trials`, through no fault of its submission."""
 
     job: str
     message: str
@@ -71,27 +73,24 @@ def audit_all(
 def run_trials(
     trials: Sequence[PlannedTrial],
     track: Track,
-    track_file: Path | None,
     results: Path,
     *,
     device: str,
     num_workers: int,
     max_seeds: int,
-    refused: dict[str, tuple[str, str]],
+    verdicts: Mapping[str, Sequence[Found]],
 ) -> Iterator[Progressed | Finished | Crashed]:
     """Runs the trials and saves each record the moment it comes.
 
     Args:
         max_seeds: trained side by side in one job.
-        track_file: of a track that is not built in; kept beside its results, so that they can be read without it.
-        refused: by submission, the rule and message of an audit; such trials fail without running.
+        verdicts: by submission, what the audits found. Trials of one that broke a gate fail without running; records
+            of the others take over its tags, since few digits do not tell what kind of writing a format is.
 
     Raises:
         MachineError: this machine lacks the device, or a record could not be written.
     """
     require_writable(results / track.name)
-    if track_file is not None and track_file.parent != BUILT_IN:
-        _keep_definition(track_file, results / track.name / "track.yaml")
     definition = track.model_dump(mode="json")
     jobs = [
         Job(
@@ -104,20 +103,23 @@ def run_trials(
                 "seeds": [trial.seed for trial in stack],
                 "fresh_seeds": _fresh_seeds(stack),
                 "device": device,
-                "refused": refused.get(stack[0].submission.name),
+                "findings": verdicts.get(stack[0].submission.name, ()),
             },
         )
         for stack in stacks(trials, max_seeds)
     ]
+    num_finished: Counter[str] = Counter()
     for event in run(jobs, num_workers):
         if event.kind == "progress":
             yield Progressed(event.job.name, event.values)
         elif event.kind == "record":
             record = Record.model_validate(event.values["record"])
             save(record, results)
+            num_finished[event.job.name] += 1
             yield Finished(event.job.name, record)
         else:
-            crash = _crash(event.job.name, event.kind, event.values, len(event.job.payload["seeds"]))
+            num_left = len(event.job.payload["seeds"]) - num_finished[event.job.name]
+            crash = _crash(event.job.name, event.kind, event.values, num_left)
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would say the same
             yield crash
@@ -155,8 +157,8 @@ def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> 
     return Crashed(job, values["message"], ExitCode(values["exit_code"]), num_trials)
 
 
-def _keep_definition(track_file: Path, kept: Path) -> None:
-    text = track_file.read_text(encoding="utf-8")
-    if kept.exists() and kept.read_text(encoding="utf-8") == text:
-        return
-    write_atomically(kept, text)
+def keep_definition(track_file: Path, folder: Path) -> None:
+    """Keeps that of a track which is not built in beside its records, so that they can be read without it."""
+    kept, text = folder / "track.yaml", track_file.read_text(encoding="utf-8")
+    if track_file.parent != BUILT_IN and not (kept.exists() and kept.read_text(encoding="utf-8") == text):
+        write_atomically(kept, text)

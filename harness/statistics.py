@@ -1,8 +1,10 @@
 """Intervals and tests for shares of exact matches: counts in, numbers out, the same numbers every time.
 
 Counts are arrays (S, D): S seeds by D parts that count alike, the numbers of digits. Every trial draws its own `fresh`
-problems, so the counts of two submissions are independent (on the suites that all share they would be alike, and the
-tests too careful); seeds pair them, since a seed gives both the same initial weights.
+problems, so the counts of two submissions are independent; seeds pair them, since a seed gives both the same initial
+weights. Where all share fixed problems, as beyond the trained lengths, counts of two submissions are alike and the
+tests too careful; and an interval over S seeds counts those problems S times, so that it speaks of them and is too
+narrow for all sums of their length.
 """
 
 from collections.abc import Sequence

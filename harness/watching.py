@@ -1,18 +1,19 @@
 """Audits and trials while a person watches: what happens becomes lines on the terminal and an exit code."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import ExitCode
-from harness.findings import Found, gates
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import PlannedTrial
 from harness.progress import Display
 from harness.provenance import num_cores
 from harness.records import Record
-from harness.run import Crashed, Finished, Progressed, audit_all, run_trials
+from harness.rules import Found, gates
+from harness.run import Crashed, Finished, Progressed, audit_all, keep_definition, run_trials
 from harness.scoring import State, held_back_by_audits
 from harness.submissions import Broken, Submission
 from harness.terminal import say
@@ -72,12 +73,13 @@ def watch_trials(
     *,
     device: Literal["auto", "cpu", "cuda"],
     num_workers: int | None,
-    refused: dict[str, tuple[str, str]] | None = None,
+    verdicts: Mapping[str, Sequence[Found]] | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> ExitCode:
     """Runs the trials (`run.run_trials`), a line for each that ends.
 
     Args:
+        verdicts: by submission, what the audits found.
         on_record: called with each record once it is saved.
         num_workers: jobs at a time. If none is given, one a core on a CPU, where each computes with one thread; on a
             GPU two: while one trains, the other's submission encodes.
@@ -85,9 +87,13 @@ def watch_trials(
     Raises:
         MachineError: no sandbox and no trust, no such device, or a record could not be written.
     """
+    if trials:
+        _require_sandbox()
+    folder = results / track.name
+    if trials or folder.is_dir():  # digits, seeds and words of a track may change and leave its records valid
+        keep_definition(track_file, folder)
     if not trials:
         return ExitCode.DONE
-    _require_sandbox()
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
     code = ExitCode.DONE
     told: set[tuple[str, str | None]] = set()
@@ -95,12 +101,11 @@ def watch_trials(
         for event in run_trials(
             trials,
             track,
-            track_file,
             results,
             device=device,
             num_workers=num_workers or (2 if on_gpu else num_cores()),
             max_seeds=MAX_SEEDS_A_STACK if on_gpu else 1,
-            refused=refused or {},
+            verdicts=verdicts or {},
         ):
             if isinstance(event, Finished):
                 on_record(event.record)
@@ -135,5 +140,7 @@ def _require_sandbox() -> None:
 
 def _has_gpu() -> bool:
     """As far as can be told without loading torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return False
     drivers = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/libcuda.so.1"))  # the second under Windows
     return not metadata.version("torch").endswith("+cpu") and any(driver.exists() for driver in drivers)

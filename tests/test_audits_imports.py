@@ -55,6 +55,14 @@ def test_the_folders_own_modules_and_packages_may_be_imported(tmp_path: Path) ->
     assert list(check_imports(replace(submission, **parts))) == []
 
 
+def test_a_folder_called_harness_opens_no_way_into_the_harness(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, top="from harness.task import fixed_suites")
+    files = {**submission.tokenizer.files, "harness/task.py": b""}
+    parts = {name: replace(getattr(submission, name), files=files) for name in ("tokenizer", "positions")}
+    (finding,) = check_imports(replace(submission, **parts))
+    assert "imports harness.task" in finding.message
+
+
 def test_a_foreign_import_is_the_one_finding_of_an_audit(tmp_path: Path) -> None:
     """Not a dozen others that follow from it, or none where the package happens to be installed."""
     (finding,) = audit(make_submission(tmp_path, top="import pydantic"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from bad_folders import ENCODE, MANIFEST, TINY, descendants, left_running, write_folder
-from cheats.sources import LIVE, submission_of
+from cheats.sources import HONEST, LIVE, submission_of
 
 from harness.host.sandbox import isolation
 from harness.records import Record, read
@@ -316,6 +316,35 @@ def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path
     assert "\ncourse, " in harness(root, "show", "good", "-t", "course").stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [("pairs of digits, interleaved", "positional"), ("binary", "re-encoding"), ("residues", "re-encoding")],
+)
+def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digits_are_too_few_to_tell(
+    tmp_path: Path, name: str, tag: str
+) -> None:
+    submission_of(tmp_path, HONEST[name])
+    track = write_track(tmp_path / "two.yaml", name="two", digits=[2])
+    assert harness(tmp_path, "run", "-t", str(track)).returncode == 0
+    (path,) = (tmp_path / "results" / "two").glob("*/d2-s0.json")
+    record = read(path)
+    assert isinstance(record, Record), record
+    assert [(audit.rule, audit.level, audit.seen) for audit in record.audits] == [("T80", "tag", tag)]
+
+
+def test_words_and_seeds_of_a_track_may_change_and_its_results_follow_without_a_trial(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one")
+    track = write_track(tmp_path / "course.yaml", name="course", seeds=[0, 1])
+    assert harness(tmp_path, "all", "-t", str(track)).returncode == 0
+    assert "seeds 0, 1)" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    write_track(track, name="course", seeds=[1], summary="In other words.")
+    result = harness(tmp_path, "all", "-t", str(track))
+    assert "nothing to run, 1 trial up to date" in result.stderr
+    board = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    assert "seeds 1)" in board
+    assert "In other words." in board
+
+
 @pytest.mark.parametrize("command", ["frobnicate", "run --fast", "run -j 0", "run --device tpu"])
 def test_a_wrong_flag_or_verb_is_a_usage_error(tmp_path: Path, command: str) -> None:
     result = harness(tmp_path, *command.split())
@@ -426,6 +455,9 @@ def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomple
     again = harness(tmp_path, "run", "-t", track)
     assert again.returncode == 3
     assert "0 trials to run, 0 up to date, 1 failed or refused before" in again.stderr
+    other = harness(tmp_path, "reproduce", "cheat", "-t", track)  # its ids depend on what else is in the request
+    assert other.returncode == 1
+    assert "cheat d6-s0: suites.fresh.correct " in other.stdout
 
 
 def test_a_training_that_diverges_is_a_trial_with_a_bad_score(tmp_path: Path) -> None:

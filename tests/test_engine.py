@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from bad_folders import TINY, descendants, left_running, make_submission
 
 from harness.engines.local import Event, Job, run
@@ -17,11 +18,15 @@ def audit_job(submission: Submission) -> Job:
 
 
 def trial_job(
-    submission: Submission, *, device: str = "cpu", refused: list[str] | None = None, seeds: tuple[int, ...] = (0,)
+    submission: Submission,
+    *,
+    device: str = "cpu",
+    findings: tuple[tuple[str, str, str], ...] = (),
+    seeds: tuple[int, ...] = (0,),
 ) -> Job:
     payload = {"kind": "trial", "folder": str(submission.folder), "track": TINY.model_dump(mode="json")}
     drawn: dict[str, object] = {"digits": 1, "seeds": list(seeds), "fresh_seeds": None}
-    return Job(submission.name, {**payload, **drawn, "device": device, "refused": refused})
+    return Job(submission.name, {**payload, **drawn, "device": device, "findings": findings})
 
 
 def last_of(events: list[Event]) -> dict[str, Event]:
@@ -33,7 +38,9 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     hanging = make_submission(tmp_path, "hanging", encode="while True: pass")
     honest = make_submission(tmp_path, "honest")
     before = descendants(os.getpid())
-    events = run([trial_job(hanging), trial_job(honest, refused=["T10", "does not come back"])], num_workers=1)
+    events = run(
+        [trial_job(hanging), trial_job(honest, findings=(("T10", "gate", "does not come back"),))], num_workers=1
+    )
     assert next(events).values["phase"] == "encode"
     (worker,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
     os.kill(worker, signal.SIGKILL)
@@ -75,7 +82,8 @@ def is_worker(process_id: int) -> bool:
         return False
 
 
-def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path) -> None:
+def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     honest, raising = make_submission(tmp_path, "honest"), make_submission(tmp_path, "raising", encode="raise OSError")
     gone = Job("gone", {"kind": "audit", "folder": str(tmp_path / "submissions" / "gone")})
     (tmp_path / "submissions" / "gone").mkdir()
@@ -99,7 +107,10 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path) -> None:
 
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
-    jobs = [trial_job(honest, seeds=(3, 5)), trial_job(honest, seeds=(7, 8), refused=["T10", "does not come back"])]
+    jobs = [
+        trial_job(honest, seeds=(3, 5)),
+        trial_job(honest, seeds=(7, 8), findings=(("T10", "gate", "does not come back"),)),
+    ]
     records = [Record.model_validate(event.values["record"]) for event in run(jobs, 1) if event.kind == "record"]
     assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
     assert records[0].curve != records[1].curve

@@ -50,11 +50,13 @@ def test_the_readme_names_every_verb_and_every_track() -> None:
 def test_the_records_become_a_data_frame_and_the_smallest_track_is_one_as_docs_research_says(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "research.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    code += "print(*scores.loc['quick-seeds', 2, 'reversed_abacus'])"
     printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    path = ROOT / "results" / "quick" / "reversed_abacus" / "d2-s0.json"
-    score = json.loads(path.read_text(encoding="utf-8"))["suites"]["fresh"]
-    (line,) = [line.split() for line in printed.splitlines() if "reversed_abacus " in line]
-    assert float(line[-2]) == pytest.approx(score["correct"] / score["total"], abs=1e-6)
+    paths = (ROOT / "results" / "quick-seeds" / "reversed_abacus").glob("*.json")
+    scores = [json.loads(path.read_text(encoding="utf-8"))["suites"]["fresh"] for path in paths]
+    shares = [score["correct"] / score["total"] for score in scores]
+    of_five = (sum(shares) / 5, min(shares), max(shares), 5)
+    assert [float(number) for number in printed.splitlines()[-1].split()] == pytest.approx(of_five)
     (track,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     (tmp_path / "mine.yaml").write_text(track, encoding="utf-8")
     assert load_track(str(tmp_path / "mine.yaml")).seeds == [0, 1, 2, 3, 4]
@@ -69,7 +71,7 @@ def test_the_walk_from_an_idea_to_the_board_goes_as_it_is_written(tmp_path: Path
     """Every command and every change of docs/submissions.md, in a copy; only measured numbers may differ."""
     root = tmp_path / "root"
     for folder in ("submissions", "results"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("*.svg", "cross"))
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("cross"))
     text = (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8")
     for kind, block in re.findall(r"```(console|diff|yaml)\n(.*?)```", text, flags=re.S):
         if kind == "yaml":

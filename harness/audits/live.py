@@ -1,4 +1,4 @@
-"""Audits inside a trial, on the problems that it scores (rules T20, T30, T70, T80, T90, T95).
+"""Audits inside a trial, on the problems that it scores (rules T20, T30, T40, T70, T90, T95).
 
 What they send travels shuffled among the trial's problems, in the same requests, and is drawn anew for every trial.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.audits.findings import Finding, gate
-from harness.audits.footprint import MAX_POSITIONAL, Edit, check_columns, edits_of, footprints, judged
-from harness.audits.tokens import MAX_CHARACTERS, writing_tag
+from harness.audits.footprint import Edit, check_columns, edits_of, footprints, judged
+from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.records import Score
@@ -57,7 +57,7 @@ def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probe
 
 
 def check_siblings(submission: Submission, probes: Probes, ids: Ids) -> list[Finding]:
-    """T70 on the ids that the trial itself got; the tag T80.
+    """T40 and T70 on the ids that the trial itself got.
 
     Args:
         ids: of `probes.prompts` and of `probes.texts()`.
@@ -65,8 +65,7 @@ def check_siblings(submission: Submission, probes: Probes, ids: Ids) -> list[Fin
     originals = [ids[prompt] for prompt in probes.prompts]
     found = footprints(probes.prompts, originals, probes.edits, [ids[edit.text] for edit in probes.edits])
     findings = list(check_columns(submission.name, found))
-    findings += list(judged(submission.name, "T70", found, probes.prompts, originals))
-    return [*findings, writing_tag(submission, is_positional=found.widest <= MAX_POSITIONAL)]
+    return findings + list(judged(submission.name, "T70", found, probes.prompts, originals))
 
 
 def check_again(

@@ -200,7 +200,8 @@ def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
 
 
 def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
-    """Half uniform problems, half with long carries, where every digit below matters to the digits above."""
+    """Half uniform problems, half in which a carry runs through two columns: there an edit of one digit moves the sum's
+    digits in others too."""
     half = max(60, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
     uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=20, seed=seed)
     chains = draw(CarryChain(max_digits, min(2, max_digits)), Split.TEST, count=half, track_seed=20, seed=seed)

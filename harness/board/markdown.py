@@ -37,7 +37,8 @@ TAIL = """\
 ## How to read this
 
 * **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
-  a single trial, a bootstrap over seeds and problems for several. With two digits fresh problems come from 946 pairs
+  a single trial, a bootstrap over seeds and problems for several. In the track `length` it speaks of the problems that
+  all share, and is narrower than one of all sums of that length. With two digits fresh problems come from 946 pairs
   (477, whichever operand is first) that no split trains on, and repeat: the interval speaks of those pairs, and as one
   of all sums of two digits it is nearly two times too narrow.
 * **mean** is over the numbers of digits, and ranks; where there is a *reach*, it is over the lengths beyond training.
@@ -52,7 +53,8 @@ TAIL = """\
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
-* **Format** (rule T80): *positional* formats write the digits down, *re-encodings* (binary, residues) change the task.
+* **Format** (rule T80, at 3 and 20 digits): *positional* formats write the digits down, *re-encodings* (binary,
+  residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
   It is as coarse as the evaluations are rare, and they are of few problems. **Digit accuracy**: answer tokens predicted
@@ -67,9 +69,11 @@ TAIL = """\
 ## Reproduce a row
 
 `harness reproduce NAME --track TRACK` runs its trials again on the problems that they drew: on the same device, with
-the same torch, everything but the speeds comes out the same to the bit. On another processor sums are added in another
-order, which training can carry far: there a score may move by as much as with another seed. `harness compare A B` holds
-two rows against each other. `harness leaderboard --check` tells whether this page is what the records say.
+the same torch, everything but the speeds comes out the same to the bit (on a GPU if the same seeds train side by side,
+and the positions use no operator whose sums CUDA adds in any order, such as `gather`). On another processor sums are
+added in another order, which training can carry far: there a score may move by as much as with another seed. `harness
+compare A B` holds two rows against each other. `harness leaderboard --check` tells whether this page is what the
+records say.
 """
 
 

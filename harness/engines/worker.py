@@ -9,7 +9,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +23,8 @@ from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
 from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import failed_record
-from harness.records import Record
+from harness.records import Audit, Record
+from harness.rules import Found, gates
 from harness.submissions import Broken, Submission, pair, read_folder
 from harness.track import Track
 from harness.trial import Progress, run_stack
@@ -33,6 +35,8 @@ def main() -> None:
     # Whatever prints from here on, prints to stderr: stdout belongs to the events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
+    # A GPU's first steps run uncaptured, to see whether they can be captured; torch takes that for a mistake.
+    warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
     set_up_processor()
     for line in sys.stdin:
         job = json.loads(line)
@@ -81,15 +85,20 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iter
     stacks = [slice(i, i + 1) for i in range(len(seeds))] if device.type == "cpu" else [slice(None)]
     for part in stacks:
         try:
-            if job["refused"] is not None:
-                raise SubmissionError(submission.name, *job["refused"])
-            yield from run_stack(
-                submission, track, digits, seeds[part], device, report, fresh_seeds and fresh_seeds[part]
-            )
+            for rule, _, message in gates(job["findings"])[:1]:
+                raise SubmissionError(submission.name, rule, message)
+            stack = run_stack(submission, track, digits, seeds[part], device, report, fresh_seeds and fresh_seeds[part])
+            yield from (_tagged(record, job["findings"]) for record in stack)
         except SubmissionError as error:
             name = device_name(device)
             for seed in seeds[part]:
                 yield failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
+
+
+def _tagged(record: Record, findings: Sequence[Found]) -> Record:
+    """With what the audits say of the format."""
+    tags = [Audit(rule=rule, level="tag", seen=message) for rule, level, message in findings if level == "tag"]
+    return record.model_copy(update={"audits": [*record.audits, *tags]}).sealed()
 
 
 def _send(events: TextIO, **event: Any) -> None:

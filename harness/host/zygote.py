@@ -1,6 +1,6 @@
 """A process that has imported what every host needs and forks one for each request.
 
-Importing torch takes a second and torch.export's machinery another; a trial starts four hosts and an audit four more.
+Importing torch takes a second and torch.export's machinery another; a trial starts five hosts, an audit dozens.
 A host forked from here starts in milliseconds and is as fresh as one that was spawned: no submission's code ever runs
 in the zygote. Hosts inherit its PYTHONHASHSEED, so there is one zygote for each hash seed that is asked for. It runs
 inside the namespaces of the sandbox, if there are any; a host locks itself down further before it imports anything.
