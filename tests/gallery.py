@@ -19,10 +19,10 @@ LEARNED = [
     "groups_of_3_learned",
     "hints_learned",
     "interleaved_learned",
+    "interleaved_learned_tuned",
     "padded_learned",
     "reversed_answer_learned",
     "reversed_learned",
-    "reversed_learned_tuned",
 ]
 """With the same learned absolute positions."""
 RANDOMISED = [
