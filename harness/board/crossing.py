@@ -1,6 +1,5 @@
 """Shows a grid of tokenizers and positions: a table, a heat map, and whose idea it was."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from tabulate import tabulate
 from harness.board.drawing import THEMES
 from harness.board.plots import GridPlot
 from harness.board.rendering import update_plot, update_text
-from harness.board.text import markdown, percent, plain
+from harness.board.text import listed, markdown, percent, plain
 from harness.cross import FOLDER, Grid
 from harness.effects import Effects, main_effects
 from harness.scoring import Row, State, ranked_strata
@@ -71,8 +70,8 @@ def page(crossing: Crossing) -> str:
     parts = [
         f"# {markdown(track.name, MAX_NAME)}: tokenizers crossed with positions",
         f"{markdown(track.summary, 400)}",
-        f"Exact match in per cent, {_problems(track)}, mean over the track's digits ({_listed(track.digits)}) and "
-        f"seeds ({_listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of "
+        f"Exact match in per cent, {_problems(track)}, mean over the track's digits ({listed(track.digits)}) and "
+        f"seeds ({listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of "
         "date.",
         _grid_table(crossing, "pipe"),
         '<picture><source media="(prefers-color-scheme: dark)" srcset="cross-dark.svg">'
@@ -178,7 +177,3 @@ def _descending(estimate: Estimate | None) -> float:
 
 def _shown(label: str, style: str) -> str:
     return markdown(label, MAX_NAME) if style == "pipe" else plain(label, MAX_NAME)
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

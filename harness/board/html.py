@@ -14,7 +14,7 @@ import jinja2
 
 from harness.board.drawing import DARK, LIGHT
 from harness.board.section import Section
-from harness.board.text import percent, plain
+from harness.board.text import percent, plain, settings
 from harness.records import Mistake, Record, Score
 from harness.scoring import MIN_SEEDS, Result, Row, ranked_strata, ranking_heading
 from harness.statistics import Estimate
@@ -250,10 +250,8 @@ def _card(row: Row, track: Track) -> Card:
 
 def _facts(row: Row) -> list[str]:
     facts = [f"{row.standing.state}: {plain(row.standing.reason, MAX_TEXT)}" if row.standing.reason else ""]
-    if isinstance(row.submission, Submission):
-        values = row.submission.manifest.hyperparameters.set_values()
-        settings = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in sorted(values.items()))
-        facts.append(f"sets {settings}" if settings else "")
+    if sets := settings(row.submission):
+        facts.append(f"sets {sets}")
     parameters = next((trial.parameters for trial in row.trials if trial.parameters), None)
     if parameters:
         facts.append(f"{parameters.model:,} parameters in the model, {parameters.positions:,} in the positions")

@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from harness.board.plots import Plot
 from harness.board.section import Section
-from harness.board.text import markdown, percent
+from harness.board.text import listed, markdown, percent, settings
 from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata, ranking_heading
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
@@ -109,8 +109,8 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
     machines = {(trial.environment.device, trial.environment.torch) for row in rows for trial in row.trials}
     measured = "; ".join(f"{markdown(device, 80)} (torch {markdown(torch, 30)})" for device, torch in sorted(machines))
     facts = [
-        f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {_listed(track.digits)}; "
-        f"seeds {_listed(track.seeds)})",
+        f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {listed(track.digits)}; "
+        f"seeds {listed(track.seeds)})",
         f"* Measured on: {measured or NOTHING}",
         f"* Command: `harness all --track {track.name}`",
     ]
@@ -144,7 +144,7 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         speed = row.speeds.get(device)
         cells[f"train ×{where}"] = f"{speed.train_ratio:.2f}" if speed else None
         cells[f"decode ×{where}"] = f"{speed.decode_ratio:.2f}" if speed else None
-    cells["sets"] = _settings(row)
+    cells["sets"] = settings(row.submission) or None
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
     cells["state"] = _state(row)
     return cells
@@ -287,15 +287,7 @@ def _seed_shares(shares: Sequence[float]) -> str | None:
 
 
 def _seed_reaches(reaches: Sequence[int]) -> str | None:
-    return _listed(reaches) if len(reaches) > 1 else None
-
-
-def _settings(row: Row) -> str | None:
-    """`dropout 0.1, epochs 2`: what an open submission sets itself."""
-    if not isinstance(row.submission, Submission):
-        return None
-    values = row.submission.manifest.hyperparameters.set_values()
-    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in sorted(values.items())) or None
+    return listed(reaches) if len(reaches) > 1 else None
 
 
 def _interval(estimate: Estimate) -> str:
@@ -308,7 +300,3 @@ def _percent(share: float | None) -> str | None:
 
 def _thousands(examples: float | None) -> str | None:
     return f"{examples / 1000:.1f}k" if examples is not None else None
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

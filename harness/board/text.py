@@ -2,6 +2,9 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+
+from harness.submissions import Submission
 
 ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 MARKUP = {ord(character): f"&#{ord(character)};" for character in '&<>"`|[]*_~\\@$'}
@@ -27,6 +30,18 @@ def percent(share: float) -> str:
     if 0.9995 <= share < 1:
         return ">99.9"
     return "<0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
+
+
+def listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def settings(submission: object) -> str:
+    """`dropout 0.1, epochs 2`: what an open submission sets itself; empty for others."""
+    if not isinstance(submission, Submission):
+        return ""
+    values = submission.manifest.hyperparameters.set_values()
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in sorted(values.items()))
 
 
 def _visible(character: str) -> str:
