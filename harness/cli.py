@@ -142,7 +142,7 @@ def new(
     name: Annotated[str, typer.Argument(help="The new folder's name.")],
     like: Annotated[str | None, typer.Option(help="A submission to start from; else a plain one that works.")] = None,
 ) -> None:
-    """Starts a submission: a folder that validates and trains as it stands."""
+    """Starts a submission that validates and trains at once."""
     from harness.folders import borrowed_parts, start_submission
 
     folder = start_submission(context.obj, name, like)
@@ -168,7 +168,7 @@ def validate(
         bool, typer.Option("--decoy", help="Train on addition and on a decoy too: minutes a submission (rule T97).")
     ] = False,
 ) -> ExitCode:
-    """Checks that submissions keep the rules; exit 1 if one breaks a gate. `harness explain` lists them."""
+    """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists them."""
     from harness.findings import changed_since, printed
     from harness.rules import Found, gates
     from harness.watching import watch_audits
@@ -203,7 +203,7 @@ def run(
     rerun: RerunOption = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Validates, trains and scores what has no record yet, or a stale one."""
+    """Validates, trains and scores what is missing or stale."""
     return _train(context.obj, names or [], track, device, workers, rerun, dry_run=dry_run)
 
 
@@ -214,7 +214,7 @@ def all_(
     device: DeviceOption = Device.auto,
     workers: Workers = None,
 ) -> ExitCode:
-    """Validates, runs and renders; a second call runs nothing and changes nothing."""
+    """Validates, runs and renders. A second call runs nothing and changes nothing."""
     code = _train(context.obj, [], track, device, workers, None, dry_run=False)
     _render(context.obj, check=False)
     return code
@@ -227,7 +227,7 @@ def leaderboard(
         bool, typer.Option("--check", help="Write nothing; exit 1 if the board is not up to date.")
     ] = False,
 ) -> ExitCode:
-    """Renders leaderboard.md, leaderboard.html and the plots from the records."""
+    """Renders the board and its plots from the records."""
     return _render(context.obj, check=check)
 
 
@@ -237,7 +237,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A folder in submissions/.")],
     track: TrackOption = "quick",
 ) -> None:
-    """Shows what is known of one submission on one track: scores, curve, mistakes."""
+    """Shows a submission on a track: scores, curve, mistakes."""
     from harness.showing import shown
 
     (entry,) = select(_discover(context.obj), [name])
@@ -252,7 +252,7 @@ def compare(
     other: Annotated[str, typer.Argument(metavar="B", help="The one to hold it against.")],
     track: TrackOption = "quick",
 ) -> ExitCode:
-    """Holds one submission against another; exit 1 if it is worse, beyond what luck explains."""
+    """Holds one submission against another. Exit 1 if it is worse, beyond what luck explains."""
     from harness.comparing import Verdict, compared
     from harness.fingerprint import harness_fingerprint
     from harness.hacked import read_hacked
@@ -281,7 +281,7 @@ def reproduce(
     device: DeviceOption = Device.auto,
     workers: Workers = None,
 ) -> ExitCode:
-    """Runs recorded trials again on the problems they drew; exit 1 if anything comes out otherwise. Records stay."""
+    """Runs recorded trials again, on the problems they drew. Exit 1 if anything comes out otherwise; records stay."""
     import tempfile
 
     from harness.fingerprint import harness_fingerprint
@@ -325,7 +325,7 @@ def cross(
     rerun: RerunOption = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Crosses tokenizers with positions: trains every pair, and tells whose idea it is."""
+    """Crosses tokenizers with positions. Trains every pair, and tells whose idea it is."""
     from harness.board.crossing import as_text, crossing_of, render_crossing
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
     from harness.fingerprint import harness_fingerprint
@@ -365,7 +365,7 @@ def bench(
         bool, typer.Option("--report", help="Also write docs/performance/<device>.md and .json.")
     ] = False,
 ) -> None:
-    """Measures this machine: training, scoring and decoding beside the plain loop."""
+    """Measures this machine beside a plain training loop."""
     from harness.bench import bench as measure
     from harness.bench import write
     from harness.processor import device_of, set_up_processor
@@ -390,7 +390,7 @@ def doctor(context: typer.Context) -> ExitCode:
 
 @app.command()
 def schema(of: Annotated[SchemaOf, typer.Argument(help="Which file's schema.")] = SchemaOf.record) -> None:
-    """Prints the JSON Schema of a record, a submission.yaml or a track."""
+    """Prints the JSON Schema of a record, a manifest or a track."""
     from harness.records import Record
     from harness.submissions import Manifest
     from harness.track import Track
@@ -406,7 +406,7 @@ def explain(
     ] = None,
     page: Annotated[bool, typer.Option("--page", help="All rules in full: docs/rules.md.")] = False,
 ) -> None:
-    """Explains a rule: what is checked, why, what to do, a good and a bad example."""
+    """Explains a rule, with a good and a bad example."""
     from harness import rules
 
     if rule is not None and rule not in rules.RULES:
