@@ -503,8 +503,8 @@ def _load_track(root: Path, name_or_path: str) -> tuple["Track", Path]:
 
     if name_or_path in built_in_names():
         return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
-    saved = root / "results" / name_or_path / "track.yaml"
-    path = saved if saved.is_file() else Path(name_or_path)
+    kept = [folder / name_or_path / "track.yaml" for folder in (root / "results", root / "results" / "cross")]
+    path = next((path for path in kept if path.is_file()), Path(name_or_path))
     return load_track(str(path)), path.resolve()
 
 

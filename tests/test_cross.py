@@ -1,6 +1,7 @@
 """Crossing tokenizers with positions: which pairs there are, whose records count, what is shown; with real trials."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -169,6 +170,12 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
     assert [str(path.parent) for path in records] == ["tiny/a+a", "tiny/a+b", "tiny/b+a", "tiny/b+b"]
     assert "Whose idea is it?" in first.stdout
     assert "wrote results/cross/tiny/cross.md" in first.stderr
+    page = (root / "results" / "cross" / "tiny" / "cross.md").read_text()
+    (again,) = re.findall("^Command: `harness (cross .* --track tiny)`$", page, flags=re.MULTILINE)
+    track.unlink()
+    command = [sys.executable, "-m", "harness", "-C", str(root), *again.split()]
+    assert "nothing to run, 4 trials up to date" in subprocess.run(command, capture_output=True, text=True).stderr
+    track.write_text((root / "results" / "cross" / "tiny" / "track.yaml").read_text())
     second = cross()
     assert second.stdout == first.stdout
     assert "nothing to run, 4 trials up to date" in second.stderr

@@ -33,6 +33,8 @@ class Crossing:
     positions: list[str]
     rows: list[list[Row]]
     effects: Effects | None
+    command: str
+    """That trains and shows this grid, its folders in the same order."""
 
 
 def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
@@ -50,6 +52,8 @@ def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
         [grid.position_labels[j] for j in across],
         [[rows[i][j] for j in across] for i in down],
         ordered,
+        f"harness cross --tokenizers {','.join(grid.tokenizers[i].name for i in down)} "
+        f"--positions {','.join(grid.positions[j].name for j in across)} --track {track.name}",
     )
 
 
@@ -73,6 +77,7 @@ def page(crossing: Crossing) -> str:
         f"Exact match in per cent, {_problems(track)}, mean over the track's digits ({listed(track.digits)}) and "
         f"seeds ({listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of "
         "date.",
+        f"Command: `{crossing.command}`",
         _grid_table(crossing, "pipe"),
         '<picture><source media="(prefers-color-scheme: dark)" srcset="cross-dark.svg">'
         '<img alt="The same as a heat map" src="cross-light.svg"></picture>',
