@@ -202,6 +202,7 @@ NOT_FROZEN = {
     "host": "words",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
+    "host.remedies": "words",
     "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",
     "provenance": "says where a record comes from",
