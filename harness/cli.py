@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -241,7 +242,7 @@ def show(
     from harness.showing import shown
 
     (entry,) = select(_discover(context.obj), [name])
-    loaded, _ = _load_track(context.obj, track)
+    loaded, _ = _load_track(track, context.obj / "results")
     print(shown(entry, loaded, context.obj / "results"), end="")
 
 
@@ -264,7 +265,7 @@ def compare(
     (one,), (two,) = select(found, [name]), select(found, [other])
     if one is two:
         raise UsageError(f"{name} cannot be compared with itself; name two submissions")
-    loaded, _ = _load_track(context.obj, track)
+    loaded, _ = _load_track(track, context.obj / "results")
     results = root / "results"
     rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
     by_name = {row.name: row for row in rows}
@@ -290,7 +291,7 @@ def reproduce(
     from harness.watching import watch_trials
 
     root: Path = context.obj
-    loaded, track_file = _load_track(root, track)
+    loaded, track_file = _load_track(track, root / "results")
     (entry,) = select(_discover(root), [name])
     found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
     for line in found.passed_over:
@@ -333,7 +334,7 @@ def cross(
     from harness.watching import watch_trials
 
     root: Path = context.obj
-    loaded, track_file = _load_track(root, track)
+    loaded, track_file = _load_track(track, root / "results" / FOLDER, root / "results")
     found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
     harness = harness_fingerprint()
@@ -371,7 +372,7 @@ def bench(
     from harness.processor import device_of, set_up_processor
 
     set_up_processor()
-    loaded, _ = _load_track(context.obj, track)
+    loaded, _ = _load_track(track, context.obj / "results")
     measured = measure(loaded, device_of(device.value), lambda what: say(f"measuring at {what}"))
     print(measured.as_markdown(), end="")
     for path in write(measured, context.obj) if report else []:
@@ -434,7 +435,7 @@ def _train(
     from harness.rules import Found
     from harness.watching import watch_audits, watch_trials
 
-    track, track_file = _load_track(root, track_name)
+    track, track_file = _load_track(track_name, root / "results")
     found = select(_discover(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
@@ -497,15 +498,19 @@ def _render(root: Path, *, check: bool) -> ExitCode:
     return ExitCode.DONE
 
 
-def _load_track(root: Path, name_or_path: str) -> tuple["Track", Path]:
-    """The track and its file; one that is not built in is found by its name too, once it has records."""
+def _load_track(name_or_path: str, *results: Path) -> tuple["Track", Path]:
+    """The track and its file; one that is not built in is found by its name too, once `results` hold records of it."""
     from harness.track import BUILT_IN, built_in_names, load_track
 
     if name_or_path in built_in_names():
         return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
-    kept = [folder / name_or_path / "track.yaml" for folder in (root / "results", root / "results" / "cross")]
+    is_name = re.fullmatch("[a-z][a-z0-9_-]{0,39}", name_or_path)
+    kept = [folder / name_or_path / "track.yaml" for folder in results if is_name]
     path = next((path for path in kept if path.is_file()), Path(name_or_path))
-    return load_track(str(path)), path.resolve()
+    track = load_track(str(path))
+    if path in kept and track.name != name_or_path:
+        raise UsageError(f"{path} defines a track of another name, {track.name}; give the path of the one you mean")
+    return track, path.resolve()
 
 
 def _comma_separated(names: str) -> list[str]:

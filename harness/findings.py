@@ -13,7 +13,7 @@ from harness.submissions import Broken, Submission, shown_name
 
 
 def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:
-    """The findings as `text`, `json` or `github` annotations; one line each, by name."""
+    """The findings as `text`, `json` or `github` annotations; one line each, by name; as text the tags of all first."""
     rows = [(name, *finding) for name in sorted(verdicts) for finding in verdicts[name]]
     if output == "json":
         keys = ("submission", "rule", "level", "message")

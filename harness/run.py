@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.engines.local import Job, run
-from harness.errors import ExitCode, MachineError
+from harness.engines.local import Event, Job, run
+from harness.errors import ExitCode, MachineError, SubmissionError
+from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
+from harness.provenance import cpu_name, failed_record
 from harness.records import Record, require_writable, save, write_atomically
 from harness.rules import Found
 from harness.submissions import Submission
-from harness.track import BUILT_IN, Track
+from harness.track import BUILT_IN, Track, load_track
 
 DIVIDED = (
-    "the positions' graph ended the process that ran it (SIGFPE), by an integer division by zero, or of the smallest "
-    "integer by -1; divide floats"
+    "the positions' graph ended the process that ran it (SIGFPE), by a division of the smallest integer by -1; divide "
+    "floats"
 )
 
 
@@ -64,7 +66,7 @@ def audit_all(
     for event in run(jobs, num_workers):
         if event.kind == "findings":
             yield by_name[event.job.name], [(rule, level, text) for rule, level, text in event.values["findings"]]
-        elif event.values.get("signal") == signal.SIGFPE:  # the harness divides no integers
+        elif _was_divided(event):
             yield by_name[event.job.name], [("P00", "gate", DIVIDED)]
         else:
             yield _crash(event.job.name, event.kind, event.values)
@@ -92,9 +94,11 @@ def run_trials(
     """
     require_writable(results / track.name)
     definition = track.model_dump(mode="json")
+    due = stacks(trials, max_seeds)
+    by_job = {_name_of(stack): stack[0].submission for stack in due}
     jobs = [
         Job(
-            f"{stack[0].name}{''.join(f',{trial.seed}' for trial in stack[1:])}",
+            _name_of(stack),
             {
                 "kind": "trial",
                 **_place(stack[0].submission),
@@ -106,7 +110,7 @@ def run_trials(
                 "findings": verdicts.get(stack[0].submission.name, ()),
             },
         )
-        for stack in stacks(trials, max_seeds)
+        for stack in due
     ]
     num_finished: Counter[str] = Counter()
     for event in run(jobs, num_workers):
@@ -117,6 +121,14 @@ def run_trials(
             save(record, results)
             num_finished[event.job.name] += 1
             yield Finished(event.job.name, record)
+        elif _was_divided(event):
+            submission, digits = by_job[event.job.name], event.job.payload["digits"]
+            for seed in event.job.payload["seeds"][num_finished[event.job.name] :]:
+                error = SubmissionError(submission.name, "P00", DIVIDED)
+                where = {"device_name": cpu_name(), "isolation": isolation()}  # a GPU does not trap
+                record = failed_record(submission, track, digits, seed, error, **where)
+                save(record, results)
+                yield Finished(event.job.name, record)
         else:
             num_left = len(event.job.payload["seeds"]) - num_finished[event.job.name]
             crash = _crash(event.job.name, event.kind, event.values, num_left)
@@ -138,6 +150,15 @@ def stacks(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedT
     return found
 
 
+def _name_of(stack: Sequence[PlannedTrial]) -> str:
+    return f"{stack[0].name}{''.join(f',{trial.seed}' for trial in stack[1:])}"
+
+
+def _was_divided(event: Event) -> bool:
+    """Whether a submission's graph killed the worker: the harness divides no integers."""
+    return event.values.get("signal") == signal.SIGFPE
+
+
 def _fresh_seeds(stack: Sequence[PlannedTrial]) -> list[int] | None:
     """Of trials that are to be reproduced; others draw their own."""
     known = [trial.fresh_seed for trial in stack if trial.fresh_seed is not None]
@@ -157,8 +178,14 @@ def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> 
     return Crashed(job, values["message"], ExitCode(values["exit_code"]), num_trials)
 
 
-def keep_definition(track_file: Path, folder: Path) -> None:
-    """Keeps that of a track which is not built in beside its records, so that they can be read without it."""
+def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials: bool) -> None:
+    """Keeps that of a track which is not built in beside its records, so that they can be read without it.
+
+    Without trials to come it takes the place of one that the records were made by only if they stay valid by it: words,
+    digits and seeds may change.
+    """
     kept, text = folder / "track.yaml", track_file.read_text(encoding="utf-8")
-    if track_file.parent != BUILT_IN and not (kept.exists() and kept.read_text(encoding="utf-8") == text):
+    if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
+        return
+    if has_trials or (kept.is_file() and load_track(str(kept)).fingerprint == track.fingerprint):
         write_atomically(kept, text)

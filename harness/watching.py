@@ -89,9 +89,7 @@ def watch_trials(
     """
     if trials:
         _require_sandbox()
-    folder = results / track.name
-    if trials or folder.is_dir():  # digits, seeds and words of a track may change and leave its records valid
-        keep_definition(track_file, folder)
+    keep_definition(track, track_file, results / track.name, has_trials=bool(trials))
     if not trials:
         return ExitCode.DONE
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 import harness.board.rendering
 from harness.board import render
-from harness.board.drawing import DARK, LIGHT, _figure_of, draw
+from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw
 from harness.board.labels import annotate, spread
 from harness.board.markdown import page
 from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_of
@@ -434,6 +434,15 @@ def test_plots_of_twenty_five_rows_are_transparent_and_repeatable_and_name_each_
         assert [name in svg for name in names] == [i < 20 or plot.name == "accuracy" for i in range(25)]
         assert "<dc:date>" not in svg
         assert "fill: #ffffff" not in svg
+
+
+def test_of_many_points_the_best_are_named_and_those_than_which_nothing_better_is_as_fast():
+    def point(place: int, ratio: float) -> tuple[float, Series]:
+        estimate = Estimate(1 - place / 100, 0.0, 1.0)
+        return ratio, Series(place=place, label=str(place), is_open=False, estimates=[estimate], seed_shares=[])
+
+    points = [point(place, 1.0) for place in range(22)] + [point(22, 1.2), point(23, 1.1), point(24, 1.3)]
+    assert [one.place for _, one in _named(points)] == [*range(20), 22, 24]
 
 
 def test_labels_of_a_crowd_do_not_overlap():

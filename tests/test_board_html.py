@@ -149,6 +149,24 @@ def test_the_page_loads_nothing_and_its_policy_names_its_own_style_and_script(ro
     assert policy.startswith("default-src 'none';")
 
 
+def test_of_several_tracks_each_is_linked_and_names_those_that_never_ran_on_it(root):
+    assert "Tracks: " not in text_of(root)
+    save_all(root, make_trials(make_submission(root, "smoke"), load_track("smoke"), 0.9))
+    text = text_of(root)
+    page = Page(text)
+    targets = [value for _, name, value in page.attributes if name == "id"]
+    assert len(targets) == len(set(targets))
+    links = [value for tag, name, value in page.attributes if (tag, name) == ("a", "href") and "#track-" in value]
+    assert links == ["#track-quick", "#track-smoke"]
+    assert {link[1:] for link in links} <= set(targets)
+    assert "Not run on this track: columns, plain_one, reversed" in text.split('id="track-smoke"')[1]
+
+
+def test_the_table_says_why_a_row_is_not_fresh(root):
+    (root / "submissions" / "columns" / "submission.py").write_text("x = 1\n")
+    assert Page(text_of(root)).row_of("columns")[-1] == "stale: 1 of 1 trials: the submission changed since"
+
+
 def test_every_link_leads_to_a_card(root):
     page = Page(text_of(root))
     anchors = {value for _, name, value in page.attributes if name == "id"}

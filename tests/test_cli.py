@@ -314,6 +314,9 @@ def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path
     track.unlink()
     assert harness(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
     assert "\ncourse, " in harness(root, "show", "good", "-t", "course").stdout
+    (root / "results" / "course").rename(root / "results" / "other")
+    refused(harness(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path")
+    refused(harness(root, "show", "good", "-t", "x" * 300), 2, "no track 'xxx")
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,8 @@ OUT_OF_REACH = {
         "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
         "there is no network for a submission; put what it needs into its folder",
     ),
+    "a socket": ("import socket; socket.socket()", "there is no network for a submission"),
+    "another process": ("import os; os.kill(1, 0)", "the sandbox forbids it; a submission maps text to ids"),
     "a process": ("import os; os.fork()", "a submission cannot start processes; do the work in the call itself"),
     "a person": ("input()", "nobody answers input(); remove the call"),
 }

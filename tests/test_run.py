@@ -1,12 +1,17 @@
-"""Which trials go into one job, and what an audit says that its worker did not outlive."""
+"""Which trials go into one job, what is said of one that its worker did not outlive, and what is kept of a track."""
 
+import platform
 from pathlib import Path
 
 import pytest
-from bad_folders import make_submission
+import yaml
+from bad_folders import TINY, make_submission
+from made_records import make_track
 
 from harness.plan import PlannedTrial
-from harness.run import Crashed, audit_all, stacks
+from harness.records import read, record_path
+from harness.run import Crashed, Finished, audit_all, keep_definition, run_trials, stacks
+from harness.track import TrainingDefinition
 
 
 @pytest.mark.parametrize(
@@ -30,12 +35,39 @@ def test_seeds_of_one_submission_at_one_number_of_digits_go_together(
     assert found == expected
 
 
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="no other processor traps")
 def test_a_graph_that_kills_its_worker_by_an_integer_division_breaks_a_rule(tmp_path: Path) -> None:
     smallest = "smallest = (layout.long() * 0 - 2**62) * 2"
     divided = 'torch.div(smallest, layout.long() * 0 - 1, rounding_mode="trunc")'
     forward = f"{smallest}\nreturn Terms(embedding=self.table[None, :length] + {divided}[..., None].float())"
-    (verdict,) = audit_all([make_submission(tmp_path, "deadly", forward=forward)], 1)
+    deadly = make_submission(tmp_path, "deadly", forward=forward)
+    (verdict,) = audit_all([deadly], 1)
     assert not isinstance(verdict, Crashed)
     ((rule, level, message),) = verdict[1]
     assert (rule, level) == ("P00", "gate")
     assert "of the smallest integer by -1; divide floats" in message
+
+    trial, results = PlannedTrial(deadly, 1, 0, "missing"), tmp_path / "results"
+    *_, ended = run_trials([trial], TINY, results, device="cpu", num_workers=1, max_seeds=1, verdicts={})
+    assert isinstance(ended, Finished)
+    assert ended.record.reason == f"P00: {message}"
+    assert read(record_path(results, "tiny", "deadly", 1, 0)) == ended.record
+
+
+def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_they_were_not_made_by(
+    tmp_path: Path,
+) -> None:
+    kept, file = tmp_path / "results" / "mine" / "track.yaml", tmp_path / "my.yaml"
+
+    def keep(*, has_trials: bool, **changes: object) -> str:
+        track = make_track(**changes)
+        file.write_text(yaml.safe_dump(track.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+        keep_definition(track, file, kept.parent, has_trials=has_trials)
+        return kept.read_text(encoding="utf-8") if kept.exists() else ""
+
+    assert keep(has_trials=False) == ""
+    assert keep(has_trials=True) == file.read_text()
+    assert keep(has_trials=False, summary="Other words.", seeds=[5]) == file.read_text()
+    before = kept.read_text()
+    assert keep(has_trials=False, training=TrainingDefinition(problems=64, epochs=1)) == before
+    assert keep(has_trials=True, training=TrainingDefinition(problems=64, epochs=1)) == file.read_text()

@@ -330,7 +330,8 @@ class Host:
     def _located(self, message: str) -> str:
         """With the folder that the code lies in, where it is not the submission's own."""
         lender = self._part.folder.name
-        return message if lender == self._submission.folder.name else f"in the borrowed submissions/{lender}: {message}"
+        is_borrowed = self._holds_code and lender != self._submission.folder.name
+        return f"in the borrowed submissions/{lender}: {message}" if is_borrowed else message
 
 
 def _batches(items: Sequence[Any], max_ids: int) -> Iterator[list[Any]]:

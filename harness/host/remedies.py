@@ -1,7 +1,5 @@
-"""What to do about an error that a submission's own code raised, where Python's words do not say it.
-
-The sandbox answers as a machine would on which nothing else exists: the code meets a missing file, never a refusal.
-"""
+"""What to do about an error that a submission's own code raised, where Python's words do not say it: those of the
+sandbox are a missing file, a forbidden operation, a network that is not there."""
 
 import re
 from collections.abc import Iterable
@@ -10,10 +8,11 @@ REMEDIES = {
     r"\bdecode\(\[\d+\]\) raised: .*\b(IndexError|KeyError|ValueError)\b": (
         "every id has to decode, pad_id and eos_id too; give them the empty text"
     ),
-    r"\b(FileNotFoundError|NotADirectoryError|IsADirectoryError|PermissionError)\b": (
+    r"\b(FileNotFoundError|NotADirectoryError|IsADirectoryError|PermissionError: .*'.+')": (
         "a submission can read its own files only, as Path(__file__).parent / NAME, and write none"
     ),
-    r"\b(URLError|gaierror|ConnectionError|ConnectionRefusedError|Network is unreachable)\b": (
+    r"\bPermissionError\b": "the sandbox forbids it; a submission maps text to ids, or a layout to terms, and no more",
+    r"\b(URLError|gaierror|Address family not supported)\b": (
         "there is no network for a submission; put what it needs into its folder"
     ),
     r"\bBlockingIOError\b": "a submission cannot start processes; do the work in the call itself",

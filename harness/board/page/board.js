@@ -47,8 +47,9 @@ for (const section of document.querySelectorAll("section")) {
 // A link to a submission opens its card, in browsers that do not do so by themselves.
 const open = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target) {
-    target.closest("details").open = true;
+  const card = target?.closest("details");
+  if (card) {
+    card.open = true;
     target.scrollIntoView();
   }
 };
