@@ -38,14 +38,12 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
     standing = state_of(record, submission, track, harness_fingerprint())
     lines = [f"  state       {standing.state}" + (f": {standing.reason}" if standing.reason else "")]
     if record.suites:
-        carry = "  ".join(f"{chain}: {_share(score)}" for chain, score in record.suites.carry.items())
-        lengths = "  ".join(f"{length}: {_share(score)}" for length, score in record.suites.lengths.items())
+        carry, lengths = _by_number(record.suites.carry), _by_number(record.suites.lengths)
         lines += [f"  {name:<11} {_with_interval(getattr(record.suites, name))}" for name in ("fresh", "test", "edge")]
         lines += [f"  carry       {carry}   (by longest chain)"] if carry else []
         lines += [f"  lengths     {lengths}"] if lengths else []
     if record.best:
-        lengths = "  ".join(f"{length}: {_share(score)}" for length, score in record.best.lengths.items())
-        lines.append(f"  best        {lengths}   (the weights after step {record.best.step:,})")
+        lines.append(f"  best        {_by_number(record.best.lengths)}   (the weights after step {record.best.step:,})")
     if record.drift:
         drift = record.drift
         by = ["" if moved is None else f" by {moved:.3g}" for moved in (drift.touched, drift.untouched)]
@@ -72,6 +70,11 @@ def _trial(record: Record | RecordError | None, submission: Submission, track: T
         rows = [(mistake.prompt, mistake.answer, visible(mistake.got)) for mistake in record.mistakes[:MISTAKES_SHOWN]]
         text += "\n" + _indented(tabulate(rows, ("mistake", "answer", "got"), disable_numparse=True))
     return text
+
+
+def _by_number(scores: dict[str, Score]) -> str:
+    """`9: 1.000  10: 0.994`: JSON's keys are texts, and texts have another order."""
+    return "  ".join(f"{number}: {_share(scores[number])}" for number in sorted(scores, key=int))
 
 
 def _share(score: Score) -> str:

@@ -6,6 +6,7 @@ from made_records import HARNESS, make_record, make_submission, make_track, save
 import harness.showing
 from harness.records import Score
 from harness.showing import shown
+from harness.track import load_track
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +29,16 @@ def test_a_suite_of_no_problem_is_shown_as_nothing_and_the_record_as_unverified(
     text = shown(one, track, tmp_path / "results")
     assert "state       unverified: the record counts 0 right of 0" in text
     assert "edge        -\n" in text
+
+
+def test_lengths_and_chains_stand_in_the_order_of_numbers_as_a_record_on_disk_does_not_keep_them(tmp_path):
+    track, one = load_track("length"), make_submission(tmp_path, "one")
+    record = make_record(one, track, 10, 0, 0.5)
+    lengths = {str(length): Score(correct=length, total=20) for length in range(1, 21)}
+    suites = record.suites.model_copy(update={"lengths": lengths})
+    save_all(tmp_path, [record.model_copy(update={"suites": suites})])
+    text = shown(one, track, tmp_path / "results")
+    in_order = "  ".join(f"{length}: {length / 20:.3f}" for length in range(1, 21))
+    assert f"lengths     {in_order}" in text
+    assert "carry       0: 0.500  1: 0.500  2: 0.500" in text
+    assert "9: 0.500  10: 0.500   (by longest chain)" in text

@@ -290,7 +290,7 @@ def _carry(trials: Sequence[Record]) -> list[tuple[str, str]]:
             scores.setdefault(chain, []).append(score)
     return [
         (chain, percent(sum(one.correct for one in found) / max(1, sum(one.total for one in found))))
-        for chain, found in scores.items()
+        for chain, found in sorted(scores.items(), key=lambda item: int(item[0]))
     ]
 
 
