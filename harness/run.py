@@ -1,14 +1,13 @@
 """Runs a plan: audits and trials go to workers, records come back and are saved as they come."""
 
 import signal
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.engines.local import Event, Job, run
-from harness.errors import ExitCode, MachineError, SubmissionError
+from harness.errors import ExitCode, MachineError, SubmissionError, TrackError
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
@@ -94,44 +93,28 @@ def run_trials(
     """
     require_writable(results / track.name)
     definition = track.model_dump(mode="json")
-    due = stacks(trials, max_seeds)
-    by_job = {_name_of(stack): stack[0].submission for stack in due}
-    jobs = [
-        Job(
-            _name_of(stack),
-            {
-                "kind": "trial",
-                **_place(stack[0].submission),
-                "track": definition,
-                "digits": stack[0].digits,
-                "seeds": [trial.seed for trial in stack],
-                "fresh_seeds": _fresh_seeds(stack),
-                "device": device,
-                "findings": verdicts.get(stack[0].submission.name, ()),
-            },
-        )
-        for stack in due
-    ]
-    num_finished: Counter[str] = Counter()
+    left: dict[str, list[PlannedTrial]] = {}
+    jobs: list[Job] = []
+    for stack in stacks(trials, max_seeds):
+        job = _trial_job(stack, definition, device, verdicts.get(stack[0].submission.name, ()))
+        jobs.append(job)
+        left[job.name] = stack
     for event in run(jobs, num_workers):
+        name = event.job.name
         if event.kind == "progress":
-            yield Progressed(event.job.name, event.values)
+            yield Progressed(name, event.values)
         elif event.kind == "record":
             record = Record.model_validate(event.values["record"])
             save(record, results)
-            num_finished[event.job.name] += 1
-            yield Finished(event.job.name, record)
+            left[name] = left[name][1:]
+            yield Finished(name, record)
         elif _was_divided(event):
-            submission, digits = by_job[event.job.name], event.job.payload["digits"]
-            for seed in event.job.payload["seeds"][num_finished[event.job.name] :]:
-                error = SubmissionError(submission.name, "P00", DIVIDED)
-                where = {"device_name": cpu_name(), "isolation": isolation()}  # a GPU does not trap
-                record = failed_record(submission, track, digits, seed, error, **where)
+            for trial in left[name]:
+                record = _divided(trial, track)
                 save(record, results)
-                yield Finished(event.job.name, record)
+                yield Finished(name, record)
         else:
-            num_left = len(event.job.payload["seeds"]) - num_finished[event.job.name]
-            crash = _crash(event.job.name, event.kind, event.values, num_left)
+            crash = _crash(name, event.kind, event.values, len(left[name]))
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would say the same
             yield crash
@@ -150,13 +133,31 @@ def stacks(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedT
     return found
 
 
-def _name_of(stack: Sequence[PlannedTrial]) -> str:
-    return f"{stack[0].name}{''.join(f',{trial.seed}' for trial in stack[1:])}"
+def _trial_job(stack: Sequence[PlannedTrial], track: dict[str, Any], device: str, findings: Sequence[Found]) -> Job:
+    first = stack[0]
+    payload = {
+        "kind": "trial",
+        **_place(first.submission),
+        "track": track,
+        "digits": first.digits,
+        "seeds": [trial.seed for trial in stack],
+        "fresh_seeds": _fresh_seeds(stack),
+        "device": device,
+        "findings": findings,
+    }
+    return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in stack[1:])}", payload)
 
 
 def _was_divided(event: Event) -> bool:
     """Whether a submission's graph killed the worker: the harness divides no integers."""
     return event.values.get("signal") == signal.SIGFPE
+
+
+def _divided(trial: PlannedTrial, track: Track) -> Record:
+    """The record of a trial whose worker was killed so; on a CPU, since a GPU does not trap."""
+    error = SubmissionError(trial.submission.name, "P00", DIVIDED)
+    where = {"device_name": cpu_name(), "isolation": isolation()}
+    return failed_record(trial.submission, track, trial.digits, trial.seed, error, **where)
 
 
 def _fresh_seeds(stack: Sequence[PlannedTrial]) -> list[int] | None:
@@ -187,5 +188,13 @@ def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials:
     kept, text = folder / "track.yaml", track_file.read_text(encoding="utf-8")
     if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
         return
-    if has_trials or (kept.is_file() and load_track(str(kept)).fingerprint == track.fingerprint):
+    if has_trials or (kept.is_file() and _fits(kept, track)):
         write_atomically(kept, text)
+
+
+def _fits(kept: Path, track: Track) -> bool:
+    """Whether a record of the one is a record of the other; a definition that cannot be read has nothing to lose."""
+    try:
+        return load_track(str(kept)).fingerprint == track.fingerprint
+    except TrackError:
+        return True

@@ -42,8 +42,10 @@ class AccuracyPlot:
     @property
     def description(self) -> str:
         where = f"{self.digits[0]} digits" if len(self.digits) == 1 else f"{self.digits[0]} to {self.digits[-1]} digits"
-        best = ", ".join(f"{one.label} {percent(one.estimates[-1].value)} %" for one in self.series[:3])
-        return f"Exact match at {where} of {len(self.series)} submissions; at {self.digits[-1]} digits: {best}"
+        told = self.trained_to + 1 if self.trained_to and self.trained_to < self.digits[-1] else self.digits[-1]
+        place = self.digits.index(told)
+        best = ", ".join(f"{one.label} {percent(one.estimates[place].value)} %" for one in self.series[:3])
+        return f"Exact match at {where}, submissions: {len(self.series)}; at {told} digits: {best}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +61,7 @@ class ThroughputPlot:
         points = [point for panel in self.panels.values() for point in panel]
         speed, fastest = max(points, key=lambda point: point[0])
         return (
-            f"Mean exact match against training speed of {len(points)} submissions; the fastest is {fastest.label} at "
+            f"Mean exact match against training speed, submissions: {len(points)}; the fastest is {fastest.label} at "
             f"{speed:.2f} times the reference with {percent(fastest.estimates[0].value)} %"
         )
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from harness.submissions import Submission
+from harness.submissions import Broken, Submission
 
 ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 MARKUP = {ord(character): f"&#{ord(character)};" for character in '&<>"`|[]*_~\\@$'}
@@ -36,7 +36,7 @@ def listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def settings(submission: object) -> str:
+def settings(submission: Submission | Broken | None) -> str:
     """`dropout 0.1, epochs 2`: what an open submission sets itself; empty for others."""
     if not isinstance(submission, Submission):
         return ""
