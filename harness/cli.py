@@ -12,7 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.submissions import Broken, Submission, discover, loose_files, read_folder, select, shown_name
+from harness.rerun import Rerun
+from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
 from harness.terminal import messages, say
 
 if TYPE_CHECKING:
@@ -66,13 +67,6 @@ class SchemaOf(StrEnum):
     track = "track"
 
 
-class RerunChoice(StrEnum):
-    missing = "missing"
-    failed = "failed"
-    stale = "stale"
-    all = "all"
-
-
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Folders in submissions/; all if none.")]
 TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="A built-in track, one that has results, or the path of a YAML file.")
@@ -80,7 +74,7 @@ TrackOption = Annotated[
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 Workers = Annotated[int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; one a core, or two on a GPU.")]
 RerunOption = Annotated[
-    RerunChoice | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
+    Rerun | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and stop.")]
 
@@ -174,7 +168,8 @@ def validate(
     from harness.rules import Found, gates
     from harness.watching import watch_audits
 
-    found = select(_discover(context.obj), names or [])
+    everyone = _discover(context.obj)
+    found = select(everyone, names or [])
     if changed is not None:
         found = changed_since(context.obj, changed, found)
         if not found:
@@ -188,6 +183,9 @@ def validate(
         print(printed(verdicts, output.value), end="")
         raise
     print(printed(verdicts, output.value), end="")
+    for group in same_code(everyone):
+        if not verdicts.keys().isdisjoint(group):
+            say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
     breaking = f"; not: {', '.join(sorted(refused))}" if refused and len(found) > 1 else ""
     say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid{breaking}")
@@ -330,31 +328,26 @@ def cross(
     from harness.board.crossing import as_text, crossing_of, render_crossing
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
     from harness.fingerprint import harness_fingerprint
-    from harness.plan import Rerun
-    from harness.watching import watch_trials
 
     root: Path = context.obj
     loaded, track_file = _load_track(track, root / "results" / FOLDER, root / "results")
     found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
     harness = harness_fingerprint()
-    which = Rerun(rerun.value) if rerun is not None else None
-    planned = plan_cross(grid, found, loaded, root / "results", harness, which)
+    planned = plan_cross(grid, found, loaded, root / "results", harness, rerun)
     say(
         f"{_count(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
         + _summary(planned, loaded, dry_run)
     )
     if dry_run:
-        for trial in planned.to_run:
-            print(f"{trial.name}: {trial.why}")
+        _show_due(planned)
         return ExitCode.DONE
-    results = root / "results" / FOLDER
-    code = watch_trials(planned.to_run, loaded, track_file, results, device=device.value, num_workers=workers)
+    code = _validate_and_train(planned, loaded, track_file, root / "results" / FOLDER, device, workers)
     crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
     print(as_text(crossing), end="")
     for path in render_crossing(crossing, root):
         say(f"wrote {path.relative_to(root)}")
-    return max(code, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
+    return code
 
 
 @app.command()
@@ -421,59 +414,59 @@ def _train(
     track_name: str,
     device: Device,
     workers: int | None,
-    rerun: RerunChoice | None,
+    rerun: Rerun | None,
     *,
     dry_run: bool,
 ) -> ExitCode:
-    """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`.
-
-    What is due is validated first: a record of a submission that breaks a rule would rank.
-    """
+    """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`."""
     from harness.fingerprint import harness_fingerprint
-    from harness.plan import Rerun, plan
-    from harness.records import require_writable
-    from harness.rules import Found
-    from harness.watching import watch_audits, watch_trials
+    from harness.plan import plan
 
     track, track_file = _load_track(track_name, root / "results")
     found = select(_discover(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
-    which = Rerun(rerun.value) if rerun is not None else None
-    planned = plan(track, readable, root / "results", harness_fingerprint(), which)
-    if device is Device.cuda and planned.to_run and not dry_run:
-        from harness.processor import device_of
-
-        device_of(device.value)  # or the audits of all folders would come first
+    planned = plan(track, readable, root / "results", harness_fingerprint(), rerun)
     for entry in broken:
         say(str(entry.error), "red")
-    if dry_run:
-        for trial in planned.to_run:
-            print(f"{trial.name}: {trial.why}")
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
     say(_summary(planned, track, dry_run))
     if dry_run:
+        _show_due(planned)
         return ExitCode.DONE
+    code = _validate_and_train(planned, track, track_file, root / "results", device, workers)
+    return max(code, ExitCode.INCOMPLETE if broken else ExitCode.DONE)
+
+
+def _validate_and_train(
+    planned: "Plan", track: "Track", track_file: Path, results: Path, device: Device, workers: int | None
+) -> ExitCode:
+    """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank."""
+    from harness.records import require_writable
+    from harness.rules import Found
+    from harness.watching import watch_audits, watch_trials
+
     if planned.to_run:
-        require_writable(root / "results" / track.name)
-    due = {trial.submission.name for trial in planned.to_run}
+        require_writable(results / track.name)
+        if device is Device.cuda:
+            from harness.processor import device_of
+
+            device_of(device.value)  # or the audits of all folders would come first
+    due = {trial.submission.name: trial.submission for trial in planned.to_run}
     verdicts: dict[str, list[Found]] = {}
     widths = [track.max_digits(digits) for digits in track.digits]
-    code = watch_audits([entry for entry in readable if entry.name in due], verdicts, workers, also_at=widths)
-    code = max(
-        code,
-        watch_trials(
-            [trial for trial in planned.to_run if trial.submission.name in verdicts],
-            track,
-            track_file,
-            root / "results",
-            device=device.value,
-            num_workers=workers,
-            verdicts=verdicts,
-        ),
+    code = watch_audits(list(due.values()), verdicts, workers, also_at=widths)
+    trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
+    trained = watch_trials(
+        trials, track, track_file, results, device=device.value, num_workers=workers, verdicts=verdicts
     )
-    return max(code, ExitCode.INCOMPLETE if broken or planned.failed else ExitCode.DONE)
+    return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
+
+
+def _show_due(planned: "Plan") -> None:
+    for trial in planned.to_run:
+        print(f"{trial.name}: {trial.why}")
 
 
 def _discover(root: Path) -> list[Submission | Broken]:
@@ -507,7 +500,12 @@ def _load_track(name_or_path: str, *results: Path) -> tuple["Track", Path]:
     is_name = re.fullmatch("[a-z][a-z0-9_-]{0,39}", name_or_path)
     kept = [folder / name_or_path / "track.yaml" for folder in results if is_name]
     path = next((path for path in kept if path.is_file()), Path(name_or_path))
-    track = load_track(str(path))
+    try:
+        track = load_track(str(path))
+    except UsageError as error:
+        own = {file.parent.name for folder in results for file in folder.glob("[!.]*/track.yaml")}
+        named = f"; with results here: {', '.join(sorted(map(ascii, own)))}" if own else ""
+        raise UsageError(f"{error}{named}") from error
     if path in kept and track.name != name_or_path:
         raise UsageError(f"{path} defines a track of another name, {track.name}; give the path of the one you mean")
     return track, path.resolve()
@@ -519,11 +517,12 @@ def _comma_separated(names: str) -> list[str]:
 
 def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
     num_to_run = len(planned.to_run)
-    if not num_to_run and not planned.failed:
-        return f"track {track.name}: nothing to run, {_count(planned.num_up_to_date, 'trial')} up to date"
     failed = f", {len(planned.failed)} failed or refused before (a changed folder runs again)" if planned.failed else ""
-    verb = "would" if dry_run else "to"
-    return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {planned.num_up_to_date} up to date{failed}"
+    stale = f", {planned.num_stale} stale (left alone; they run without --rerun)" if planned.num_stale else ""
+    if not num_to_run and not failed and not stale:
+        return f"track {track.name}: nothing to run, {_count(planned.num_up_to_date, 'trial')} up to date"
+    verb, up_to_date = "would" if dry_run else "to", planned.num_up_to_date
+    return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {up_to_date} up to date{failed}{stale}"
 
 
 def _count(number: int, noun: str) -> str:

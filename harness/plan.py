@@ -2,24 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import RecordError
 from harness.records import read, record_path
+from harness.rerun import Rerun
 from harness.scoring import State, state_of
 from harness.submissions import Submission
 from harness.track import Track
-
-
-class Rerun(StrEnum):
-    """Which recorded trials are run again, beside those without a record."""
-
-    MISSING = "missing"
-    FAILED = "failed"
-    STALE = "stale"
-    ALL = "all"
-
 
 STANDING = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
 """Made by the code that is here, and not run again for what they are."""
@@ -47,6 +37,8 @@ class Plan:
     """Trials whose records stand as they are, though not all of them may rank."""
     failed: list[PlannedTrial]
     """Trials that failed or were refused under the code that is here, and are not run again unless asked for."""
+    num_stale: int
+    """Trials whose records are stale or cannot be believed, and which `rerun` leaves as they are."""
 
 
 def plan(track: Track, submissions: Sequence[Submission], results: Path, harness: str, rerun: Rerun | None) -> Plan:
@@ -54,11 +46,11 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
 
     Args:
         harness: the fingerprint of the harness.
-        rerun: None runs what is missing, stale or cannot be believed; `MISSING` only what has no record.
+        rerun: None runs what is missing, stale or cannot be believed; `missing` only what has no record.
     """
     to_run: list[PlannedTrial] = []
     failed: list[PlannedTrial] = []
-    num_up_to_date = 0
+    num_up_to_date = num_stale = 0
     for submission in submissions:
         for digits in track.digits:
             for seed in track.seeds:
@@ -69,9 +61,11 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
                     to_run.append(trial)
                 elif state in (State.FAILED, State.REFUSED):
                     failed.append(trial)
+                elif state in STANDING:
+                    num_up_to_date += 1
                 else:
-                    num_up_to_date += state in STANDING
-    return Plan(to_run, num_up_to_date, failed)
+                    num_stale += 1
+    return Plan(to_run, num_up_to_date, failed, num_stale)
 
 
 def _state(path: Path, submission: Submission, track: Track, harness: str) -> tuple[State, str]:
@@ -85,12 +79,12 @@ def _state(path: Path, submission: Submission, track: Track, harness: str) -> tu
 
 
 def _is_due(state: State, rerun: Rerun | None) -> bool:
-    if state is State.NOT_RUN or rerun is Rerun.ALL:
+    if state is State.NOT_RUN or rerun is Rerun.all:
         return True
     due = {
         None: {State.STALE, State.UNVERIFIED},
-        Rerun.MISSING: set[State](),
-        Rerun.FAILED: {State.FAILED, State.REFUSED, State.REVIEW},
-        Rerun.STALE: {State.STALE, State.UNVERIFIED, State.NO_SANDBOX},
+        Rerun.missing: set[State](),
+        Rerun.failed: {State.FAILED, State.REFUSED, State.REVIEW},
+        Rerun.stale: {State.STALE, State.UNVERIFIED, State.NO_SANDBOX},
     }
     return state in due[rerun]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from harness.documents import visible
 from harness.errors import MachineError, RecordError
+from harness.rules import Level
 
 # History of the format, newest first:
 # 1: the first.
@@ -21,6 +22,8 @@ FORMAT = 1
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
+"""A key: JSON's are texts."""
 Finite = Annotated[float | None, BeforeValidator(lambda value: value if value is None or isfinite(value) else None)]
 """Null where it was not finite: the training diverged."""
 
@@ -40,9 +43,9 @@ class Suites(_Part):
     fresh: Score
     test: Score
     edge: Score
-    carry: dict[str, Score] = {}
+    carry: dict[Number, Score] = {}
     """By longest carry chain, "0" to the number of digits."""
-    lengths: dict[str, Score] = {}
+    lengths: dict[Number, Score] = {}
     """By digits of the longer operand; only in a track that measures length generalisation."""
 
 
@@ -55,7 +58,7 @@ class CurvePoint(_Part):
     """Exact match on the first problems of `test`."""
     digit_accuracy: Share
     """Answer tokens predicted right, each after the right ones before it."""
-    lengths: dict[str, Share] = {}
+    lengths: dict[Number, Share] = {}
     """Exact match on the validation problems of each length beyond the trained ones."""
 
 
@@ -64,7 +67,7 @@ class Checkpoint(_Part):
 
     step: Count
     validation_accuracy: Share
-    lengths: dict[str, Score]
+    lengths: dict[Number, Score]
     """As `suites.lengths`, of these weights."""
 
 
@@ -129,10 +132,10 @@ class Environment(_Part):
 
 
 class Audit(_Part):
-    """What an audit inside the trial found; a `gate` or a `review` keeps the record from the ranking."""
+    """What an audit found, before the trial or inside it; a `gate` or a `review` keeps the record from the ranking."""
 
     rule: str
-    level: Literal["gate", "review", "tag"]
+    level: Level
     seen: str
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 Level = Literal["gate", "review", "tag"]
 """`gate`: refused. `review`: kept from the ranking until a person has looked. `tag`: shown on the board."""
 
-Found = tuple[str, str, str]
+Found = tuple[str, Level, str]
 """One finding as a worker sends it: the rule, its level, the message."""
 
 
@@ -152,8 +152,8 @@ _RULES = (
         id="T80",
         title="What kind of writing it is",
         level="tag",
-        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and no id of "
-        "an answer stands for more than 3 characters. `re-encoding`: all others (binary, residues, long "
+        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and another id in an "
+        "answer changes at most 3 of its characters, in the median. `re-encoding`: all others (binary, residues, long "
         "merges).",
         why="Re-encodings obey the rules and change the task; whoever reads the board should know.",
         remedy="Nothing to mend.",
@@ -176,8 +176,9 @@ _RULES = (
         id="T95",
         title="An untrained model knows nothing",
         level="gate",
-        checked="*trial.* Exact match before the first step, on `test`: gate above 1 % (or above the share of the "
-        "commonest answer, if that is larger) when the excess is not chance (binomial, p < 1e-4).",
+        checked="*trial.* Exact match before the first step, on the first problems of `test`, those of the learning "
+        "curve: gate above 1 % (or above the share of the commonest answer, if that is larger) when the excess is not "
+        "chance (binomial, p < 1e-4).",
         why="Who is right without learning has been told.",
         remedy="Find where the answer stands in the prompt's tokens or in the positions.",
         good="accuracy at step 0: 0.000",

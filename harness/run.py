@@ -50,8 +50,8 @@ class Crashed:
 
 def audit_all(
     submissions: Sequence[Submission], num_workers: int, *, also_at: Sequence[int] = (), with_decoy: bool = False
-) -> Iterator[tuple[Submission, list[tuple[str, str, str]]] | Crashed]:
-    """Each submission with its findings (rule, level, message), as they come.
+) -> Iterator[tuple[Submission, list[Found]] | Crashed]:
+    """Each submission with its findings, as they come.
 
     Args:
         also_at: values of max_digits beside those of every audit.
@@ -86,7 +86,8 @@ def run_trials(
     Args:
         max_seeds: trained side by side in one job.
         verdicts: by submission, what the audits found. Trials of one that broke a gate fail without running; records
-            of the others take over its tags, since few digits do not tell what kind of writing a format is.
+            of the others take over the rest: few digits do not tell what kind of writing a format is, and what a person
+            should look at keeps a record from the ranking.
 
     Raises:
         MachineError: this machine lacks the device, or a record could not be written.

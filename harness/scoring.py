@@ -204,8 +204,9 @@ def _contradiction(record: Record) -> str | None:
         return None
     if record.suites is None:
         return "the record says ok but holds no suites; run the trial again"
-    suites = record.suites
-    for score in (suites.fresh, suites.test, suites.edge, *suites.carry.values(), *suites.lengths.values()):
+    suites, best = record.suites, record.best.lengths if record.best else {}
+    several = (suites.carry, suites.lengths, best)
+    for score in (suites.fresh, suites.test, suites.edge, *(score for some in several for score in some.values())):
         if not score.correct <= score.total > 0:
             return f"the record counts {score.correct} right of {score.total}; run the trial again"
     return None

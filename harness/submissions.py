@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,8 @@ MAX_FOLDER_BYTES = 64 * 1024
 MAX_FILES = 64
 MAX_NAMED = 12
 """Submissions that a message lists."""
+MAX_SHOWN_NAME = 60
+"""Characters of a folder's name that is none."""
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
 ENTRY_POINT = r"^([a-z][a-z0-9_]{0,39}/)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 """`module:Class` in the folder itself, or `folder/module:Class` in another folder of `submissions/`."""
@@ -137,6 +140,16 @@ def loose_files(root: Path) -> list[str]:
     return sorted(name for name in beside if name != "README.md" and not name.startswith("."))
 
 
+def same_code(found: Iterable[Submission | Broken]) -> list[list[str]]:
+    """Groups of names whose code and settings are the same, so that their scores would be: whoever runs a class or a
+    competition wants to know of copies."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for entry in found:
+        if isinstance(entry, Submission):
+            groups[entry.fingerprint].append(entry.name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
 def pair(one: Submission, other: Submission) -> Submission:
     """The tokenizer of `one` with the positions of `other`, trained as the track says."""
     manifest = Manifest(
@@ -175,8 +188,12 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
 
 
 def shown_name(folder_name: str) -> str:
-    """The folder's name; a hostile one is quoted, so that it cannot draw on a terminal or a board."""
-    return folder_name if NAME.fullmatch(folder_name) else ascii(folder_name)[:60]
+    """The folder's name; a hostile one is quoted, so that it cannot draw on a terminal or a board, and a long one ends
+    in a digest, so that it stays one folder's."""
+    quoted = folder_name if NAME.fullmatch(folder_name) else ascii(folder_name)
+    if len(quoted) <= MAX_SHOWN_NAME:
+        return quoted
+    return f"{quoted[: MAX_SHOWN_NAME - 10]}…{hashlib.sha256(os.fsencode(folder_name)).hexdigest()[:8]}"
 
 
 def read_folder(folder: Path) -> Submission | Broken:

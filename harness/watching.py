@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -59,9 +60,11 @@ def watch_audits(
                 continue
             submission, findings = verdict
             verdicts[submission.name] = findings
-            rules = ", ".join(dict.fromkeys(rule for rule, _, _ in gates(findings)))
-            line = f"{submission.name}: {f'breaks {rules}' if rules else 'valid'}"
-            display.done(submission.name, line, "red" if rules else "")
+            broken = ", ".join(dict.fromkeys(rule for rule, _, _ in gates(findings)))
+            doubtful = ", ".join(dict.fromkeys(rule for rule, level, _ in findings if level == "review"))
+            verdict = f"breaks {broken}" if broken else "valid"
+            line = f"{submission.name}: {verdict}{f'; a person should look at {doubtful}' if doubtful else ''}"
+            display.done(submission.name, line, "red" if broken else "yellow" if doubtful else "")
     return code
 
 
@@ -130,8 +133,13 @@ def watch_trials(
     return code
 
 
+@cache
 def _require_sandbox() -> None:
-    """Says so where the submissions will run without one."""
+    """Says, once, where the submissions will run without one because they are trusted.
+
+    Raises:
+        MachineError: there is no sandbox, and nobody said that they are trusted.
+    """
     if isolation() is Isolation.NONE:
         say("NO SANDBOX: submissions can read and write all that you can; their rows will not rank", "bold red")
 

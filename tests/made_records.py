@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import yaml
+
 from harness.records import (
     Environment,
     Fingerprints,
@@ -98,3 +100,10 @@ def make_trials(submission: Submission, track: Track, right: float, **changes: o
 def save_all(root: Path, records: list[Record], below: str = "") -> None:
     for record in records:
         save(record, root / "results" / below)
+
+
+def save_track(root: Path, track: Track) -> None:
+    """Its definition where `run` keeps that of a track which is not built in."""
+    folder = root / "results" / track.name
+    folder.mkdir(parents=True)
+    (folder / "track.yaml").write_text(yaml.safe_dump(track.model_dump(exclude_none=True)))

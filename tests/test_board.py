@@ -10,10 +10,18 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
+from made_records import (
+    HARNESS,
+    make_failure,
+    make_record,
+    make_submission,
+    make_track,
+    make_trials,
+    save_all,
+    save_track,
+)
 from markdown_it import MarkdownIt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -31,7 +39,7 @@ from harness.records import Mistake, Score
 from harness.scoring import rows_of
 from harness.statistics import Estimate
 from harness.submissions import read_folder
-from harness.track import Track, load_track
+from harness.track import load_track
 
 HOSTILE = (
     "\x1b[31m|<script>alert(1)</script>|\n# no\t`x` [a](https://evil.example) **b** ![i](x) www.evil.example\u202e \x00"
@@ -56,12 +64,6 @@ def root(tmp_path) -> Path:
 def board_of(root: Path) -> str:
     """The page alone: drawing takes most of the time of `render`."""
     return page(sections_of(root))
-
-
-def save_track(root: Path, track: Track) -> None:
-    folder = root / "results" / track.name
-    folder.mkdir(parents=True)
-    (folder / "track.yaml").write_text(yaml.safe_dump(track.model_dump(exclude_none=True)))
 
 
 def lines_about(board: str, name: str) -> list[str]:

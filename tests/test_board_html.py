@@ -10,13 +10,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from made_records import HARNESS, make_record, make_submission, make_trials, save_all
+from made_records import HARNESS, make_record, make_submission, make_track, make_trials, save_all, save_track
 
 import harness.board.rendering
 from harness.board.html import _marked, html_page
 from harness.board.rendering import sections_of
-from harness.records import CurvePoint, Mistake
-from harness.track import load_track
+from harness.records import CurvePoint, Mistake, Score
+from harness.track import EvaluationDefinition, load_track
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</mark></td><b>\" onclick='a' {{ 7 * 7 }} \x1b[31m\u202e"
@@ -101,6 +101,19 @@ def test_a_card_has_the_curve_the_carries_the_mistake_and_the_trial(root):
     assert page.row_of("2 digits, seed 0")[1:4] == ["1980 of 2000", "990 of 1000", "99 of 100"]
     assert page.row_of("57+68=") == ["57+68=", "125", "115"]
     assert "1<mark>1</mark>5" in text
+
+
+def test_a_chart_of_lengths_says_how_long_the_operands_of_its_own_training_were(root):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=10, validation=10)
+    track = make_track(digits=[2, 3], seeds=[0], longest=5, evaluation=evaluation)
+    save_track(root, track)
+    for digits in track.digits:
+        record = make_record(make_submission(root, f"at_{digits}"), track, digits, 0, 0.5)
+        lengths = {str(length): Score(correct=5, total=10) for length in range(1, 6)}
+        suites = record.suites.model_copy(update={"lengths": lengths})
+        save_all(root, [record.model_copy(update={"suites": suites})])
+    title = "exact match by digits of the longer operand, trained up to"
+    assert set(re.findall(rf"{title} (\d+)", text_of(root))) == {"2", "3"}
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,14 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
 
 
+def test_validate_names_the_folders_that_hold_the_same_code(tmp_path: Path) -> None:
+    for name in ("ada", "ben", "cyd"):
+        assert harness(tmp_path, "new", name).returncode == 0
+    (tmp_path / "submissions" / "cyd" / "extra.py").write_text("MINE = True\n")
+    assert "the same code and settings: ada, ben\n" in harness(tmp_path, "validate", "ben").stderr
+    assert "the same code" not in harness(tmp_path, "validate", "cyd").stderr
+
+
 def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: Path) -> None:
     write_folder(tmp_path, "old", manifest="")
     git(tmp_path, "init", "-b", "main")
@@ -314,6 +322,7 @@ def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path
     track.unlink()
     assert harness(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
     assert "\ncourse, " in harness(root, "show", "good", "-t", "course").stdout
+    refused(harness(root, "show", "good", "-t", "corse"), 2, "no track 'corse'", "; with results here: 'course'")
     (root / "results" / "course").rename(root / "results" / "other")
     refused(harness(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path")
     refused(harness(root, "show", "good", "-t", "x" * 300), 2, "no track 'xxx")

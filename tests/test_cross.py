@@ -15,12 +15,19 @@ from harness.board.crossing import as_text, crossing_of, render_crossing
 from harness.cross import grid_of, plan_cross, rows_of_cross
 from harness.errors import UsageError
 from harness.records import Audit
+from harness.rerun import Rerun
+from harness.scoring import State
 from harness.submissions import Submission, discover, pair
 
 TRACK = make_track(digits=[3], seeds=[0])
 ZERO = "return Terms(embedding=0 * self.table[None, :length])"
 BACKWARDS = "return [CHARACTERS.index(character) for character in reversed(text)]"
 AND_BACK = 'return "".join(CHARACTERS[i] for i in reversed(token_ids) if i < len(CHARACTERS))'
+
+
+def cross_in(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", "-C", str(root), "cross", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -140,6 +147,31 @@ def test_a_pair_that_an_audit_stopped_is_shown_with_its_rule_and_left_out_of_the
     assert "Mean of the grid: 50.0 %" in text
 
 
+def test_every_pair_with_a_part_of_a_hacked_submission_is_hacked_and_none_is_trained(root: Path) -> None:
+    found = found_in(root)
+    entries = list(found.values())
+    grid = grid_of(entries, [], ["a", "c"])
+    save_all(root, [make_record(one, TRACK, 3, 0, 0.9) for line in grid.pairs() for one in line], below="cross")
+    save_all(root, [make_record(found["a"], TRACK, 3, 0, 0.9)])
+    mark = f"{{submission: a, fingerprint: '{found['a'].fingerprint}', reason: It adds., date: 2026-11-26}}"
+    (root / "results" / "hacked.yaml").write_text(f"rows: [{mark}]\n")
+    rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
+    states = {row.name: row.standing.state for line in rows for row in line}
+    assert states == {"a+a": State.HACKED, "a+c": State.HACKED, "b+a": State.HACKED, "b+c": State.FRESH}
+    again = plan_cross(grid, entries, TRACK, root / "results", HARNESS, Rerun.all)
+    assert [trial.submission.name for trial in again.to_run] == ["b+c"]
+
+
+def test_a_pair_that_breaks_a_rule_is_not_trained(root: Path) -> None:
+    write_folder(root, "ahead", forward="return Terms(embedding=self.table[None, torch.arange(length).flip(0)])")
+    track = root / "tiny.yaml"
+    track.write_text(json.dumps(TINY.model_dump(mode="json", exclude={"model": {"dropout"}})))
+    done = cross_in(root, "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track))
+    assert done.returncode == 3, done.stderr
+    assert "a+ahead: breaks P20" in done.stderr
+    assert "LearnedPositions: failed, 1 of 1 trials: P20: Terms.embedding changes by" in done.stdout
+
+
 def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_board(root: Path) -> None:
     entries = list(found_in(root).values())
     grid = grid_of(entries, [], [])
@@ -160,8 +192,7 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
     shutil.rmtree(root / "submissions" / "c")
 
     def cross(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "harness", "-C", str(root), "cross", "-t", str(track), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return cross_in(root, "-t", str(track), *arguments)
 
     assert cross("-n").stdout.splitlines() == [f"{name} d1-s0: missing" for name in ("a+a", "a+b", "b+a", "b+b")]
     first = cross("-j", "2")
@@ -183,7 +214,6 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
 
 
 def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
-    command = [sys.executable, "-m", "harness", "-C", str(root), "cross", "--tokenizers", "a,nobody"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = cross_in(root, "--tokenizers", "a,nobody")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no submission 'nobody'; there are: a, b, c" in done.stderr

@@ -107,13 +107,16 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
 
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
+    doubtful = (("T50", "review", "a token moves"), ("T80", "tag", "positional"))
     jobs = [
-        trial_job(honest, seeds=(3, 5)),
+        trial_job(honest, seeds=(3, 5), findings=doubtful),
         trial_job(honest, seeds=(7, 8), findings=(("T10", "gate", "does not come back"),)),
     ]
     records = [Record.model_validate(event.values["record"]) for event in run(jobs, 1) if event.kind == "record"]
     assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
     assert records[0].curve != records[1].curve
+    # What the audits before the trial found, short of a gate, the record keeps.
+    assert [(audit.rule, audit.level) for audit in records[1].audits] == [("T50", "review"), ("T80", "tag")]
     assert records[0].environment.products in {"oneDNN", "default"}
 
 

@@ -4,6 +4,7 @@ import pytest
 from made_records import HARNESS, make_submission, make_track, make_trials, save_all
 
 from harness.board.markdown import Section, page
+from harness.board.rendering import sections_of
 from harness.errors import UsageError
 from harness.hacked import read_hacked
 from harness.records import read_all
@@ -37,6 +38,12 @@ def test_a_hacked_row_shows_its_reason_and_does_not_rank(tmp_path):
 def test_a_mark_with_a_fingerprint_means_that_version_only(tmp_path, fingerprint, state):
     _, rows = rows_with(tmp_path, f'{MARK}  fingerprint: "{fingerprint}"\n')
     assert rows["one"].standing.state is state
+
+
+def test_a_mark_that_means_no_folder_and_no_record_is_refused(tmp_path):
+    rows_with(tmp_path, MARK.replace("one", "oen"))
+    with pytest.raises(UsageError, match=r"^results/hacked\.yaml marks 'oen', which no folder and no record has"):
+        sections_of(tmp_path)
 
 
 def test_without_the_file_nothing_is_marked(tmp_path):

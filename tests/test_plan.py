@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
-from harness.plan import Plan, PlannedTrial, Rerun, plan
+from harness.plan import Plan, PlannedTrial, plan
 from harness.records import Audit, record_path, save
+from harness.rerun import Rerun
 from harness.submissions import Submission, read_folder
 from harness.track import Track
 
@@ -52,10 +53,10 @@ def planned(root: Path, submissions: dict[str, Submission], rerun: Rerun | None,
     ("rerun", "runs", "failed"),
     [
         (None, {"missing", *DOUBTFUL}, {"failed", "refused"}),
-        (Rerun.MISSING, {"missing"}, {"failed", "refused"}),
-        (Rerun.FAILED, {"missing", "failed", "refused", "in review"}, set()),
-        (Rerun.STALE, {"missing", *DOUBTFUL, "no sandbox"}, {"failed", "refused"}),
-        (Rerun.ALL, set(STATES), set()),
+        (Rerun.missing, {"missing"}, {"failed", "refused"}),
+        (Rerun.failed, {"missing", "failed", "refused", "in review"}, set()),
+        (Rerun.stale, {"missing", *DOUBTFUL, "no sandbox"}, {"failed", "refused"}),
+        (Rerun.all, set(STATES), set()),
     ],
 )
 def test_each_choice_runs_the_states_that_it_names_and_what_has_no_record(tmp_path, submissions, rerun, runs, failed):
@@ -63,10 +64,11 @@ def test_each_choice_runs_the_states_that_it_names_and_what_has_no_record(tmp_pa
     assert {trial.submission.name.replace("_", " ") for trial in made.to_run} == runs
     assert {trial.submission.name.replace("_", " ") for trial in made.failed} == failed
     assert made.num_up_to_date == len({"fresh", "in review", "no sandbox"} - runs)
+    assert made.num_stale == len({*DOUBTFUL} - runs)
 
 
 def test_a_plan_says_why_each_trial_runs(tmp_path, submissions):
-    why = {trial.submission.name: trial.why for trial in planned(tmp_path, submissions, Rerun.ALL).to_run}
+    why = {trial.submission.name: trial.why for trial in planned(tmp_path, submissions, Rerun.all).to_run}
     assert why["missing"] == "missing"
     assert why["fresh"] == "asked for, though its record is fresh"
     assert why["failed"] == "T10: ids out of range"
@@ -86,7 +88,7 @@ def test_nothing_runs_once_every_record_is_there_and_a_new_seed_runs_alone(tmp_p
     one = {"one": make_submission(tmp_path, "one")}
     trials = planned(tmp_path, one, None, track).to_run
     save_all(tmp_path, [make_record(trial.submission, track, trial.digits, trial.seed, 0.5) for trial in trials])
-    assert planned(tmp_path, one, None, track) == Plan([], 4, [])
+    assert planned(tmp_path, one, None, track) == Plan([], 4, [], 0)
     more = make_track(digits=[3, 6], seeds=[0, 1, 2])
     assert [trial.name for trial in planned(tmp_path, one, None, more).to_run] == ["one d3-s2", "one d6-s2"]
 

@@ -247,6 +247,11 @@ def test_another_version_of_the_format_is_refused_with_the_one_that_is_read(save
         ({"seed": -1}, "`seed`: Input should be greater than or equal to 0; run the trial again"),
         ({"digit_accuracy": 1.1}, "`digit_accuracy`: Input should be less than or equal to 1; run the trial again"),
         ({"peak_memory_bytes": 1.5}, "`peak_memory_bytes`: Input should be a valid integer, got a number"),
+        ({"curve": [{"lengths": {"1 1": 0.5}}]}, "`curve.0.step`: Field required"),
+        (
+            {"best": {"step": 1, "validation_accuracy": 1, "lengths": {"x": {}}}},
+            "`best.lengths.x.[key]`: String should",
+        ),
         ({"reason": "\ud800"}, "is truncated or not JSON; run the trial again"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
 
 from harness.errors import RecordError
-from harness.records import Fingerprints, Score, Throughput, read_all, record_path
+from harness.records import Checkpoint, Fingerprints, Score, Throughput, read_all, record_path
 from harness.scoring import Row, Speed, State, ranking_heading, rows_of, state_of
 from harness.submissions import discover, read_folder
 from harness.track import EvaluationDefinition
@@ -251,6 +251,15 @@ def test_the_reach_is_that_of_the_mean_over_seeds_and_every_seeds_own_is_kept(tm
     result = rows_from(tmp_path, track, records)["one"].results[3]
     assert result.reach.value == 3
     assert result.seed_reaches == [4, 2, 4]
+
+
+@pytest.mark.parametrize("impossible", [Score(correct=0, total=0), Score(correct=12, total=10)])
+def test_counts_that_no_trial_can_have_written_are_not_believed_of_the_best_checkpoint_either(tmp_path, impossible):
+    one, track = make_submission(tmp_path, "one"), make_track(digits=[3], seeds=[0])
+    best = Checkpoint(step=10, validation_accuracy=0.5, lengths={"4": impossible})
+    (row,) = rows_of(track, [one], [make_record(one, track, 3, 0, 0.5, best=best)], HARNESS)
+    assert row.standing.state is State.UNVERIFIED
+    assert f"counts {impossible.correct} right of {impossible.total}" in (row.standing.reason or "")
 
 
 def test_length_generalisation_ranks_by_what_lies_beyond_the_trained_lengths(tmp_path):

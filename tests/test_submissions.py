@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.errors import SubmissionError, UsageError
 from harness.hyperparameters import Hyperparameters
-from harness.submissions import Broken, Submission, discover, loose_files, read_folder, select
+from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select
 from harness.track import TrainingDefinition
 
 MANIFEST = "title: A title\nauthors: [Ada]\nsummary: One line.\n"
@@ -450,6 +450,25 @@ def test_discover_says_where_submissions_should_be(tmp_path):
     (tmp_path / "submissions").mkdir()
     with pytest.raises(UsageError, match=r"submissions holds no folder; start one with `harness new NAME`"):
         discover(tmp_path)
+
+
+def test_folders_with_the_same_code_and_settings_are_named_together_whatever_they_say_of_themselves(tmp_path):
+    write_folder(tmp_path, "one", submission_dot_py="X = 1\n")
+    write_folder(tmp_path, "copy", MANIFEST.replace("Ada", "Ben"), submission_dot_py="X = 1\n", README_dot_md="Mine")
+    write_folder(tmp_path, "tuned", MANIFEST + "hyperparameters: {dropout: 0.2}\n", submission_dot_py="X = 1\n")
+    write_folder(tmp_path, "other", submission_dot_py="X = 2\n")
+    write_folder(tmp_path, "broken", "title: 3\n")
+    write_folder(tmp_path, "broken_too", "title: 3\n")
+    assert same_code(discover(tmp_path)) == [["copy", "one"]]
+
+
+def test_two_long_names_that_are_none_stay_two(tmp_path):
+    names = {"An idea " + "of mine " * 9 + end for end in ("one", "two")}
+    for name in names:
+        write_folder(tmp_path, name)
+    shown = {entry.name for entry in discover(tmp_path)}
+    assert len(shown) == 2
+    assert all(len(name) <= 60 and name.startswith("'An idea of mine") for name in shown)
 
 
 def test_select_keeps_the_order_of_the_folders_and_takes_all_where_none_is_named(tmp_path):

@@ -56,10 +56,10 @@ def check_tokenizer(submission: Submission, seed: int, widths: Sequence[int] = M
     is_positional = True
     for max_digits, vocabulary in zip(widths, vocabularies, strict=True):
         rng = np.random.default_rng([seed, max_digits])
-        hygiene, widest_id = check_decode(submission, vocabulary, max_digits, rng)
+        hygiene, typical_change = check_decode(submission, vocabulary, max_digits, rng)
         found, prompts = check_prompts(submission, vocabulary, max_digits, rng)
         findings += [*hygiene, *prompts]
-        is_positional &= max(found.widest, widest_id) <= MAX_POSITIONAL
+        is_positional &= max(found.widest, typical_change) <= MAX_POSITIONAL
     findings = list({(finding.rule, finding.level): finding for finding in findings}.values())
     return [*findings, writing_tag(submission, is_positional=is_positional)]
 
@@ -125,7 +125,8 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
 def check_decode(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[list[Finding], int]:
-    """T30 in a process that has seen no text; and the most characters of an answer that one id stands for."""
+    """T30 in a process that has seen no text; and how many characters of an answer change, in the median, when one of
+    its ids does."""
     numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
     numbers = numbers[: len(numbers) // 2 * 2]
     half = len(numbers) // 2
@@ -162,8 +163,8 @@ def check_decode(
             pair, text = added[0]
             seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
             findings.append(gate(submission.name, "T30", f"{seen}; what decode works out, no model has learned"))
-    widths = [_num_changed(one, other) for one, other in zip(texts[0], texts[4], strict=True)]
-    return findings, int(np.median(widths))
+    changes = [_num_changed(one, other) for one, other in zip(texts[0], texts[4], strict=True)]
+    return findings, int(np.median(changes))
 
 
 def check_prompts(

@@ -232,7 +232,7 @@ def _card(row: Row, track: Track) -> Card:
     by_digits = {digits: [trial for trial in row.trials if trial.digits == digits] for digits in track.digits}
     known = {digits: trials for digits, trials in by_digits.items() if trials}
     charts = [_curves(f"exact match in training, {digits} digits", trials) for digits, trials in known.items()]
-    charts += [_lengths(result, track) for result in row.results.values() if result.lengths]
+    charts += [_lengths(result, digits) for digits, result in row.results.items() if result.lengths]
     return Card(
         anchor=f"{track.name}-{plain(row.name, MAX_TEXT)}",
         name=plain(row.name, MAX_TEXT),
@@ -270,11 +270,11 @@ def _curves(title: str, trials: Sequence[Record]) -> Chart:
     return Chart(title=title, first="0", last=f"{last:,} examples", lines=lines)
 
 
-def _lengths(result: Result, track: Track) -> Chart:
+def _lengths(result: Result, digits: int) -> Chart:
     lengths = sorted(result.lengths)
     span = max(1, lengths[-1] - lengths[0])
     shares = [((length - lengths[0]) / span, result.lengths[length].value) for length in lengths]
-    title = f"exact match by digits of the longer operand, trained up to {max(track.digits)}"
+    title = f"exact match by digits of the longer operand, trained up to {digits}"
     return Chart(title=title, first=str(lengths[0]), last=str(lengths[-1]), lines=[Line("", _points(shares))])
 
 

@@ -7,7 +7,7 @@ from harness.board.html import html_page
 from harness.board.markdown import page, plot_path
 from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.fingerprint import harness_fingerprint
 from harness.hacked import read_hacked
 from harness.records import read_all, write_atomically
@@ -61,10 +61,16 @@ def sections_of(root: Path) -> list[Section]:
     """A section for every track that has records, in the order of the page.
 
     Raises:
-        UsageError: there is no submission.
+        UsageError: there is no submission, or a mark in `results/hacked.yaml` means none.
     """
-    submissions = discover(root)
-    return [_section(root / "results", name, submissions) for name in _track_names(root / "results")]
+    submissions, results = discover(root), root / "results"
+    sections = [_section(results, name, submissions) for name in _track_names(results)]
+    known = {row.name for section in sections for row in (*section.rows, *section.never_run)}
+    known |= {submission.name for submission in submissions}
+    if unknown := [mark.submission for mark in read_hacked(results) if mark.submission not in known]:
+        names = ", ".join(map(ascii, unknown))
+        raise UsageError(f"results/hacked.yaml marks {names}, which no folder and no record has; correct the name")
+    return sections
 
 
 def _track_names(results: Path) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from harness.audits import audit
 from harness.decoy import check_decoy
+from harness.documents import visible
 from harness.errors import HarnessError, SubmissionError
 from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
@@ -88,17 +89,17 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iter
             for rule, _, message in gates(job["findings"])[:1]:
                 raise SubmissionError(submission.name, rule, message)
             stack = run_stack(submission, track, digits, seeds[part], device, report, fresh_seeds and fresh_seeds[part])
-            yield from (_tagged(record, job["findings"]) for record in stack)
+            yield from (_with_audits(record, job["findings"]) for record in stack)
         except SubmissionError as error:
             name = device_name(device)
             for seed in seeds[part]:
                 yield failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
 
 
-def _tagged(record: Record, findings: Sequence[Found]) -> Record:
-    """With what the audits say of the format."""
-    tags = [Audit(rule=rule, level="tag", seen=message) for rule, level, message in findings if level == "tag"]
-    return record.model_copy(update={"audits": [*record.audits, *tags]}).sealed()
+def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
+    """With what the audits before the trial found, short of a gate: the tag, and what a person should look at."""
+    found = [Audit(rule=rule, level=level, seen=visible(message)[:1000]) for rule, level, message in findings]
+    return record.model_copy(update={"audits": [*record.audits, *found]}).sealed()
 
 
 def _send(events: TextIO, **event: Any) -> None:
