@@ -6,7 +6,7 @@ Every cell (i, j) of the grid holds the exact match of tokenizer i with position
 
 on the scale of the shares themselves: an effect is the points that a tokenizer gains over the mean tokenizer, averaged
 over the positions of this grid. A logit would make a difference between 0.1 % and 1 % as large as one between 10 % and
-50 %. `rest` is what a pair is worth beyond its two parts: interplay, not error, where the grid holds more than noise.
+50 %. `rest` is what a pair is worth beyond its two parts: interplay, once the luck of the seeds is taken off.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from harness.statistics import BOOTSTRAP_SEED, LEVEL, Counts, Estimate, stretch
 
 NUM_DRAWS = 1000
+TINY = 1e-12
+"""A sum of squares that is nothing but rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +34,8 @@ class Effects:
     explained_by_columns: Estimate
     """… and the columns beside the rows."""
     interplay: Estimate
-    """… and neither: that of `rest`. The three add up to 1 where no cell is missing; else rows and columns share what
-    cannot be told apart."""
+    """… and neither: that of `rest`. The three add up to 1 where no cell is missing and none had to be raised to 0;
+    with missing ones rows and columns share what cannot be told apart."""
 
 
 def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
@@ -46,41 +48,43 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     """
     cells = [(i, j, counts) for i, line in enumerate(grid) for j, counts in enumerate(line) if counts is not None]
     places = np.array([(i, j) for i, j, _ in cells], np.int64).reshape(-1, 2)
-    num_present = [len(set(places[:, axis])) for axis in (0, 1)]
-    if min(num_present) < 2:
+    present = [set(places[:, axis].tolist()) for axis in (0, 1)]
+    if min(map(len, present)) < 2:
         return None
     num_rows, num_columns = len(grid), len(grid[0])
     fit = _Fit(places, num_rows, num_columns)
-    if fit.rank < sum(num_present) - 1:
+    if fit.rank < sum(map(len, present)) - 1:
         return None
     correct = np.stack([counts.correct for _, _, counts in cells])  # (cells, seeds, digits)
     total = np.stack([counts.total for _, _, counts in cells])
     rng = np.random.RandomState(BOOTSTRAP_SEED)
     seeds = rng.randint(correct.shape[1], size=(NUM_DRAWS, correct.shape[1]))
     likely = (correct + 0.5) / (total + 1)
-    drawn = rng.binomial(total[:, seeds], likely[:, seeds]) / total[:, seeds]
-    draws = [fit(shares) for shares in drawn.mean(axis=(2, 3)).T]
-    values = fit((correct / total).mean(axis=(1, 2)))
-    low, high = values + stretch(correct.shape[1]) * (
-        np.quantile(draws, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0) - values
-    )
-    estimates = [
-        Estimate(float(value), float(min(at_least, value)), float(max(at_most, value)))
-        for value, at_least, at_most in zip(values, low, high, strict=True)
-    ]
-    present = [set(places[:, axis].tolist()) for axis in (0, 1)]
+    drawn = (rng.binomial(total[:, seeds], likely[:, seeds]) / total[:, seeds]).mean(axis=3)  # (cells, draws, seeds)
+    shares = (correct / total).mean(axis=2)[:, None]  # (cells, 1, seeds)
+    factor = stretch(shares.shape[2])
+    effects = fit.effects(shares.mean(axis=2))[:, 0]
+    mean, *others = _estimates(effects, fit.effects(drawn.mean(axis=2)) - effects[:, None], factor)
+    # A draw adds a luck of its own to that of the grid, and gives it back: the draws lie about the grid's own value
+    # with its luck still in it.
+    around = fit.explained(shares.mean(axis=2, keepdims=True))
+    explained = _estimates(fit.explained(shares)[:, 0], fit.explained(drawn) - around, factor)
+    by_rows, by_columns, interplay = (Estimate(*np.clip(one, 0, 1).tolist()) for one in explained)
     return Effects(
-        mean=estimates[0],
-        rows=[estimates[1 + i] if i in present[0] else None for i in range(num_rows)],
-        columns=[estimates[1 + num_rows + j] if j in present[1] else None for j in range(num_columns)],
-        explained_by_rows=_share(estimates[-3]),
-        explained_by_columns=_share(estimates[-2]),
-        interplay=_share(estimates[-1]),
+        mean=mean,
+        rows=[others[i] if i in present[0] else None for i in range(num_rows)],
+        columns=[others[num_rows + j] if j in present[1] else None for j in range(num_columns)],
+        explained_by_rows=by_rows,
+        explained_by_columns=by_columns,
+        interplay=interplay,
     )
 
 
-def _share(estimate: Estimate) -> Estimate:
-    return Estimate(*(min(1.0, max(0.0, bound)) for bound in estimate))
+def _estimates(values: NDArray[np.float64], errors: NDArray[np.float64], factor: float) -> list[Estimate]:
+    """Of each value, (n,), with bounds by the quantiles of its errors, (n, draws), moved out by the factor."""
+    low, high = np.quantile(errors, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
+    bounds = np.stack([values, values + factor * np.minimum(low, 0), values + factor * np.maximum(high, 0)])
+    return [Estimate(*one) for one in bounds.T.tolist()]
 
 
 class _Fit:
@@ -94,20 +98,37 @@ class _Fit:
         sums = np.zeros((2, 1 + num_rows + num_columns))
         sums[0, 1 : 1 + num_rows] = present[0]
         sums[1, 1 + num_rows :] = present[1]
-        self._full = np.linalg.pinv(np.vstack([np.hstack([ones, self._rows, self._columns]), sums]))
         self._design = np.hstack([ones, self._rows, self._columns])
+        self._full = np.linalg.pinv(np.vstack([self._design, sums]))
         self.rank = int(np.linalg.matrix_rank(self._design))
         self._without = [np.hstack([ones, self._columns]), np.hstack([ones, self._rows])]
         self._solved = [np.linalg.pinv(design) for design in self._without]
 
-    def __call__(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(cells,) -> mean, row effects, column effects, variance explained by rows, by columns, by neither."""
-        effects = self._full @ np.append(shares, [0.0, 0.0])
-        total = ((shares - shares.mean()) ** 2).sum()
-        left = ((shares - self._design @ effects) ** 2).sum()
-        without = [
-            ((shares - design @ (solve @ shares)) ** 2).sum()
+    def effects(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(cells, n) -> (1 + rows + columns, n): the mean, row effects, column effects."""
+        return self._full @ np.vstack([shares, np.zeros((2, shares.shape[1]))])
+
+    def explained(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(cells, n, seeds) -> (3, n): of the variance over the cells, what rows, columns and neither explain.
+
+        Means over S seeds differ by their luck too, and each sum of squares q is too large by what that is worth. It is
+        taken off, as the moments of an analysis of variance have it: Σ q(d_s) / (S (S - 1)), d_s being by what seed s
+        differs from the mean. One seed tells nothing of it.
+        """
+        num_cells, num_draws, num_seeds = shares.shape
+        means = shares.mean(axis=2)
+        squares = self._squares(means)
+        if num_seeds > 1:
+            off = self._squares((shares - means[:, :, None]).reshape(num_cells, -1))
+            squares = squares - off.reshape(4, num_draws, num_seeds).sum(axis=2) / (num_seeds * (num_seeds - 1))
+        parts, total = np.maximum(squares[:3], 0), squares[3]
+        return np.divide(parts, total, out=np.zeros((3, num_draws)), where=total > TINY).clip(0, 1)
+
+    def _squares(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(cells, n) -> (4, n): sums of squares that rows, columns and neither explain, and that of all."""
+        left = ((shares - self._design @ self.effects(shares)) ** 2).sum(axis=0)
+        by_rows, by_columns = (
+            ((shares - design @ (solve @ shares)) ** 2).sum(axis=0) - left
             for design, solve in zip(self._without, self._solved, strict=True)
-        ]
-        parts = [*(other - left for other in without), left]
-        return np.append(effects, [part / total if total else 0.0 for part in parts])
+        )
+        return np.stack([by_rows, by_columns, left, ((shares - shares.mean(axis=0)) ** 2).sum(axis=0)])

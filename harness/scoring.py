@@ -270,6 +270,11 @@ def ranking_heading(track: Track) -> str:
     return f"mean of {min(lengths)}–{max(lengths)} digits" if lengths else "mean"
 
 
+def trained_heading(track: Track, digits: int) -> str:
+    """`9 digits`, or `1–10 digits` where operands of every length up to that are trained."""
+    return f"{digits} digits" if track.longest is None else f"1–{digits} digits"
+
+
 def ranked_strata(track: Track) -> list[Stratum]:
     """What a track ranks by: `fresh` at every number of digits, or in a track of length generalisation every length
     beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes after."""

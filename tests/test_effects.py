@@ -98,6 +98,25 @@ def test_intervals_cover_the_luck_of_the_problems_and_narrow_with_their_number()
         assert half_width == pytest.approx(1.96 * deviation, rel=0.12)
 
 
+def test_the_luck_of_the_seeds_is_no_interplay():
+    """Sums of two parts, whose every trial then misses its mark by .15: of the variance over means of five such trials
+    a twentieth is luck. What rows, columns and neither explain of the sums themselves is known by hand."""
+    rows, columns = np.array([0.25, 0.0, -0.25]), np.array([0.1, 0.05, 0.0, -0.05, -0.1])
+    by_rows, by_columns = 5 * (rows**2).sum(), 3 * (columns**2).sum()
+    rng, found, num_covered = np.random.default_rng(0), [], np.zeros(3)
+    for _ in range(60):
+        shares = 0.5 + rows[:, None, None] + columns[:, None] + rng.normal(0, 0.15, (3, 5, 5))
+        correct = (shares.clip(0, 1) * TOTAL).astype(int)
+        effects = main_effects([[Counts.of(cell[:, None], [[TOTAL]] * 5) for cell in line] for line in correct])
+        assert effects is not None
+        explained = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
+        truth = np.array([by_rows, by_columns, 0]) / (by_rows + by_columns)
+        num_covered += [one.low <= true + 1e-9 and true <= one.high for one, true in zip(explained, truth, strict=True)]
+        found.append([one.value for one in explained])
+    assert np.mean(found, axis=0) == pytest.approx(truth, abs=0.02)
+    assert min(num_covered) >= 54
+
+
 def test_seeds_that_disagree_widen_the_interval():
     steady = [[Counts.of([[500], [500]], [[1000], [1000]])] * 2, [Counts.of([[300], [300]], [[1000], [1000]])] * 2]
     shaky = [[Counts.of([[100], [900]], [[1000], [1000]])] * 2, [Counts.of([[300], [300]], [[1000], [1000]])] * 2]

@@ -175,7 +175,7 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flatten()
     best = np.max([[estimate.value for estimate in one.estimates] for one in plot.series], axis=0)
     for axes, one in zip(panels, plot.series, strict=False):
-        value, low, high = np.transpose(one.estimates)
+        value, low, high = zip(*one.estimates, strict=True)
         axes.axvspan(first, trained_to, color=theme.muted, alpha=0.13, linewidth=0)
         axes.axhline(REACHED, color=theme.muted, linewidth=0.6, linestyle=":")
         axes.plot(plot.digits, best, color=theme.muted, linewidth=0.8)

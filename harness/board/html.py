@@ -16,7 +16,7 @@ from harness.board.drawing import DARK, LIGHT
 from harness.board.section import Section
 from harness.board.text import percent, plain, settings
 from harness.records import Mistake, Record, Score
-from harness.scoring import MIN_SEEDS, Result, Row, ranked_strata, ranking_heading
+from harness.scoring import MIN_SEEDS, Result, Row, ranked_strata, ranking_heading, trained_heading
 from harness.statistics import Estimate
 from harness.submissions import Submission
 from harness.track import Track
@@ -158,7 +158,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[
     if len(ranked_strata(track)) > 1:
         columns.append((Column(ranking_heading(track), "exact match; what ranks"), lambda row: _bar(row.score)))
     for digits in track.digits:
-        heading = Column(f"{digits} digits", "exact match on fresh problems, with its 95 % interval")
+        heading = Column(trained_heading(track, digits), "exact match on fresh problems, with its 95 % interval")
         columns.append((heading, _of_result(digits, lambda result: _bar(result.fresh))))
     last = track.digits[-1]
     if track.longest:

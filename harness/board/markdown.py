@@ -8,7 +8,7 @@ from tabulate import tabulate
 from harness.board.plots import Plot
 from harness.board.section import Section
 from harness.board.text import listed, markdown, percent, settings
-from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata, ranking_heading
+from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata, ranking_heading, trained_heading
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
 from harness.track import Track
@@ -37,17 +37,26 @@ TAIL = """\
 ## How to read this
 
 * **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
-  a single trial, a bootstrap over seeds and problems for several. In the track `length` it speaks of the problems that
-  all share, and is narrower than one of all sums of that length. With two digits fresh problems come from 946 pairs
-  (477, whichever operand is first) that no split trains on, and repeat: the interval speaks of those pairs, and as one
-  of all sums of two digits it is nearly two times too narrow.
+  the counts of one trial, a bootstrap over problems for a mean of several lengths or numbers of digits, over seeds and
+  problems where there are several seeds. All seeds train on the same problems in the same order, so it says nothing of
+  another training set. Where a scheme learns from few starts five seeds may all miss them, and it lies too low: look at
+  *by seed*. In the track `length` it speaks of the problems that all share, and is narrower than one of all sums of
+  that length.
+* **What is fresh**: pairs of operands that no split trains on, whichever is first. With two digits there are 946 of
+  them (477, whichever is first), the same for every seed, and they repeat: intervals speak of those pairs, and as ones
+  of all sums of two digits they are too narrow ([by how much](docs/research.md)). Unordered column pairs write `3+70`
+  and `0+73` with the same ids: 59 % of the fresh pairs of two digits and 24 % of those of three are ids that
+  `ColumnPairs` was trained on, of six digits none, as of all other formats here.
 * **mean** is over the numbers of digits, and ranks; where there is a *reach*, it is over the lengths beyond training.
-* **Rank**: `=` marks a rank that is shared, because the row is not separated from the best row of that rank: p < 0.05
-  by a test on the counts, and with several seeds by a paired t-test over them too, and an interval of the difference
-  without 0. A row can be separated from the best row of the rank above it and not from its last, and the tests are not
-  corrected for the number of rows: `harness compare A B` holds any two against each other. With fewer than 5 seeds a
-  rank is provisional, marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near
-  the point where a scheme begins to learn, another seed can move a row by tens of points.
+  There, n digits means that the longer operand has n: in half of the problems the other has n too, in half any number
+  of digits up to n. The column of the trained lengths is of operands that are each 1 to as many digits, equally often.
+* **Rank**: by score from above, a row that is separated from the best row of the rank so far opens the next one: p <
+  0.05 by a test on the counts, and with several seeds by a paired t-test over them too, and an interval of the
+  difference without 0; `=` marks a rank that is shared. So a row may well not be separated from the best row of a rank
+  above its own, and two of one rank may be separated. The tests are not corrected for the number of rows. Ranks are a
+  reading aid: `harness compare A B` holds any two against each other. With fewer than 5 seeds a rank is provisional,
+  marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near the point where a
+  scheme begins to learn, another seed can move a row by tens of points.
 * **Train ×**, **decode ×**: examples a second, as a ratio to the built-in reference, measured in turn with it in the
   same process; medians over the trials. Every device has its own columns, since the ratios do not carry over.
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
@@ -57,10 +66,11 @@ TAIL = """\
   residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
-  It is as coarse as the evaluations are rare, and they are of few problems. **Digit accuracy**: answer tokens predicted
+  It is as coarse as the evaluations are rare, and they are of few problems; –: half of the seeds or more never
+  got there. **Digit accuracy**: answer tokens predicted
   right, each after the right ones before it, on the problems of those evaluations; tokens are what the format makes
   them, single digits, several, or hints, so compare it within a format. **Longest carry**: exact match on problems
-  whose carry runs through every column. **Edge**: on zeros, powers of ten and nines.
+  whose carry runs through every column, with two digits of 44 pairs. **Edge**: on zeros, powers of ten and nines.
 * **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
   changed since. *refused*: an audit inside a trial found a rule broken (`harness explain RULE`). *in review*: it found
   what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a
@@ -111,10 +121,18 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
     facts = [
         f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {listed(track.digits)}; "
         f"seeds {listed(track.seeds)})",
+        f"* Problems a trial: {_problems(track)}",
         f"* Measured on: {measured or NOTHING}",
         f"* Command: `harness all --track {track.name}`",
     ]
     return [markdown(track.summary, 400), "\n".join(facts)]
+
+
+def _problems(track: Track) -> str:
+    suites = track.evaluation
+    counts = {"fresh": suites.fresh, "test": suites.test, "for each carry chain": suites.carry}
+    counts |= {"of each length": suites.lengths, "at an evaluation in training": suites.curve}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
@@ -135,7 +153,7 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         cells[ranking_heading(track)] = _interval(row.score) if row.score else None
     for digits in track.digits:
         result = row.results.get(digits)
-        cells[f"{digits} digits"] = _interval(result.fresh) if result else None
+        cells[trained_heading(track, digits)] = _interval(result.fresh) if result else None
     if track.longest:
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
     devices = sorted({device for other in rows for device in other.speeds})
