@@ -164,8 +164,9 @@ def validate(
     ] = False,
 ) -> ExitCode:
     """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists them."""
-    from harness.findings import changed_since, printed
+    from harness.changes import changed_since
     from harness.rules import Found, gates
+    from harness.verdicts import printed
     from harness.watching import watch_audits
 
     everyone = _discover(context.obj)

@@ -84,7 +84,7 @@ def rows_of_cross(
 def _board_rows(found: Sequence[Submission | Broken], track: Track, results: Path, harness: str) -> dict[str, Row]:
     """The board's complete rows by the submission's fingerprint."""
     rows = rows_of(track, found, read_all(results, track.name), harness, read_hacked(results))
-    return {row.submission.fingerprint: row for row in rows if row.submission and row.is_complete}
+    return {row.submission.fingerprint: row for row in rows if row.submission and row.is_fresh}
 
 
 def _marks(grid: Grid, results: Path) -> list[Hacked]:

@@ -3,7 +3,6 @@
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +12,7 @@ from harness.folders import TEMPLATE
 from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
 from harness.provenance import cpu_name, num_cores
+from harness.records import require_writable
 from harness.submissions import Broken, discover, read_folder
 
 PACKAGES = (
@@ -91,7 +91,7 @@ def _writable(root: Path) -> str:
     results = root / "results"
     for folder in [root, *([results, *results.iterdir()] if results.is_dir() else [])]:
         if folder.is_dir():
-            tempfile.TemporaryFile(dir=folder, prefix=".doctor.").close()
+            require_writable(folder)
     try:
         tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from harness.errors import MachineError, UsageError
-from harness.submissions import NAME, Broken, Submission, read_folder
+from harness.submissions import NAME, Broken, Submission, discover, select
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -25,11 +25,12 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         )
     if target.exists():
         raise UsageError(f"{target} is there already; choose another name, or edit it")
-    source = TEMPLATE if like is None else root / "submissions" / like
-    if not (source / "submission.yaml").is_file():
-        raise UsageError(f"no submission {like!r} in {root / 'submissions'}; `harness list` names them")
-    if like is not None and isinstance(original := read_folder(source), Broken):
-        raise UsageError(f"{original.error}; mend it, or start from another")
+    source = TEMPLATE
+    if like is not None:
+        (original,) = select(discover(root), [like])
+        if isinstance(original, Broken):
+            raise UsageError(f"{original.error}; mend it, or start from another")
+        source = original.folder
     try:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         manifest = target / "submission.yaml"

@@ -128,7 +128,7 @@ class Row:
         return sorted({audit.seen for trial in self.trials for audit in trial.audits if audit.level == "tag"})
 
     @property
-    def is_complete(self) -> bool:
+    def is_fresh(self) -> bool:
         return self.standing.state is State.FRESH
 
 
@@ -308,7 +308,7 @@ def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
     """
     ranks: dict[str, Rank] = {}
     for division in ("closed", "open"):
-        ranked = sorted((row for row in rows if row.is_complete and row.division == division), key=_order)
+        ranked = sorted((row for row in rows if row.is_fresh and row.division == division), key=_order)
         groups: list[list[Row]] = []
         for row in ranked:
             best = groups[-1][0].counts if groups else None
@@ -324,7 +324,7 @@ def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
 
 
 def _order(row: Row) -> tuple[bool, float, str]:
-    return (not row.is_complete, -row.score.value if row.score else 1, row.name)
+    return (not row.is_fresh, -row.score.value if row.score else 1, row.name)
 
 
 def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from harness.folders import TEMPLATE
 from harness.submissions import Submission, read_folder
 from harness.track import Track
@@ -32,6 +34,12 @@ TINY = Track.model_validate(
         "evaluation": {"fresh": 8, "test": 8, "curve": 8, "curve_points": 1},
     }
 )
+
+
+def write_tiny(path: Path, **changes: object) -> Path:
+    """That track with `changes`, as a file at `path`."""
+    path.write_text(yaml.safe_dump({**TINY.model_dump(mode="json", exclude_none=True), **changes}), encoding="utf-8")
+    return path
 
 
 def write_folder(root: Path, name: str, *, top: str = "", manifest: str = MANIFEST, **bodies: str) -> Path:

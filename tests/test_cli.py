@@ -1,7 +1,6 @@
 """The command line, end to end: real processes, exit codes, what a person reads, and what is on the disk afterwards."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -12,30 +11,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
-from bad_folders import ENCODE, MANIFEST, TINY, descendants, left_running, write_folder
+from bad_folders import ENCODE, MANIFEST, descendants, left_running, write_folder, write_tiny
 from cheats.sources import HONEST, LIVE, submission_of
+from commands import git, harness, refused
 
 from harness.host.sandbox import isolation
 from harness.records import Record, read
 from harness.track import built_in_names
 
 ROOT = Path(__file__).parent.parent
-
-
-def harness(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "-C", str(root), *arguments]
-    env = {**os.environ, "COLUMNS": "200", **environment}
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
-
-
-def refused(result: subprocess.CompletedProcess[str], code: int, *expected: str) -> None:
-    """One message of one line on stderr, nothing on stdout, no traceback."""
-    assert result.returncode == code, result.stderr
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1, result.stderr
-    for part in expected:
-        assert part in result.stderr
 
 
 def files_of(root: Path) -> dict[str, tuple[bytes, int]]:
@@ -48,11 +32,6 @@ def record_of(root: Path, name: str, track: str = "smoke", digits: int = 2) -> R
     found = read(root / "results" / track / name / f"d{digits}-s0.json")
     assert isinstance(found, Record), found
     return found
-
-
-def write_track(path: Path, **changes: object) -> Path:
-    path.write_text(yaml.safe_dump({**TINY.model_dump(mode="json", exclude_none=True), **changes}), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -157,7 +136,7 @@ def test_rerun_chooses_by_state(root: Path) -> None:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two submissions with a record each on a track of a file of its own, `tiny.yaml`."""
     root = tmp_path_factory.mktemp("tiny")
-    track = write_track(root / "tiny.yaml")
+    track = write_tiny(root / "tiny.yaml")
     for name in ("one", "two"):
         write_folder(root, name)
     assert harness(root, "run", "-t", str(track), "-j", "2").returncode == 0
@@ -255,11 +234,6 @@ def test_a_new_submission_is_valid_at_once(tmp_path: Path) -> None:
     assert result.stderr.splitlines() == ["[1/1] good: valid", "1 of 1 submission valid"]
 
 
-def git(root: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
-    subprocess.run(["git", "-C", str(root), *identity, *arguments], check=True, capture_output=True)
-
-
 def test_validate_names_the_folders_that_hold_the_same_code(tmp_path: Path) -> None:
     for name in ("ada", "ben", "cyd"):
         assert harness(tmp_path, "new", name).returncode == 0
@@ -317,7 +291,7 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
 
 def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path, tmp_path: Path) -> None:
     refused(harness(root, "show", "good", "-t", "course"), 2, "no track 'course'")
-    track = write_track(tmp_path / "anywhere.yaml", name="course")
+    track = write_tiny(tmp_path / "anywhere.yaml", name="course")
     assert harness(root, "run", "good", "-t", str(track)).returncode == 0
     track.unlink()
     assert harness(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
@@ -336,7 +310,7 @@ def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digit
     tmp_path: Path, name: str, tag: str
 ) -> None:
     submission_of(tmp_path, HONEST[name])
-    track = write_track(tmp_path / "two.yaml", name="two", digits=[2])
+    track = write_tiny(tmp_path / "two.yaml", name="two", digits=[2])
     assert harness(tmp_path, "run", "-t", str(track)).returncode == 0
     (path,) = (tmp_path / "results" / "two").glob("*/d2-s0.json")
     record = read(path)
@@ -346,10 +320,10 @@ def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digit
 
 def test_words_and_seeds_of_a_track_may_change_and_its_results_follow_without_a_trial(tmp_path: Path) -> None:
     write_folder(tmp_path, "one")
-    track = write_track(tmp_path / "course.yaml", name="course", seeds=[0, 1])
+    track = write_tiny(tmp_path / "course.yaml", name="course", seeds=[0, 1])
     assert harness(tmp_path, "all", "-t", str(track)).returncode == 0
     assert "seeds 0, 1)" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
-    write_track(track, name="course", seeds=[1], summary="In other words.")
+    write_tiny(track, name="course", seeds=[1], summary="In other words.")
     result = harness(tmp_path, "all", "-t", str(track))
     assert "nothing to run, 1 trial up to date" in result.stderr
     board = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
@@ -377,7 +351,7 @@ BAD_TRACKS = {
 def test_an_impossible_track_is_refused_before_anything_runs(root: Path, tmp_path: Path, case: str) -> None:
     changes, *expected = BAD_TRACKS[case]
     before = files_of(root)
-    result = harness(root, "run", "good", "-t", str(write_track(tmp_path / "bad.yaml", **changes)))
+    result = harness(root, "run", "good", "-t", str(write_tiny(tmp_path / "bad.yaml", **changes)))
     refused(result, 2, "bad.yaml: ", *expected)
     assert files_of(root) == before
 
@@ -417,7 +391,7 @@ def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
 
 
 def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_goes_on(tmp_path: Path) -> None:
-    track = str(write_track(tmp_path / "tiny.yaml", seeds=list(range(12))))
+    track = str(write_tiny(tmp_path / "tiny.yaml", seeds=list(range(12))))
     write_folder(tmp_path, "first")
     command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", track, "-j", "1"]
     folder = tmp_path / "results" / "tiny" / "first"
@@ -460,7 +434,7 @@ def test_an_interrupted_validation_tells_what_it_has_found(tmp_path: Path) -> No
 def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomplete(tmp_path: Path) -> None:
     submission_of(tmp_path, LIVE["where no other text of the request differs in one place"])
     evaluation = {"fresh": 200, "test": 200, "curve": 8, "curve_points": 1}
-    track = str(write_track(tmp_path / "tiny.yaml", digits=[6], evaluation=evaluation))
+    track = str(write_tiny(tmp_path / "tiny.yaml", digits=[6], evaluation=evaluation))
     first = harness(tmp_path, "run", "-t", track)
     assert first.returncode == 3, first.stderr
     assert "[1/1] cheat d6-s0: refused: T20: " in first.stderr
@@ -481,7 +455,7 @@ def test_a_training_that_diverges_is_a_trial_with_a_bad_score(tmp_path: Path) ->
         "distance = (place[:, None] - place).abs() * self.table[:1].square().mean()\n"
         "return Terms(embedding=self.table[None, :length], bias=-distance.sqrt()[None, None])",
     )
-    result = harness(tmp_path, "run", "-t", str(write_track(tmp_path / "tiny.yaml")))
+    result = harness(tmp_path, "run", "-t", str(write_tiny(tmp_path / "tiny.yaml")))
     assert result.returncode == 0, result.stderr
     record = record_of(tmp_path, "diverging", "tiny", 1)
     assert record.curve[-1].loss is None
@@ -497,7 +471,7 @@ def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None
     write_folder(
         tmp_path, "adds", encode="return [len(text) % 12] if '+' in text else " + ENCODE.removeprefix("return ")
     )
-    result = harness(tmp_path, "run", "-t", str(write_track(tmp_path / "tiny.yaml")))
+    result = harness(tmp_path, "run", "-t", str(write_tiny(tmp_path / "tiny.yaml")))
     assert result.returncode == 3, result.stderr
     record = record_of(tmp_path, "adds", "tiny", 1)
     assert (record.status, (record.reason or "")[:3]) == ("failed", "T40")

@@ -1,10 +1,9 @@
 """`harness compare`: what stands in its table, when it says worse, and what it refuses."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import harness
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
 
 from harness.comparing import Verdict, compared
@@ -111,8 +110,7 @@ def test_the_exit_code_says_whether_the_first_is_worse(tmp_path):
         save_all(tmp_path, make_trials(make_submission(tmp_path, name), track, share))
 
     def compare(one: str, other: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "compare", one, other, "-t", "smoke"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = harness(tmp_path, "compare", one, other, "-t", "smoke")
         return done.returncode, done.stdout or done.stderr
 
     code, text = compare("good", "bad")

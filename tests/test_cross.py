@@ -1,14 +1,13 @@
 """Crossing tokenizers with positions: which pairs there are, whose records count, what is shown; with real trials."""
 
-import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from bad_folders import TINY, write_folder
+from bad_folders import write_folder, write_tiny
+from commands import harness
 from made_records import HARNESS, make_failure, make_record, make_track, save_all
 
 from harness.board.crossing import as_text, crossing_of, render_crossing
@@ -23,11 +22,6 @@ TRACK = make_track(digits=[3], seeds=[0])
 ZERO = "return Terms(embedding=0 * self.table[None, :length])"
 BACKWARDS = "return [CHARACTERS.index(character) for character in reversed(text)]"
 AND_BACK = 'return "".join(CHARACTERS[i] for i in reversed(token_ids) if i < len(CHARACTERS))'
-
-
-def cross_in(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "-C", str(root), "cross", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -164,9 +158,8 @@ def test_every_pair_with_a_part_of_a_hacked_submission_is_hacked_and_none_is_tra
 
 def test_a_pair_that_breaks_a_rule_is_not_trained(root: Path) -> None:
     write_folder(root, "ahead", forward="return Terms(embedding=self.table[None, torch.arange(length).flip(0)])")
-    track = root / "tiny.yaml"
-    track.write_text(json.dumps(TINY.model_dump(mode="json", exclude={"model": {"dropout"}})))
-    done = cross_in(root, "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track))
+    track = write_tiny(root / "tiny.yaml")
+    done = harness(root, "cross", "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track))
     assert done.returncode == 3, done.stderr
     assert "a+ahead: breaks P20" in done.stderr
     assert "LearnedPositions: failed, 1 of 1 trials: P20: Terms.embedding changes by" in done.stdout
@@ -187,12 +180,11 @@ def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_boa
 
 
 def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> None:
-    track = root / "tiny.yaml"
-    track.write_text(json.dumps(TINY.model_dump(mode="json", exclude={"model": {"dropout"}})))
+    track = write_tiny(root / "tiny.yaml")
     shutil.rmtree(root / "submissions" / "c")
 
     def cross(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return cross_in(root, "-t", str(track), *arguments)
+        return harness(root, "cross", "-t", str(track), *arguments)
 
     assert cross("-n").stdout.splitlines() == [f"{name} d1-s0: missing" for name in ("a+a", "a+b", "b+a", "b+b")]
     first = cross("-j", "2")
@@ -204,8 +196,7 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
     page = (root / "results" / "cross" / "tiny" / "cross.md").read_text()
     (again,) = re.findall("^Command: `harness (cross .* --track tiny)`$", page, flags=re.MULTILINE)
     track.unlink()
-    command = [sys.executable, "-m", "harness", "-C", str(root), *again.split()]
-    assert "nothing to run, 4 trials up to date" in subprocess.run(command, capture_output=True, text=True).stderr
+    assert "nothing to run, 4 trials up to date" in harness(root, *again.split()).stderr
     track.write_text((root / "results" / "cross" / "tiny" / "track.yaml").read_text())
     second = cross()
     assert second.stdout == first.stdout
@@ -214,6 +205,6 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
 
 
 def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
-    done = cross_in(root, "--tokenizers", "a,nobody")
+    done = harness(root, "cross", "--tokenizers", "a,nobody")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no submission 'nobody'; there are: a, b, c" in done.stderr

@@ -131,9 +131,19 @@ def test_a_name_that_is_taken_is_refused_and_the_folder_is_left_alone(root):
     assert (folder / "submission.py").read_text() == "# mine\n"
 
 
-def test_an_unknown_original_is_refused(root):
-    with pytest.raises(UsageError, match=r"no submission 'nobody' in .*; `harness list` names them"):
-        start_submission(root, "one", "nobody")
+def test_an_original_that_is_none_is_refused_with_those_there_are_or_with_what_it_lacks(root):
+    started(root, "one")
+    with pytest.raises(UsageError, match=r"no submission 'on'; did you mean one\? there are: one"):
+        start_submission(root, "two", "on")
+    (root / "submissions" / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"submissions/empty: T00: holds no submission\.yaml; .*; mend it, or start"):
+        start_submission(root, "two", "empty")
+    assert not (root / "submissions" / "two").exists()
+
+
+def test_an_original_may_be_given_as_a_shell_completes_it(root):
+    started(root, "one")
+    assert started(root, "two", like="submissions/one/").name == "two"
 
 
 def test_hidden_files_stay_behind(root):

@@ -1,14 +1,13 @@
 """Where a record says that it comes from, against git, the system and the packages themselves."""
 
-import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from commands import git
 from made_records import make_submission, make_track
 
 from harness import provenance
@@ -30,13 +29,6 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     commit_and_changes.cache_clear()
     yield folder
     commit_and_changes.cache_clear()
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    command = ["git", *identity, *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def test_the_commit_is_gits_and_a_change_of_the_code_makes_it_dirty(code):

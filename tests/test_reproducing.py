@@ -1,13 +1,8 @@
 """`harness reproduce`: which trials it takes, what it says of a second run; with real trials at the end."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-import yaml
-from bad_folders import TINY, write_folder
+from bad_folders import write_folder, write_tiny
+from commands import harness
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
 from harness.errors import UsageError
@@ -84,18 +79,13 @@ def test_many_differences_are_counted_not_listed(tmp_path):
     assert verdict(then, now)[1].endswith("; and 5 more")
 
 
-def harness(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", "-C", str(root), *arguments, "-t", str(root / "tiny.yaml")]
-    return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=120)
-
-
 def test_a_real_trial_comes_out_the_same_and_a_record_that_says_otherwise_is_found_out(tmp_path):
     write_folder(tmp_path, "one")
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY.model_dump(mode="json", exclude_none=True)))
-    assert harness(tmp_path, "run").returncode == 0
+    track = str(write_tiny(tmp_path / "tiny.yaml"))
+    assert harness(tmp_path, "run", "-t", track).returncode == 0
     path = tmp_path / "results" / "tiny" / "one" / "d1-s0.json"
     before = path.read_bytes()
-    again = harness(tmp_path, "reproduce", "one")
+    again = harness(tmp_path, "reproduce", "one", "-t", track)
     assert (again.returncode, again.stdout) == (0, "one d1-s0: the same to the bit\n"), again.stderr
     assert path.read_bytes() == before
 
@@ -104,6 +94,6 @@ def test_a_real_trial_comes_out_the_same_and_a_record_that_says_otherwise_is_fou
     assert record.suites is not None
     better = record.suites.model_copy(update={"fresh": Score(correct=8, total=8)})
     save(record.model_copy(update={"suites": better}), tmp_path / "results")
-    found_out = harness(tmp_path, "reproduce", "one")
+    found_out = harness(tmp_path, "reproduce", "one", "-t", track)
     assert found_out.returncode == 1
     assert found_out.stdout == f"one d1-s0: suites.fresh.correct 8 -> {record.suites.fresh.correct}\n"

@@ -1,11 +1,11 @@
 """What a workflow takes out of a stranger's pull request, on real commits: one folder of regular files, or nothing."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import git
 
 from harness.submissions import MAX_FILES, MAX_FOLDER_BYTES, NAME
 
@@ -20,21 +20,14 @@ class Request:
         for name in ("mine", "other"):
             self.write(f"submissions/{name}/submission.py", f"# {name}\n")
         self.write("harness/trial.py", "# ours\n")
-        self.git("init", "-q", "-b", "main")
+        git(self.clone, "init", "-q", "-b", "main")
         self.commit()
         subprocess.run(["git", "clone", "-q", self.clone, self.checkout], check=True)
-        self.git("switch", "-q", "-c", "request")
-
-    def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-        environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        command = ["git", *identity, *arguments]
-        done = subprocess.run(command, cwd=self.clone, check=True, capture_output=True, text=True, env=environment)
-        return done.stdout.strip()
+        git(self.clone, "switch", "-q", "-c", "request")
 
     def commit(self) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "x")
+        git(self.clone, "add", "-A")
+        git(self.clone, "commit", "-q", "-m", "x")
 
     def write(self, path: str, content: str) -> None:
         target = self.clone / path
@@ -79,7 +72,7 @@ def test_a_new_folder_is_written_beside_the_others_and_named(request_: Request) 
 
 
 def test_a_changed_folder_replaces_the_old_one_whole(request_: Request) -> None:
-    request_.git("mv", "submissions/mine/submission.py", "submissions/mine/code.py")
+    git(request_.clone, "mv", "submissions/mine/submission.py", "submissions/mine/code.py")
     request_.commit()
     assert request_.take().stdout == "mine\n"
     assert request_.taken() == {"mine/code.py": "# mine\n", "other/submission.py": "# other\n"}
@@ -88,10 +81,10 @@ def test_a_changed_folder_replaces_the_old_one_whole(request_: Request) -> None:
 def test_what_the_base_branch_did_meanwhile_is_no_part_of_the_request(request_: Request) -> None:
     request_.write("submissions/mine/submission.py", "# better\n")
     request_.commit()
-    request_.git("switch", "-q", "main")
+    git(request_.clone, "switch", "-q", "main")
     request_.write("harness/trial.py", "# newer\n")
     request_.commit()
-    request_.git("switch", "-q", "request")
+    git(request_.clone, "switch", "-q", "request")
     assert request_.take().stdout == "mine\n"
 
 
@@ -131,7 +124,7 @@ def test_two_folders_in_one_request_are_refused(request_: Request) -> None:
 
 def test_a_file_moved_out_of_another_folder_counts_for_both(request_: Request) -> None:
     (request_.clone / "submissions" / "new").mkdir()
-    request_.git("mv", "submissions/other/submission.py", "submissions/new/submission.py")
+    git(request_.clone, "mv", "submissions/other/submission.py", "submissions/new/submission.py")
     request_.commit()
     assert request_.refusal() == "2 submissions change, new, other; send one at a time"
 
@@ -141,17 +134,17 @@ def test_an_empty_request_is_refused(request_: Request) -> None:
 
 
 def test_a_removed_folder_is_refused(request_: Request) -> None:
-    request_.git("rm", "-q", "-r", "submissions/mine")
+    git(request_.clone, "rm", "-q", "-r", "submissions/mine")
     request_.commit()
     assert request_.refusal().startswith("submissions/mine is removed;")
 
 
 def test_symbolic_links_and_submodules_are_refused(request_: Request) -> None:
     (request_.clone / "submissions" / "mine" / "key.txt").symlink_to("/etc/hostname")
-    request_.git("add", "-A")
-    commit = request_.git("rev-parse", "HEAD")
-    request_.git("update-index", "--add", "--cacheinfo", f"160000,{commit},submissions/mine/module")
-    request_.git("commit", "-q", "-m", "x")
+    git(request_.clone, "add", "-A")
+    commit = git(request_.clone, "rev-parse", "HEAD")
+    git(request_.clone, "update-index", "--add", "--cacheinfo", f"160000,{commit},submissions/mine/module")
+    git(request_.clone, "commit", "-q", "-m", "x")
     assert request_.refusal().splitlines() == [
         "'submissions/mine/key.txt' is no regular file; symbolic links and submodules are not taken",
         "'submissions/mine/module' is no regular file; symbolic links and submodules are not taken",
@@ -159,7 +152,7 @@ def test_symbolic_links_and_submodules_are_refused(request_: Request) -> None:
 
 
 def test_a_tree_whose_paths_would_leave_the_folder_is_refused(request_: Request) -> None:
-    blob = request_.git("hash-object", "-w", "harness/trial.py")
+    blob = git(request_.clone, "hash-object", "-w", "harness/trial.py")
 
     def tree(*entries: bytes) -> str:
         command = ["git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
@@ -172,16 +165,16 @@ def test_a_tree_whose_paths_would_leave_the_folder_is_refused(request_: Request)
     outside = tree(entry("100644", "trial.py", blob))
     mine = tree(entry("40000", "..", outside), entry("100644", "a\nb", blob))
     top = tree(entry("40000", "submissions", tree(entry("40000", "mine", mine))))
-    commit = request_.git("commit-tree", top, "-p", "main", "-m", "x")
-    request_.git("update-ref", "refs/heads/request", commit)
+    commit = git(request_.clone, "commit-tree", top, "-p", "main", "-m", "x")
+    git(request_.clone, "update-ref", "refs/heads/request", commit)
     refusal = request_.refusal()
     assert "'harness/trial.py' is no file of a folder of submissions/" in refusal
     rest = tree(
         entry("40000", "harness", tree(entry("100644", "trial.py", blob))),
         entry("40000", "submissions", tree(entry("40000", "mine", mine), entry("40000", "other", other(request_)))),
     )
-    commit = request_.git("commit-tree", rest, "-p", "main", "-m", "x")
-    request_.git("update-ref", "refs/heads/request", commit)
+    commit = git(request_.clone, "commit-tree", rest, "-p", "main", "-m", "x")
+    git(request_.clone, "update-ref", "refs/heads/request", commit)
     assert request_.refusal().splitlines() == [
         "'submissions/mine/../trial.py' is no name for a file; use letters, digits and _",
         r"'submissions/mine/a\nb' is no name for a file; use letters, digits and _",
@@ -189,7 +182,7 @@ def test_a_tree_whose_paths_would_leave_the_folder_is_refused(request_: Request)
 
 
 def other(request_: Request) -> str:
-    return request_.git("rev-parse", "main:submissions/other")
+    return git(request_.clone, "rev-parse", "main:submissions/other")
 
 
 def test_too_many_or_too_large_files_are_refused_before_any_is_read(request_: Request) -> None:

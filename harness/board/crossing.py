@@ -38,7 +38,7 @@ class Crossing:
 
 
 def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
-    effects = main_effects([[row.counts if row.is_complete else None for row in line] for line in rows])
+    effects = main_effects([[row.counts if row.is_fresh else None for row in line] for line in rows])
     down, across = range(len(rows)), range(len(rows[0]))
     if effects:
         down = sorted(down, key=lambda i: _descending(effects.rows[i]))
@@ -61,7 +61,7 @@ def render_crossing(crossing: Crossing, root: Path) -> list[Path]:
     """Writes `results/cross/<track>/cross.md` and its heat map; the files that differed come back."""
     folder = root / "results" / FOLDER / crossing.track.name
     shares = [
-        [round(row.score.value, 6) if row.is_complete and row.score else None for row in line] for line in crossing.rows
+        [round(row.score.value, 6) if row.is_fresh and row.score else None for row in line] for line in crossing.rows
     ]
     plot = GridPlot(rows=crossing.tokenizers, columns=crossing.positions, shares=shares)
     plots = {theme: folder / f"cross-{theme.name}.svg" for theme in THEMES}
@@ -147,7 +147,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
     else:
         seeds = "Intervals: a bootstrap over seeds and problems."
         luck = ". What the luck of the seeds is worth is taken off"
-    has_gaps = any(not row.is_complete for line in crossing.rows for row in line)
+    has_gaps = any(not row.is_fresh for line in crossing.rows for row in line)
     gaps = " With pairs missing the three do not add up." if has_gaps else ""
     return [
         f"{heading}Whose idea is it?",
@@ -162,7 +162,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
 
 
 def _cell(row: Row) -> str:
-    if row.is_complete and row.score:
+    if row.is_fresh and row.score:
         return percent(row.score.value)
     return IMPOSSIBLE if row.standing.state in WITHOUT_RESULT else NOT_RUN
 

@@ -86,7 +86,7 @@ Plot = AccuracyPlot | ThroughputPlot | GridPlot
 
 def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:
     """The plots that the complete rows give; none without such a row."""
-    complete = [row for row in rows if row.is_complete and row.score]
+    complete = [row for row in rows if row.is_fresh and row.score]
     plots: list[Plot] = []
     if complete:
         plots.append(_accuracy_plot(track, complete))

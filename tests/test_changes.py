@@ -1,70 +1,15 @@
-"""How findings are shown, and which folders a change touched, against git itself."""
+"""Which folders a change touched, against git itself."""
 
-import json
 import os
-import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from commands import git
 from made_records import make_submission
 
+from harness.changes import changed_since
 from harness.errors import UsageError
-from harness.findings import changed_since, printed
 from harness.submissions import discover
-
-VERDICTS = {
-    "good": [],
-    "bad": [
-        ("T80", "tag", "positional"),
-        ("T10", "gate", "ids out of range; count your special tokens"),
-        ("P30", "review", "slow"),
-    ],
-    "fine": [("P40", "note", "no positions")],
-}
-
-
-def test_text_is_a_line_a_finding_and_what_asks_for_nothing_comes_first():
-    assert printed(VERDICTS, "text") == (
-        "submissions/bad: T80 (tag): positional\n"
-        "submissions/bad: T10 (gate): ids out of range; count your special tokens\n"
-        "submissions/bad: P30 (review): slow\n"
-        "submissions/fine: P40 (note): no positions\n"
-    )
-
-
-def test_json_says_of_every_submission_whether_it_is_valid_and_lists_the_findings():
-    values = json.loads(printed(VERDICTS, "json"))
-    assert values["valid"] == {"good": True, "bad": False, "fine": True}
-    assert values["findings"][2] == {"submission": "bad", "rule": "P30", "level": "review", "message": "slow"}
-    assert len(values["findings"]) == 4
-
-
-def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
-    assert printed(VERDICTS, "github") == (
-        "::notice file=submissions/bad/submission.yaml,title=T80::positional\n"
-        "::error file=submissions/bad/submission.yaml,title=T10::ids out of range; count your special tokens\n"
-        "::warning file=submissions/bad/submission.yaml,title=P30::slow\n"
-        "::notice file=submissions/fine/submission.yaml,title=P40::no positions\n"
-    )
-
-
-@given(st.text(), st.text())
-def test_nothing_that_a_submission_writes_starts_a_line_or_a_command_of_its_own(name, message):
-    verdicts = {ascii(name): [("T00", "gate", message)]}
-    (line,) = re.split("[\r\n]", printed(verdicts, "github").removesuffix("\n"))
-    file, _, rest = line.removeprefix("::error file=").partition(",")
-    assert not {":", "\r", "\n"} & set(file)
-    assert rest.startswith("title=T00::")
-    (line,) = printed(verdicts, "text").removesuffix("\n").splitlines()
-    assert line.isprintable()
-
-
-def test_what_github_would_take_for_its_own_syntax_is_escaped():
-    text = printed({"'a::b,c%'": [("T00", "gate", "50%\r\nof it")]}, "github")
-    assert text == "::error file=submissions/'a%3A%3Ab%2Cc%25'/submission.yaml,title=T00::50%25%0D%0Aof it\n"
 
 
 class Checkout:
@@ -75,18 +20,13 @@ class Checkout:
         for name in ("a", "b", "c"):
             make_submission(root, name)
             (root / "submissions" / name / "submission.py").write_text(f"# {name}\n" * 20)
-        self.git("init", "-q", "-b", "main")
+        git(self.root, "init", "-q", "-b", "main")
         self.commit()
-        self.git("switch", "-q", "-c", "branch")
-
-    def git(self, *arguments: str) -> None:
-        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-        environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        subprocess.run(["git", *identity, *arguments], cwd=self.root, check=True, capture_output=True, env=environment)
+        git(self.root, "switch", "-q", "-c", "branch")
 
     def commit(self) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-q", "-m", "x")
+        git(self.root, "add", "-A")
+        git(self.root, "commit", "-q", "-m", "x")
 
     def write(self, path: str, content: str = "# changed\n") -> None:
         target = self.root / "submissions" / path
@@ -112,7 +52,7 @@ def test_committed_staged_unstaged_and_untracked_changes_all_count(checkout):
     assert checkout.changed() == ["a"]
     checkout.write("b/submission.py")
     assert checkout.changed() == ["a", "b"]
-    checkout.git("add", "-A")
+    git(checkout.root, "add", "-A")
     assert checkout.changed() == ["a", "b"]
     checkout.write("c/notes.md")
     assert checkout.changed() == ["a", "b", "c"]
@@ -122,7 +62,7 @@ def test_a_change_counts_for_those_who_borrow_from_the_folder_too(checkout):
     manifest = (checkout.root / "submissions" / "b" / "submission.yaml").read_text()
     checkout.write("b/submission.yaml", manifest + "tokenizer: a/submission:Tokenizer\n")
     checkout.commit()
-    checkout.git("branch", "-f", "main")
+    git(checkout.root, "branch", "-f", "main")
     checkout.write("a/submission.py")
     assert checkout.changed() == ["a", "b"]
 
@@ -130,22 +70,22 @@ def test_a_change_counts_for_those_who_borrow_from_the_folder_too(checkout):
 def test_what_happened_on_the_other_branch_does_not_count(checkout):
     checkout.write("a/submission.py")
     checkout.commit()
-    checkout.git("switch", "-q", "main")
+    git(checkout.root, "switch", "-q", "main")
     checkout.write("b/submission.py")
     checkout.commit()
-    checkout.git("switch", "-q", "branch")
+    git(checkout.root, "switch", "-q", "branch")
     assert checkout.changed() == ["a"]
 
 
 def test_a_file_that_moves_changes_the_folder_it_leaves_and_the_one_it_enters(checkout):
-    checkout.git("mv", "submissions/a/submission.py", "submissions/b/other.py")
+    git(checkout.root, "mv", "submissions/a/submission.py", "submissions/b/other.py")
     checkout.commit()
     assert checkout.changed() == ["a", "b"]
 
 
 def test_a_deleted_file_changes_its_folder_and_a_deleted_folder_is_no_more(checkout):
-    checkout.git("rm", "-q", "submissions/a/submission.py")
-    checkout.git("rm", "-q", "-r", "submissions/b")
+    git(checkout.root, "rm", "-q", "submissions/a/submission.py")
+    git(checkout.root, "rm", "-q", "-r", "submissions/b")
     checkout.commit()
     assert checkout.changed() == ["a"]
 
@@ -179,9 +119,9 @@ def test_a_root_below_the_top_of_the_checkout_sees_its_own_submissions(tmp_path)
     (tmp_path / "below").mkdir()
     checkout = Checkout(tmp_path / "below")
     (tmp_path / "below" / ".git").rename(tmp_path / ".git")
-    checkout.git("add", "-A")
-    checkout.git("commit", "-q", "-m", "moved below")
-    checkout.git("branch", "-f", "main")
+    git(checkout.root, "add", "-A")
+    git(checkout.root, "commit", "-q", "-m", "moved below")
+    git(checkout.root, "branch", "-f", "main")
     checkout.write("a/submission.py")
     checkout.write("b/notes.md")
     assert checkout.changed() == ["a", "b"]

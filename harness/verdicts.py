@@ -1,0 +1,34 @@
+"""How the audits' findings are shown: to people, to programs, to a workflow."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from harness.documents import visible
+from harness.rules import Found, gates
+
+
+def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:
+    """The findings as `text`, `json` or `github` annotations; one line each, by name; as text the tags of all first."""
+    rows = [(name, *finding) for name in sorted(verdicts) for finding in verdicts[name]]
+    if output == "json":
+        keys = ("submission", "rule", "level", "message")
+        verdict = {name: not gates(found) for name, found in sorted(verdicts.items())}
+        return (
+            json.dumps({"valid": verdict, "findings": [dict(zip(keys, row, strict=True)) for row in rows]}, indent=1)
+            + "\n"
+        )
+    if output == "github":
+        return "".join(_annotation(*row) for row in rows)
+    rows.sort(key=lambda row: row[2] != "tag")  # what asks for nothing first: the end is what a terminal still shows
+    return "".join(f"submissions/{name}: {rule} ({level}): {visible(message)}\n" for name, rule, level, message in rows)
+
+
+def _annotation(name: str, rule: str, level: str, message: str) -> str:
+    """A workflow command; whatever a submission put into its name or the message stays where it belongs."""
+    kind = {"gate": "error", "review": "warning"}.get(level, "notice")
+    file = _escaped(f"submissions/{name}/submission.yaml").replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} file={file},title={rule}::{_escaped(message)}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,60 @@
+"""How findings are shown: as text, as JSON, as a workflow's annotations."""
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.verdicts import printed
+
+VERDICTS = {
+    "good": [],
+    "bad": [
+        ("T80", "tag", "positional"),
+        ("T10", "gate", "ids out of range; count your special tokens"),
+        ("P30", "review", "slow"),
+    ],
+    "fine": [("T80", "tag", "re-encoding")],
+}
+
+
+def test_text_is_a_line_a_finding_and_what_asks_for_nothing_comes_first():
+    assert printed(VERDICTS, "text") == (
+        "submissions/bad: T80 (tag): positional\n"
+        "submissions/fine: T80 (tag): re-encoding\n"
+        "submissions/bad: T10 (gate): ids out of range; count your special tokens\n"
+        "submissions/bad: P30 (review): slow\n"
+    )
+
+
+def test_json_says_of_every_submission_whether_it_is_valid_and_lists_the_findings():
+    values = json.loads(printed(VERDICTS, "json"))
+    assert values["valid"] == {"good": True, "bad": False, "fine": True}
+    assert values["findings"][2] == {"submission": "bad", "rule": "P30", "level": "review", "message": "slow"}
+    assert len(values["findings"]) == 4
+
+
+def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
+    assert printed(VERDICTS, "github") == (
+        "::notice file=submissions/bad/submission.yaml,title=T80::positional\n"
+        "::error file=submissions/bad/submission.yaml,title=T10::ids out of range; count your special tokens\n"
+        "::warning file=submissions/bad/submission.yaml,title=P30::slow\n"
+        "::notice file=submissions/fine/submission.yaml,title=T80::re-encoding\n"
+    )
+
+
+@given(st.text(), st.text())
+def test_nothing_that_a_submission_writes_starts_a_line_or_a_command_of_its_own(name, message):
+    verdicts = {ascii(name): [("T00", "gate", message)]}
+    (line,) = re.split("[\r\n]", printed(verdicts, "github").removesuffix("\n"))
+    file, _, rest = line.removeprefix("::error file=").partition(",")
+    assert not {":", "\r", "\n"} & set(file)
+    assert rest.startswith("title=T00::")
+    (line,) = printed(verdicts, "text").removesuffix("\n").splitlines()
+    assert line.isprintable()
+
+
+def test_what_github_would_take_for_its_own_syntax_is_escaped():
+    text = printed({"'a::b,c%'": [("T00", "gate", "50%\r\nof it")]}, "github")
+    assert text == "::error file=submissions/'a%3A%3Ab%2Cc%25'/submission.yaml,title=T00::50%25%0D%0Aof it\n"
