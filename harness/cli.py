@@ -264,8 +264,8 @@ def compare(
     (one,), (two,) = select(found, [name]), select(found, [other])
     if one is two:
         raise UsageError(f"{name} cannot be compared with itself; name two submissions")
-    loaded, _ = _load_track(track, context.obj / "results")
     results = root / "results"
+    loaded, _ = _load_track(track, results)
     rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
     by_name = {row.name: row for row in rows}
     text, verdict = compared(by_name[one.name], by_name[two.name], loaded)

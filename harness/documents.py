@@ -173,7 +173,7 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
     if problem["type"] == "string_pattern_mismatch" and field and field.description:
         what = f"should be {field.description}"
     what += REMEDIES.get(problem["type"], "")
-    return f"{line}`{name}`: {what}{got}" if name else f"{what}"
+    return f"{line}`{name}`: {what}{got}" if name else what
 
 
 def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel]:

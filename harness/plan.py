@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
-from harness.records import read, record_path
+from harness.records import Record, read_trials
 from harness.rerun import Rerun
 from harness.scoring import State, state_of
 from harness.submissions import Submission
@@ -52,26 +52,25 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
     failed: list[PlannedTrial] = []
     num_up_to_date = num_stale = 0
     for submission in submissions:
-        for digits in track.digits:
-            for seed in track.seeds:
-                path = record_path(results, track.name, submission.name, digits, seed)
-                state, why = _state(path, submission, track, harness)
-                trial = PlannedTrial(submission, digits, seed, why)
-                if _is_due(state, rerun):
-                    to_run.append(trial)
-                elif state in (State.FAILED, State.REFUSED):
-                    failed.append(trial)
-                elif state in STANDING:
-                    num_up_to_date += 1
-                else:
-                    num_stale += 1
+        for digits, seed, record in read_trials(results, track.name, submission.name, track.digits, track.seeds):
+            state, why = _state(record, submission, track, harness)
+            trial = PlannedTrial(submission, digits, seed, why)
+            if _is_due(state, rerun):
+                to_run.append(trial)
+            elif state in (State.FAILED, State.REFUSED):
+                failed.append(trial)
+            elif state in STANDING:
+                num_up_to_date += 1
+            else:
+                num_stale += 1
     return Plan(to_run, num_up_to_date, failed, num_stale)
 
 
-def _state(path: Path, submission: Submission, track: Track, harness: str) -> tuple[State, str]:
-    if not path.exists():
+def _state(
+    record: Record | RecordError | None, submission: Submission, track: Track, harness: str
+) -> tuple[State, str]:
+    if record is None:
         return State.NOT_RUN, "missing"
-    record = read(path)
     if isinstance(record, RecordError):
         return State.UNVERIFIED, f"the record {record.message.partition(';')[0]}"
     standing = state_of(record, submission, track, harness)

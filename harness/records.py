@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from math import isfinite
 from pathlib import Path
@@ -285,6 +285,16 @@ def read(path: Path) -> Record | RecordError:
     if path.parts[-3:] != record_path(Path(), record.track, record.submission, record.digits, record.seed).parts:
         return RecordError(path, "belongs to another trial than its path says; move it back or delete it")
     return record
+
+
+def read_trials(
+    results: Path, track: str, submission: str, digits: Sequence[int], seeds: Sequence[int]
+) -> Iterator[tuple[int, int, Record | RecordError | None]]:
+    """Every trial of a submission by digits and seed, with its record, None where there is none."""
+    for number in digits:
+        for seed in seeds:
+            path = record_path(results, track, submission, number, seed)
+            yield number, seed, read(path) if path.exists() else None
 
 
 def read_all(results: Path, track: str) -> Iterator[Record | RecordError]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from harness.errors import RecordError, UsageError
 from harness.plan import PlannedTrial
-from harness.records import Record, read, record_path
+from harness.records import Record, read_trials
 from harness.scoring import State, state_of
 from harness.submissions import Broken, Submission
 from harness.track import Track
@@ -26,7 +26,8 @@ class Reproducible(NamedTuple):
 
 
 def recorded_trials(entry: Submission | Broken, track: Track, results: Path, harness: str) -> Reproducible:
-    """
+    """The trials of the track that can be run again as they were, with their records, and why the others cannot.
+
     Args:
         harness: the fingerprint of the harness.
 
@@ -36,18 +37,15 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
     if isinstance(entry, Broken):
         raise UsageError(f"{entry.error}; mend it first")
     found = Reproducible([], {}, [])
-    for digits in track.digits:
-        for seed in track.seeds:
-            path = record_path(results, track.name, entry.name, digits, seed)
-            record = read(path) if path.exists() else None
-            why_not = _why_not(record, entry, track, harness)
-            fresh_seed = record.fresh_seed if isinstance(record, Record) else None
-            trial = PlannedTrial(entry, digits, seed, "recorded", fresh_seed)
-            if isinstance(record, Record) and why_not is None:
-                found.trials.append(trial)
-                found.records[trial.name] = record
-            else:
-                found.passed_over.append(f"{trial.name}: {why_not}")
+    for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
+        why_not = _why_not(record, entry, track, harness)
+        fresh_seed = record.fresh_seed if isinstance(record, Record) else None
+        trial = PlannedTrial(entry, digits, seed, "recorded", fresh_seed)
+        if isinstance(record, Record) and why_not is None:
+            found.trials.append(trial)
+            found.records[trial.name] = record
+        else:
+            found.passed_over.append(f"{trial.name}: {why_not}")
     if not found.trials:
         remedy = f"`harness run {entry.name} --track {track.name}` makes records of the code that is here"
         raise UsageError(f"nothing on {track.name} can be reproduced: {found.passed_over[0]}; {remedy}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import RecordError
 from harness.hacked import Hacked, mark_of
-from harness.records import Record, Score, Suites, record_path
+from harness.records import Mistake, Parameters, Record, Score, Suites, record_path
 from harness.statistics import Counts, Estimate, are_separated, estimate
 from harness.submissions import Broken, Submission
 from harness.track import Track
@@ -50,6 +50,10 @@ class Rank(NamedTuple):
     place: int
     is_shared: bool
     is_provisional: bool
+
+    def __str__(self) -> str:
+        """`7=†`"""
+        return f"{self.place}{'=' if self.is_shared else ''}{'†' if self.is_provisional else ''}"
 
 
 class Stratum(NamedTuple):
@@ -126,6 +130,11 @@ class Row:
     def tags(self) -> list[str]:
         """What the trials' audits say of the format, each once."""
         return sorted({audit.seen for trial in self.trials for audit in trial.audits if audit.level == "tag"})
+
+    @property
+    def parameters(self) -> Parameters | None:
+        """Of one trial; they are the same in all, but for what depends on the number of digits."""
+        return next((trial.parameters for trial in self.trials if trial.parameters), None)
 
     @property
     def is_fresh(self) -> bool:
@@ -280,6 +289,11 @@ def ranked_strata(track: Track) -> list[Stratum]:
     beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes after."""
     beyond = [Stratum(digits, length) for digits in track.digits for length in track.lengths_beyond(digits)]
     return beyond or [Stratum(digits, None) for digits in track.digits]
+
+
+def mistakes_of(trials: Iterable[Record]) -> list[Mistake]:
+    """Each once: of few digits there are few problems, and two seeds may make the same mistake."""
+    return list(dict.fromkeys(mistake for trial in trials for mistake in trial.mistakes))
 
 
 def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from harness.documents import visible
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
-from harness.records import Record, Score, read, record_path
+from harness.records import Record, Score, read_trials
 from harness.scoring import state_of
 from harness.statistics import wilson
 from harness.submissions import Broken, Submission
@@ -22,11 +22,8 @@ def shown(entry: Submission | Broken, track: Track, results: Path) -> str:
         return f"{entry.error}\n"
     manifest = entry.manifest
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
-    for digits in track.digits:
-        for seed in track.seeds:
-            path = record_path(results, track.name, entry.name, digits, seed)
-            record = read(path) if path.exists() else None
-            parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track))
+    for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
+        parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track))
     return "".join(parts)
 
 

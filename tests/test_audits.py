@@ -16,7 +16,6 @@ from harness.audits.tokens import _each_with_one_changed, check_purity, check_to
 from harness.errors import SubmissionError
 from harness.folders import TEMPLATE, start_submission
 from harness.host.client import Host, Role
-from harness.rules import RULES
 from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw
 
@@ -38,7 +37,7 @@ def test_a_new_submission_is_valid_as_it_stands_and_so_is_a_copy_of_it(tmp_path:
     for name, like in (("second", "first"), ("third", None)):
         submission = read_folder(start_submission(tmp_path, name, like))
         assert isinstance(submission, Submission)
-        assert [finding.level for finding in check_tokenizer(submission, 20)] == ["tag"]
+        assert [finding.level for finding in check_tokenizer(submission)] == ["tag"]
         assert submission.manifest.title == name.capitalize()
 
 
@@ -122,7 +121,7 @@ BAD_TOKENIZERS = {
 def test_the_tokenizer_audits_catch(tmp_path: Path, case: str) -> None:
     bodies, rule, expected = BAD_TOKENIZERS[case]
     submission = make_submission(tmp_path, **bodies)
-    findings = check_tokenizer(submission, 20)
+    findings = check_tokenizer(submission)
     assert {finding.rule for finding in findings} == {rule}
     assert {finding.level for finding in findings} == {"gate"}
     assert {finding.submission for finding in findings} == {submission.name}
@@ -168,7 +167,7 @@ def test_a_set_is_harmless_where_its_order_is_not_used(tmp_path: Path) -> None:
         encode="return [self.order.index(character) for character in text]",
         decode="return ''.join(self.order[i] for i in token_ids if i < 12)",
     )
-    assert [finding.level for finding in check_tokenizer(submission, 20)] == ["tag"]
+    assert [finding.level for finding in check_tokenizer(submission)] == ["tag"]
 
 
 def test_a_cache_is_no_state_that_matters(tmp_path: Path) -> None:
@@ -244,14 +243,14 @@ def test_the_position_audit_catches(tmp_path: Path, case: str) -> None:
 
 def test_positions_that_count_from_the_end_are_not_causal(tmp_path: Path) -> None:
     backwards = "return Terms(embedding=self.table[torch.arange(length - 1, -1, -1, device=layout.device)][None])"
-    findings = list(check_positions(make_submission(tmp_path, forward=backwards), 20))
+    findings = list(check_positions(make_submission(tmp_path, forward=backwards)))
     assert {finding.rule for finding in findings} == {"P20"}
     assert "do not count from the end" in findings[0].message
 
 
 def test_positions_that_count_from_the_beginning_are_causal(tmp_path: Path) -> None:
     forwards = "return Terms(embedding=self.table[torch.arange(length, device=layout.device)][None])"
-    assert list(check_positions(make_submission(tmp_path, forward=forwards), 20)) == []
+    assert list(check_positions(make_submission(tmp_path, forward=forwards))) == []
 
 
 def test_positions_may_look_ahead_inside_the_prompt(tmp_path: Path) -> None:
@@ -260,12 +259,12 @@ def test_positions_may_look_ahead_inside_the_prompt(tmp_path: Path) -> None:
 equals = (layout == 3).long().argmax(dim=1, keepdim=True)
 distance = torch.arange(length, device=layout.device) - equals
 return Terms(embedding=self.table[distance.abs()])"""
-    assert list(check_positions(make_submission(tmp_path, forward=from_equals), 20)) == []
+    assert list(check_positions(make_submission(tmp_path, forward=from_equals))) == []
 
 
 def test_a_term_at_some_lengths_only_is_refused(tmp_path: Path) -> None:
     sometimes = "return Terms(embedding=self.table[None, :length]) if length % 2 else Terms()"
-    findings = list(check_positions(make_submission(tmp_path, forward=sometimes), 20))
+    findings = list(check_positions(make_submission(tmp_path, forward=sometimes)))
     assert {finding.rule for finding in findings} == {"P20"}
     assert "is there at one length and not at another" in findings[0].message
 
@@ -274,11 +273,6 @@ def test_an_error_of_a_host_is_a_finding_of_its_rule(tmp_path: Path) -> None:
     (finding,) = audit(make_submission(tmp_path, encode="return [99]"))
     assert (finding.rule, finding.level) == ("T00", "gate")
     assert finding.message.startswith("vocab_size is 14 but encode('0') gave id 99")
-
-
-def test_every_rule_that_is_checked_has_its_sentence() -> None:
-    caught = {rule for _, rule, _ in BAD_TOKENIZERS.values()} | {"P00", "P20"}
-    assert caught <= set(RULES)
 
 
 BAD_FILES = {

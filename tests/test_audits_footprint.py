@@ -93,10 +93,10 @@ def test_kinds_that_depend_on_digits_are_refused_and_those_that_depend_on_length
     encode = "ids = [CHARACTERS.index(character) for character in text]\n"
     by_digit = f"{encode}return [10, *ids] if text[0] == '7' and '=' in text else ids"
     by_length = f"{encode}return [10, *ids] if len(text) > 6 and '=' in text else ids"
-    (finding,) = check_kinds(make_submission(tmp_path / "digit", encode=by_digit), 20)
+    (finding,) = check_kinds(make_submission(tmp_path / "digit", encode=by_digit))
     assert (finding.rule, finding.level) == ("P10", "gate")
     assert "NUMBER PLUS NUMBER EQUALS" in finding.message
-    assert list(check_kinds(make_submission(tmp_path / "length", encode=by_length), 20)) == []
+    assert list(check_kinds(make_submission(tmp_path / "length", encode=by_length))) == []
 
 
 def test_a_table_of_more_than_65536_numbers_is_refused_by_rule_p30(tmp_path) -> None:

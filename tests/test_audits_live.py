@@ -48,7 +48,7 @@ def test_a_cheat_that_behaves_while_validate_looks_is_marked_by_its_trial_and_no
     tmp_path: Path, name: str
 ) -> None:
     submission = submission_of(tmp_path, LIVE[name])
-    assert [finding.rule for finding in check_tokenizer(submission, 20)] == ["T80"]
+    assert [finding.rule for finding in check_tokenizer(submission)] == ["T80"]
     record = trial_of(submission, 6 if "one place" in name else 2)
     assert record.status == "ok"
     assert record.suites is not None

@@ -7,6 +7,7 @@ from cheats.sources import HONEST, submission_of
 from harness import decoy
 from harness.decoy import check_decoy, decoy_of, judged
 from harness.records import Score
+from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw
 from harness.track import Track
 
@@ -33,7 +34,7 @@ def test_only_an_advantage_in_addition_alone_is_found(addition: int, decoyed: in
 SMALL = Track.model_validate(
     {
         "name": "small",
-        "summary": "One digit: enough to copy a hidden sum, too little to learn addition.",
+        "summary": "Two digits, few problems: enough to copy a hidden sum, too little to learn addition.",
         "seed": 1,
         "digits": [2],
         "seeds": [0],
@@ -62,11 +63,7 @@ def test_hidden_sums_help_with_addition_and_not_with_the_decoy(tmp_path, monkeyp
         submission = submission_of(tmp_path, encode, name=name)
         file = submission.folder / "submission.py"
         file.write_text(file.read_text() + ABSOLUTE)
-        found = check_decoy(submission_again(submission.folder), np.random.default_rng(0))
+        again = read_folder(submission.folder)
+        assert isinstance(again, Submission)
+        found = check_decoy(again, np.random.default_rng(0))
         assert [finding.rule for finding in found] == rules
-
-
-def submission_again(folder):
-    from harness.submissions import read_folder
-
-    return read_folder(folder)

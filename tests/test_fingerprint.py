@@ -190,6 +190,7 @@ NOT_FROZEN = {
             "audits.footprint",
             "audits.live",
             "audits.positions",
+            "audits.prompts",
             "audits.recoverable",
             "audits.tokens",
         ),

@@ -467,7 +467,7 @@ AUDITED = {
 @pytest.mark.parametrize("rule", AUDITED)
 def test_values_that_are_wrong_are_found_by_the_audit(rule: str, write_submission: WriteSubmission) -> None:
     body, message = AUDITED[rule]
-    found = list(check_positions(write_submission(positions=with_forward(body)), 20))
+    found = list(check_positions(write_submission(positions=with_forward(body))))
     assert all(re.search(message, finding.message) for finding in found if finding.rule == rule)
     assert rule in {finding.rule for finding in found}
 

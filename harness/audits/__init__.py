@@ -12,12 +12,7 @@ from harness.submissions import Submission
 __all__ = ["Finding", "audit"]
 
 
-SEED = 20
-"""Of what `harness validate` draws: the same folder gets the same verdict everywhere. A tokenizer could know these
-problems; it cannot know those of a trial, which draws its own."""
-
-
-def audit(submission: Submission, seed: int = SEED, also_at: Iterable[int] = ()) -> list[Finding]:
+def audit(submission: Submission, also_at: Iterable[int] = ()) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a valid submission has tags at most.
 
     Args:
@@ -28,7 +23,7 @@ def audit(submission: Submission, seed: int = SEED, also_at: Iterable[int] = ())
         return findings
     for check in (check_tokenizer, check_positions):
         try:
-            findings += check(submission, seed, widths)
+            findings += check(submission, widths)
         except SubmissionError as error:
             findings.append(gate(error.submission, error.rule, error.message))
             break  # without a tokenizer there is no layout to try the positions on

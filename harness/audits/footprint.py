@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.audits.findings import Finding, gate
+from harness.audits.prompts import operands
 from harness.statistics import sign_test
 
 REDRAWS = 3
@@ -68,15 +69,15 @@ def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
     """
     edits: list[Edit] = []
     for index, prompt in enumerate(prompts):
-        operands = prompt.rstrip("=").split("+")
-        for operand, digits in enumerate(operands):
+        both = operands(prompt)
+        for operand, digits in enumerate(both):
             for place, old in enumerate(digits):
                 lowest = 1 if place == 0 and len(digits) > 1 else 0
                 others = [str(digit) for digit in range(lowest, 10) if str(digit) != old]
                 for new in rng.permutation(others)[:REDRAWS].tolist():
-                    changed = list(operands)
+                    changed = list(both)
                     changed[operand] = f"{digits[:place]}{new}{digits[place + 1 :]}"
-                    if _order(changed) == _order(operands):
+                    if _order(changed) == _order(both):
                         digit = Digit(operand, len(digits) - 1 - place)
                         edits.append(Edit(index, digit, "+".join(changed) + "="))
     return edits
@@ -220,10 +221,10 @@ def _too_wide(by_digit: dict[Digit, Edit]) -> tuple[Edit, Edit] | None:
 
 def _column_of(prompt: str, column: int) -> tuple[int, int]:
     """The two digits in the column of 10**column, the smaller first."""
-    one, other = sorted(int(number[-1 - column]) for number in prompt.rstrip("=").split("+"))
+    one, other = sorted(int(number[-1 - column]) for number in operands(prompt))
     return one, other
 
 
-def _order(operands: Sequence[str]) -> int:
-    a, b = map(int, operands)
+def _order(both: Sequence[str]) -> int:
+    a, b = map(int, both)
     return (a > b) - (a < b)

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.audits.findings import Finding, gate
 from harness.audits.footprint import Edit, check_columns, edits_of, footprints, judged
+from harness.audits.prompts import MIN_PROMPTS
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
@@ -20,7 +21,6 @@ from harness.submissions import Submission
 from harness.task import Problems
 
 NUM_EDITS = 4000
-MIN_PROMPTS = 60
 NUM_NUMBERS = 500
 MAX_AGAIN = 20_000
 SIGNIFICANCE = 1e-4
@@ -46,7 +46,7 @@ class Probes(NamedTuple):
 
 
 def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probes:
-    """At least 60 of the scored prompts with every digit drawn anew, and 500 numbers as long as the answers."""
+    """`MIN_PROMPTS` or more of the scored prompts with every digit drawn anew; 500 numbers as long as the answers."""
     everything = sorted({prompt for problems in scored.values() for prompt in problems.prompts()})
     digits = max(problems.a.shape[1] for problems in scored.values())
     count = min(len(everything), max(MIN_PROMPTS, NUM_EDITS // (6 * digits)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.audits.findings import Finding, gate
+from harness.audits.prompts import SEED, operand_lengths
 from harness.audits.tokens import MAX_DIGITS
 from harness.decoding import EVALUATION_BATCH
 from harness.encoding import encode
@@ -30,13 +31,13 @@ MAX_SIZE = 1e3
 CAUSAL_TOLERANCE = 1e-6
 
 
-def check_positions(submission: Submission, seed: int, widths: Sequence[int] = MAX_DIGITS) -> Iterator[Finding]:
+def check_positions(submission: Submission, widths: Sequence[int] = MAX_DIGITS) -> Iterator[Finding]:
     """P00, P10 and P20 at every max_digits in `widths`; the export itself raises `SubmissionError` of P00 and P30."""
     for max_digits in widths:
-        if findings := list(check_kinds(submission, seed, max_digits)):
+        if findings := list(check_kinds(submission, max_digits)):
             yield from findings
             return
-        problems = draw(UniformDigits(max_digits), Split.TRAIN, count=BATCH, track_seed=20, seed=seed)
+        problems = draw(UniformDigits(max_digits), Split.TRAIN, count=BATCH, track_seed=SEED, seed=SEED)
         sequences = encode(submission, {"any": problems}, max_digits=max_digits, shuffle_seed=0).sets["any"]
         positions = _export(submission, sequences, max_digits)
         layout = torch.from_numpy(sequences.layout.astype(np.int64))
@@ -46,14 +47,14 @@ def check_positions(submission: Submission, seed: int, widths: Sequence[int] = M
         yield from check_causal(submission, positions, layout, sequences.prompt_length)
 
 
-def check_kinds(submission: Submission, seed: int, digits: int = MAX_DIGITS[0]) -> Iterator[Finding]:
+def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator[Finding]:
     """P10: prompts of equal operand lengths have the same kinds, once runs of one kind are collapsed."""
-    problems = draw(UniformDigits(digits), Split.TRAIN, count=NUM_KINDS, track_seed=20, seed=seed)
-    sequences = encode(submission, {"any": problems}, max_digits=digits, shuffle_seed=seed).sets["any"]
+    problems = draw(UniformDigits(digits), Split.TRAIN, count=NUM_KINDS, track_seed=SEED, seed=SEED)
+    sequences = encode(submission, {"any": problems}, max_digits=digits, shuffle_seed=SEED).sets["any"]
     seen: dict[tuple[int, ...], tuple[str, list[Kind]]] = {}
     for prompt, layout in zip(problems.prompts(), sequences.layout[:, : sequences.prompt_length], strict=True):
         runs = [Kind(kind) for kind, _ in groupby(layout.tolist()) if kind != Kind.PAD]
-        lengths = tuple(map(len, prompt.rstrip("=").split("+")))
+        lengths = operand_lengths(prompt)
         other, expected = seen.setdefault(lengths, (prompt, runs))
         if runs != expected:
             one, two = (" ".join(kind.name for kind in kinds[:MAX_KINDS_SHOWN]) for kinds in (expected, runs))
@@ -74,7 +75,7 @@ def check_blind(submission: str, positions: Positions, prompts: Sequence[str], l
     """
     alike: dict[tuple[int, ...], dict[tuple[int, ...], int]] = defaultdict(dict)
     for index, (prompt, layout) in enumerate(zip(prompts, layouts.tolist(), strict=True)):
-        alike[tuple(map(len, prompt.rstrip("=").split("+")))].setdefault(tuple(layout), index)
+        alike[operand_lengths(prompt)].setdefault(tuple(layout), index)
     rows = list(max(alike.values(), key=len).values())[:MAX_LAYOUTS]
     found = [
         positions.terms(

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 
 from harness.audits.findings import Finding, gate
+from harness.audits.prompts import operands
 
 SMALL = 60
 NUM_RANDOM = 500
@@ -14,7 +15,7 @@ NUM_RANDOM = 500
 
 def columns(prompt: str) -> tuple[tuple[str, ...], ...]:
     """The unordered pair of digits of every column, least significant first: `12+34=` -> 24 13, as `34+12=` does."""
-    a, b = prompt.rstrip("=").split("+")
+    a, b = operands(prompt)
     width = max(len(a), len(b))
     return tuple(tuple(sorted(pair)) for pair in zip(a.zfill(width)[::-1], b.zfill(width)[::-1], strict=True))
 

@@ -15,6 +15,7 @@ from harness.audits.footprint import (
     footprints,
     judged,
 )
+from harness.audits.prompts import MIN_PROMPTS, SEED, operands
 from harness.audits.recoverable import alike_problems, check_recoverable, small_problems
 from harness.errors import HostError, SubmissionError
 from harness.host.client import Host, Vocabulary
@@ -31,14 +32,14 @@ NUM_SUMS = 2000
 NUM_ALONE = 20
 NUM_GARBAGE = 2000
 NUM_EDITED_DIGITS = 1200
-"""Of the operands of the prompts whose every digit is drawn anew, but of 60 prompts at least."""
+"""Digits that are drawn anew at each max_digits, about."""
 MAX_CHARACTERS = 64
 MAX_ADDED = 0.05
 """Share of pairs of numbers whose sum decode may hit by chance."""
 
 
-def check_tokenizer(submission: Submission, seed: int, widths: Sequence[int] = MAX_DIGITS) -> list[Finding]:
-    """T00 to T60 and T80, at every max_digits in `widths`, with problems drawn from `seed`.
+def check_tokenizer(submission: Submission, widths: Sequence[int] = MAX_DIGITS) -> list[Finding]:
+    """T00 to T60 and T80, at every max_digits in `widths`.
 
     The prompts are audited only if the contract, the answers and purity are in order: the footprint of a tokenizer that
     draws its ids says nothing.
@@ -55,7 +56,7 @@ def check_tokenizer(submission: Submission, seed: int, widths: Sequence[int] = M
         return findings
     is_positional = True
     for max_digits, vocabulary in zip(widths, vocabularies, strict=True):
-        rng = np.random.default_rng([seed, max_digits])
+        rng = np.random.default_rng([SEED, max_digits])
         hygiene, typical_change = check_decode(submission, vocabulary, max_digits, rng)
         found, prompts = check_prompts(submission, vocabulary, max_digits, rng)
         findings += [*hygiene, *prompts]
@@ -96,8 +97,8 @@ def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary,
 
 def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
     """T20: the same texts after others, in another order, under another hash seed, and twenty of them each alone."""
-    problems = draw(UniformDigits(max_digits), Split.TRAIN, count=NUM_PURE_TEXTS, track_seed=20)
-    unrelated = draw(UniformDigits(max_digits), Split.TEST, count=NUM_UNRELATED_TEXTS, track_seed=20).prompts()
+    problems = draw(UniformDigits(max_digits), Split.TRAIN, count=NUM_PURE_TEXTS, track_seed=SEED)
+    unrelated = draw(UniformDigits(max_digits), Split.TEST, count=NUM_UNRELATED_TEXTS, track_seed=SEED).prompts()
     texts = problems.prompts()
     reverse = np.arange(len(texts))[::-1]
     with Host(submission, "prompts", max_digits=max_digits) as host:
@@ -203,9 +204,9 @@ def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
 def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
     """Half uniform problems, half in which a carry runs through two columns: there an edit of one digit moves the sum's
     digits in others too."""
-    half = max(60, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
-    uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=20, seed=seed)
-    chains = draw(CarryChain(max_digits, min(2, max_digits)), Split.TEST, count=half, track_seed=20, seed=seed)
+    half = max(MIN_PROMPTS, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
+    uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=SEED, seed=seed)
+    chains = draw(CarryChain(max_digits, min(2, max_digits)), Split.TEST, count=half, track_seed=SEED, seed=seed)
     return [*uniform.prompts(), *chains.prompts()]
 
 
@@ -235,7 +236,7 @@ def _num_changed(one: str, other: str) -> int:
 
 
 def _sum_of(prompt: str) -> str:
-    return str(sum(map(int, prompt.rstrip("=").split("+"))))
+    return str(sum(map(int, operands(prompt))))
 
 
 def _differing(first: Ragged, second: Ragged) -> list[int]:
@@ -245,7 +246,7 @@ def _differing(first: Ragged, second: Ragged) -> list[int]:
 
 def _random_sums(max_digits: int) -> list[str]:
     """Numbers of every length from 1 to max_digits + 1, equally many."""
-    rng = np.random.default_rng(20)
+    rng = np.random.default_rng(SEED)
     sums: list[str] = []
     for index in range(NUM_SUMS):
         digits = rng.integers(0, 10, size=index % (max_digits + 1) + 1).tolist()

@@ -8,7 +8,7 @@ from tabulate import tabulate
 from harness.board.drawing import THEMES
 from harness.board.plots import GridPlot
 from harness.board.rendering import update_plot, update_text
-from harness.board.text import listed, markdown, percent, plain
+from harness.board.text import NOTHING, listed, markdown, percent, plain
 from harness.cross import FOLDER, Grid
 from harness.effects import Effects, main_effects
 from harness.scoring import Row, State, ranked_strata
@@ -17,14 +17,13 @@ from harness.track import Track
 
 MAX_NAME = 60
 MAX_REASON = 200
-NOTHING = "–"
 NOT_RUN = "·"
 IMPOSSIBLE = "×"
 WITHOUT_RESULT = frozenset({State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED})
 """A trial was made, or was impossible, and its numbers may not be used; the row says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Crossing:
     """A grid with its rows, best tokenizer and best positions first, and their effects."""
 
@@ -47,12 +46,12 @@ def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
         effects, rows=[effects.rows[i] for i in down], columns=[effects.columns[j] for j in across]
     )
     return Crossing(
-        track,
-        [grid.tokenizer_labels[i] for i in down],
-        [grid.position_labels[j] for j in across],
-        [[rows[i][j] for j in across] for i in down],
-        ordered,
-        f"harness cross --tokenizers {','.join(grid.tokenizers[i].name for i in down)} "
+        track=track,
+        tokenizers=[grid.tokenizer_labels[i] for i in down],
+        positions=[grid.position_labels[j] for j in across],
+        rows=[[rows[i][j] for j in across] for i in down],
+        effects=ordered,
+        command=f"harness cross --tokenizers {','.join(grid.tokenizers[i].name for i in down)} "
         f"--positions {','.join(grid.positions[j].name for j in across)} --track {track.name}",
     )
 
@@ -73,7 +72,7 @@ def page(crossing: Crossing) -> str:
     track = crossing.track
     parts = [
         f"# {markdown(track.name, MAX_NAME)}: tokenizers crossed with positions",
-        f"{markdown(track.summary, 400)}",
+        markdown(track.summary, 400),
         f"Exact match in per cent, {_problems(track)}, mean over the track's digits ({listed(track.digits)}) and "
         f"seeds ({listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of "
         "date.",

@@ -14,15 +14,14 @@ import jinja2
 
 from harness.board.drawing import DARK, LIGHT
 from harness.board.section import Section
-from harness.board.text import percent, plain, settings
+from harness.board.text import NOTHING, percent, plain, settings
 from harness.records import Mistake, Record, Score
-from harness.scoring import MIN_SEEDS, Result, Row, ranked_strata, ranking_heading, trained_heading
+from harness.scoring import MIN_SEEDS, Result, Row, mistakes_of, ranked_strata, ranking_heading, trained_heading
 from harness.statistics import Estimate
 from harness.submissions import Submission
 from harness.track import Track
 
 FOLDER = Path(__file__).parent / "page"
-NOTHING = "–"
 MAX_TEXT = 300
 MAX_REASON = 80
 """In the table; the card below it has the whole."""
@@ -204,10 +203,7 @@ def _speed(device: str, name: str) -> Callable[[Row], Cell]:
 
 
 def _rank(row: Row) -> Cell:
-    if row.rank is None:
-        return Cell(NOTHING)
-    marks = ("=" if row.rank.is_shared else "") + ("†" if row.rank.is_provisional else "")
-    return Cell(f"{row.rank.place}{marks}", row.rank.place)
+    return Cell(str(row.rank), row.rank.place) if row.rank else Cell(NOTHING)
 
 
 def _state(row: Row) -> Cell:
@@ -252,8 +248,7 @@ def _facts(row: Row) -> list[str]:
     facts = [f"{row.standing.state}: {plain(row.standing.reason, MAX_TEXT)}" if row.standing.reason else ""]
     if sets := settings(row.submission):
         facts.append(f"sets {sets}")
-    parameters = next((trial.parameters for trial in row.trials if trial.parameters), None)
-    if parameters:
+    if parameters := row.parameters:
         facts.append(f"{parameters.model:,} parameters in the model, {parameters.positions:,} in the positions")
     facts += [plain(tag, MAX_TEXT) for tag in row.tags]
     return [fact for fact in facts if fact]
@@ -314,9 +309,10 @@ def _trial(trial: Record) -> list[str]:
 
 
 def _mistakes(trials: Sequence[Record]) -> list[tuple[str, str, list[tuple[str, bool]]]]:
-    """The first of all seeds, each once."""
-    unique = list(dict.fromkeys(mistake for trial in trials for mistake in trial.mistakes))[:MISTAKES_SHOWN]
-    return [(plain(one.prompt, MAX_ANSWER), plain(one.answer, MAX_ANSWER), _marked(one)) for one in unique]
+    return [
+        (plain(one.prompt, MAX_ANSWER), plain(one.answer, MAX_ANSWER), _marked(one))
+        for one in mistakes_of(trials)[:MISTAKES_SHOWN]
+    ]
 
 
 def _marked(mistake: Mistake) -> list[tuple[str, bool]]:

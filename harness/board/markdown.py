@@ -7,8 +7,18 @@ from tabulate import tabulate
 
 from harness.board.plots import Plot
 from harness.board.section import Section
-from harness.board.text import listed, markdown, percent, settings
-from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata, ranking_heading, trained_heading
+from harness.board.text import NOTHING, listed, markdown, percent, settings
+from harness.scoring import (
+    MIN_SEEDS,
+    Reach,
+    Result,
+    Row,
+    State,
+    mistakes_of,
+    ranked_strata,
+    ranking_heading,
+    trained_heading,
+)
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
 from harness.track import Track
@@ -19,7 +29,6 @@ MAX_REASON = 300
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 3
 NEVER_RUN_NAMED = 12
-NOTHING = "–"
 
 HEAD = """\
 # Leaderboard
@@ -148,7 +157,7 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
 
 
 def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str | None]:
-    cells: dict[str, str | None] = {"rank": _rank(row), "submission": _submission(row)}
+    cells: dict[str, str | None] = {"rank": str(row.rank) if row.rank else None, "submission": _submission(row)}
     if len(ranked_strata(track)) > 1:
         cells[ranking_heading(track)] = _interval(row.score) if row.score else None
     for digits in track.digits:
@@ -177,7 +186,7 @@ def _details(track: Track, rows: Sequence[Row]) -> list[str]:
 
 def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
     several = f", {' / '.join(map(str, track.digits))} digits" if len(track.digits) > 1 else ""
-    parameters = next((trial.parameters for trial in row.trials if trial.parameters), None)
+    parameters = row.parameters
     return {
         "submission": _name(row),
         "authors": _authors(row),
@@ -213,9 +222,7 @@ def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> li
 def _mistakes(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
-        # Of few digits there are few problems, and two seeds may make the same mistake.
-        mistakes = list(dict.fromkeys(mistake for trial in row.trials for mistake in trial.mistakes))[:MISTAKES_SHOWN]
-        if mistakes:
+        if mistakes := mistakes_of(row.trials)[:MISTAKES_SHOWN]:
             line = {
                 "submission": _name(row),
                 "problem": "<br>".join(markdown(mistake.prompt, MAX_ANSWER) for mistake in mistakes),
@@ -258,12 +265,6 @@ def _state(row: Row) -> str:
     if row.standing.state is State.HACKED:
         return f"hacked: {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
     return row.standing.state.value
-
-
-def _rank(row: Row) -> str | None:
-    if not row.rank:
-        return None
-    return f"{row.rank.place}{'=' if row.rank.is_shared else ''}{'†' if row.rank.is_provisional else ''}"
 
 
 def _submission(row: Row) -> str:

@@ -9,6 +9,8 @@ from harness.submissions import Broken, Submission
 ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 MARKUP = {ord(character): f"&#{ord(character)};" for character in '&<>"`|[]*_~\\@$'}
 """As HTML entities, which Markdown never reads as markup; a backslash would mean something else inside a table."""
+NOTHING = "–"
+"""In a table's cell."""
 LINK = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
 """What GitHub turns into a link even without brackets."""
 
