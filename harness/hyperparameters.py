@@ -14,7 +14,8 @@ class Hyperparameters(BaseModel):
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Fewer than the track's; the problems seen are never more than the track's."""
+    """Fewer than the track's; the problems seen are never more than the track's. The learning rate falls over as many
+    steps as the track says, counted from the end, so with few epochs and a long cool-down it never gets to its top."""
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
