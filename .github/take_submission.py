@@ -4,8 +4,10 @@
 
 Run in a checkout of the base commit: CLONE holds both commits and its work tree is never looked at. What the request
 changed, from where it left BASE to HEAD, must be regular files of one folder of `submissions/`; they are written to
-`./submissions/<name>/` in place of what is there, and the name goes to stdout. Anything else is refused with exit 1
-and one line for each path.
+`./submissions/<name>/` in place of what is there. Anything else is refused with exit 1 and one line for each path.
+
+Two lines go to stdout, as outputs of the workflow's step: `name=…`, and `existing=true` where BASE has the folder
+already, so that others may borrow from it, `existing=false` where it is new.
 
 The standard library only: this runs before anything is installed.
 """
@@ -21,6 +23,7 @@ from typing import NamedTuple
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 REGULAR = {"100644", "100755"}
+BYTE_CODE = (".pyc", ".pyo")
 MAX_FILES = 64
 MAX_BYTES = 64 * 1024
 MAX_REFUSALS = 20
@@ -47,19 +50,20 @@ def main() -> None:
         files = files_of(arguments.repository, arguments.head, name)
     except Refusal as refusal:
         sys.exit(str(refusal))
-    write(arguments.repository, files, Path("submissions") / name)
-    print(name)
+    folder = Path("submissions") / name
+    existing = folder.exists()
+    write(arguments.repository, files, folder)
+    print(f"name={name}\nexisting={'true' if existing else 'false'}")
 
 
 def changed_folder(repository: Path, base: str, head: str) -> str:
     """The name of the one folder of `submissions/` in which everything lies that differs.
 
     Raises:
-        Refusal: something else differs too, or nothing does.
+        Refusal: something else differs too, or nothing does, or the two commits have no common past.
     """
-    listing = git(
-        repository, "diff", "--name-only", "-z", "--no-renames", "--merge-base", "--end-of-options", base, head
-    )
+    start = where_it_left(repository, base, head)
+    listing = git(repository, "diff", "--name-only", "-z", "--no-renames", "--end-of-options", start, head)
     paths = [path for path in listing.decode("utf-8", "surrogateescape").split("\0") if path]
     names: set[str] = set()
     refused: list[str] = []
@@ -79,11 +83,28 @@ def changed_folder(repository: Path, base: str, head: str) -> str:
     return names.pop()
 
 
+def where_it_left(repository: Path, base: str, head: str) -> str:
+    """The commit at which `head` left `base`.
+
+    Raises:
+        Refusal: the two have no commit in common.
+    """
+    command = ["git", "-C", str(repository), "merge-base", "--end-of-options", base, head]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode == 1 and not done.stdout:
+        raise Refusal(
+            f"{head} has no commit in common with {base}; branch off the base branch, and add the folder there"
+        )
+    done.check_returncode()
+    return done.stdout.decode().strip()
+
+
 def files_of(repository: Path, commit: str, name: str) -> list[File]:
     """The files of `submissions/<name>` in the commit.
 
     Raises:
-        Refusal: a symbolic link or a submodule, a path that leaves the folder, too many or too large files, or none.
+        Refusal: a symbolic link or a submodule, a path that leaves the folder, what the harness does not read, too many
+            or too large files, or none.
     """
     listing = git(repository, "ls-tree", "-r", "-l", "-z", commit, f"submissions/{name}/")
     files: list[File] = []
@@ -95,6 +116,11 @@ def files_of(repository: Path, commit: str, name: str) -> list[File]:
             refused.append(f"{path!a} is no regular file; symbolic links and submodules are not taken")
         elif any(part in {"", ".", ".."} or not part.isprintable() or len(os.fsencode(part)) > 255 for part in parts):
             refused.append(f"{path!a} is no name for a file; use letters, digits and _")
+        elif any(part.startswith(".") or part == "__pycache__" for part in parts) or path.endswith(BYTE_CODE):
+            # Nobody would see it: it may hide a diff, or be run by Python in place of the source beside it.
+            refused.append(
+                f"{path!a} is hidden or byte code, which the harness never reads; take it out of the request"
+            )
         else:
             files.append(File(path.removeprefix(f"submissions/{name}/"), blob, int(size)))
     total = sum(file.size for file in files)

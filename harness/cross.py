@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.hacked import Hacked, mark_of, read_hacked
+from harness.hacked import read_hacked
 from harness.plan import Plan, plan
 from harness.records import read_all
 from harness.rerun import Rerun
-from harness.scoring import Row, rows_of
+from harness.scoring import Row, marks_of, rows_of
 from harness.submissions import Broken, Part, Submission, pair, select
 from harness.track import Track
 
@@ -62,8 +62,9 @@ def plan_cross(
     """The trials of the pairs whose numbers are not known yet; what the board knows counts as up to date, and a pair
     that is marked as hacked needs none."""
     known = _board_rows(found, track, results, harness)
-    marked = {mark.submission for mark in _marks(grid, results)}
-    pairs = [one for line in grid.pairs() for one in line if one.name not in marked]
+    every = [one for line in grid.pairs() for one in line]
+    marks = marks_of(every, read_hacked(results))
+    pairs = [one for one in every if one.name not in marks]
     planned = plan(track, [one for one in pairs if one.fingerprint not in known], results / FOLDER, harness, rerun)
     num_known = sum(len(known[one.fingerprint].trials) for one in pairs if one.fingerprint in known)
     return replace(planned, num_up_to_date=planned.num_up_to_date + num_known)
@@ -77,7 +78,7 @@ def rows_of_cross(
     pairs = grid.pairs()
     records = list(read_all(results / FOLDER, track.name))
     every = [one for line in pairs for one in line]
-    own = {row.name: row for row in rows_of(track, every, records, harness, _marks(grid, results))}
+    own = {row.name: row for row in rows_of(track, every, records, harness, read_hacked(results))}
     return [[known.get(one.fingerprint, own[one.name]) for one in line] for line in pairs]
 
 
@@ -85,18 +86,6 @@ def _board_rows(found: Sequence[Submission | Broken], track: Track, results: Pat
     """The board's complete rows by the submission's fingerprint."""
     rows = rows_of(track, found, read_all(results, track.name), harness, read_hacked(results))
     return {row.submission.fingerprint: row for row in rows if row.submission and row.is_fresh}
-
-
-def _marks(grid: Grid, results: Path) -> list[Hacked]:
-    """Those of the pairs: each that takes a part of a submission which is marked as hacked is marked for the same
-    reason."""
-    marks = read_hacked(results)
-    return [
-        mark.model_copy(update={"submission": both.name, "fingerprint": None})
-        for one, line in zip(grid.tokenizers, grid.pairs(), strict=True)
-        for other, both in zip(grid.positions, line, strict=True)
-        if (mark := mark_of(one.name, one.fingerprint, marks) or mark_of(other.name, other.fingerprint, marks))
-    ]
 
 
 def _readable(entries: Sequence[Submission | Broken], *, is_named: bool) -> list[Submission]:

@@ -6,6 +6,7 @@ keys. So `8e-4` is a number and `no` a text, and tags, aliases, dates and number
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,12 @@ SCALARS = {
 }
 """What is not a text, and the characters that it may begin with; the JSON schema of YAML 1.2, nearly."""
 
+
+BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Fillers of Hangul and the empty pattern of Braille: letters and signs to Unicode, nothing to the eye."""
+MAX_MARKS = 3
+"""Marks that one character carries: Burmese, Tibetan and pointed Hebrew need three, and a tower of more is drawn over
+the neighbouring lines."""
 
 REMEDIES = {
     "string_type": "; put it in quotes",
@@ -95,9 +102,33 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+def legible(text: str) -> str:
+    """The text without characters that show as nothing, and with no more marks on one character than writing needs."""
+    kept: list[str] = []
+    num_marks = 0
+    for character in text:
+        if character in BLANKS:
+            continue  # between two marks it would hide that they stand on one character
+        num_marks = num_marks + 1 if _stacks(character) else 0
+        if num_marks <= MAX_MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _stacks(character: str) -> bool:
+    """Whether it is drawn over, under or around what stands before it."""
+    return unicodedata.category(character) in {"Mn", "Me"} or unicodedata.combining(character) > 0
+
+
 def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds a line break or a control character; keep it to one printable line")
+    if blank := next((character for character in text if character in BLANKS), None):
+        raise ValueError(f"holds U+{ord(blank):04X}, which shows as nothing; write a space, or leave it out")
+    if legible(text) != text:
+        raise ValueError(f"stacks more than {MAX_MARKS} combining marks on one character; take the others away")
+    if text and all(character == " " or _stacks(character) for character in text):
+        raise ValueError("holds nothing to read; write a letter")
     return text
 
 
@@ -167,7 +198,7 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
         return f"{line}unknown key `{name}`; {meant}allowed: {_allowed(owner)}"
     if problem["type"] == "missing":
         return f"{line}`{name}` is missing; allowed keys: {_allowed(_owner(model, place[:-1]))}"
-    got = "" if isinstance(problem["input"], dict) else f", got {problem['input']!r:.80}"
+    got = "" if isinstance(problem["input"], dict) else f", got {legible(repr(problem['input']))[:80]}"
     what = problem["msg"].removeprefix("Value error, ")
     field = _owner(model, place[:-1]).model_fields.get(str(place[-1])) if place else None
     if problem["type"] == "string_pattern_mismatch" and field and field.description:

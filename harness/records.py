@@ -21,7 +21,11 @@ from harness.rules import Level
 FORMAT = 1
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+"""More than any trial counts, and few enough for whatever computes with it or draws it."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Measured = Annotated[float, Field(ge=0, le=10**9)]
+"""Seconds, rates and ratios; bounded for the same reason."""
 Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
 """A key: JSON's are texts."""
 Finite = Annotated[float | None, BeforeValidator(lambda value: value if value is None or isfinite(value) else None)]
@@ -92,10 +96,10 @@ class Mistake(_Part):
 class Throughput(_Part):
     """Examples per second, and their ratio to the built-in reference measured in turn with them in the same process."""
 
-    train_examples_per_second: float
-    decode_examples_per_second: float
-    train_ratio: float
-    decode_ratio: float
+    train_examples_per_second: Measured
+    decode_examples_per_second: Measured
+    train_ratio: Measured
+    decode_ratio: Measured
 
 
 class Seconds(_Part):
@@ -104,10 +108,10 @@ class Seconds(_Part):
     `encode` is everything before the first step; what measuring the throughput took is in `total` alone.
     """
 
-    encode: float
-    train: float
-    decode: float
-    total: float
+    encode: Measured
+    train: Measured
+    decode: Measured
+    total: Measured
 
 
 class Parameters(_Part):
@@ -146,14 +150,14 @@ class Record(_Part):
     submission: str
     track: str
     digits: Annotated[int, Field(ge=1)]
-    seed: Count
+    seed: Seed
     status: Literal["ok", "failed"]
     reason: str | None = None
     """Why a trial failed; null when it did not."""
     division: Literal["closed", "open"]
     isolation: Literal["strong", "medium", "none"]
     fingerprints: Fingerprints
-    fresh_seed: Count
+    fresh_seed: Seed
     environment: Environment
     settings: dict[str, float] = {}
     """Hyper-parameters that the submission sets itself; any puts it into the open division."""

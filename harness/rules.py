@@ -142,7 +142,8 @@ _RULES = (
         title="It behaves when it counts as it did when audited",
         level="gate",
         checked="*trial.* T50's edited prompts travel, shuffled, in the request that encodes the scored prompts of the "
-        "trial; random numbers travel among the answers. Thresholds as T50.",
+        "trial; in four more processes single ones stand in the place of 60 fresh prompts; random numbers travel among "
+        "the answers. Thresholds as T50.",
         why="A tokenizer may recognise an audit; it cannot tell which prompts of a trial will be compared.",
         remedy="As T50; and never look at where, when or how often the code runs.",
         good="def encode(self, text): ...      # the text decides, nothing else",
@@ -213,8 +214,8 @@ _RULES = (
         title="Kinds tell no values",
         level="gate",
         checked="*validate.* Of 2,000 prompts, those with equal operand lengths have the same sequence of kinds once "
-        "runs of one kind are collapsed. *trial.* Where scored prompts with equal operand lengths have different "
-        "layouts all the same, as with tokens of several digits, the terms are equal for 16 of these layouts.",
+        "runs of one kind are collapsed. *trial.* Where prompts of one batch with equal operand lengths have different "
+        "layouts all the same, as with tokens of several digits, their terms are equal.",
         why="Positions see the kinds of the prompt's tokens: a kind, or a number of tokens, that depends on digits is "
         "a channel past them, by which positions could add.",
         remedy="Emit `+`, `=` and other marks at places that only the operands' lengths decide.",
@@ -243,6 +244,19 @@ _RULES = (
         remedy="Make tables as long as `shape.max_length`, not longer, and share them between heads and layers.",
         good="self.table = nn.Parameter(torch.zeros(shape.max_length, shape.d_model))",
         bad="self.table = nn.Parameter(torch.zeros(8192, shape.d_model))",
+    ),
+    Rule(
+        id="P40",
+        title="A row's terms are its own",
+        level="gate",
+        checked="*validate, trial.* The terms of a row stay the same, to 1e-5, when half of the batch's other rows are "
+        "replaced, and follow it when the rows change places. A trial looks at the batches of `test` and `fresh`, and "
+        "in a track that ranks by published problems at theirs.",
+        why="The lengths in a batch tell which of the published batches it is, and so which problem stands in a row.",
+        remedy="Compute every row from that row of the layout alone: no sum, mean, maximum or sorting over the first "
+        "axis.",
+        good="return Terms(embedding=self.table[layout.cumsum(1)])",
+        bad="return Terms(embedding=self.table[layout.sum(0)][None])",
     ),
 )
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from harness.errors import RecordError
 from harness.hacked import Hacked, mark_of
 from harness.records import Mistake, Parameters, Record, Score, Suites, record_path
 from harness.statistics import Counts, Estimate, are_separated, estimate
-from harness.submissions import Broken, Submission
+from harness.submissions import NAME, Broken, Submission, read_folder
+from harness.task import edge_problems, one_digit_problems
 from harness.track import Track
 
 MIN_SEEDS = 5
@@ -144,7 +146,7 @@ class Row:
 def state_of(record: Record, submission: Submission, track: Track, harness_fingerprint: str) -> Standing:
     """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
     in review, without a sandbox or fresh; and why."""
-    if contradiction := _contradiction(record):
+    if contradiction := _contradiction(record, track):
         return Standing(State.UNVERIFIED, contradiction)
     then = record.fingerprints
     pairs = {
@@ -193,11 +195,13 @@ def rows_of(
         elif item.digits in track.digits and item.seed in track.seeds:
             records[item.submission].append(item)
     folders = {submission.name: submission for submission in submissions}
+    marks = marks_of(submissions, hacked)
     rows = []
     for name in folders | records | errors:
         folder = folders.get(name)
-        if mark := mark_of(name, folder and folder.fingerprint, hacked):
-            standing = Standing(State.HACKED, f"{mark.reason} ({mark.date})")
+        if mark := marks.get(name) if folder else mark_of(name, None, hacked, {}):
+            whose = "" if mark.submission == name else f"has the code of {mark.submission}: "
+            standing = Standing(State.HACKED, f"{whose}{mark.reason} ({mark.date})")
         else:
             standing = _standing(folder, records[name], errors[name], track, harness_fingerprint)
         rows.append(_row(name, folders.get(name), records[name], standing, track))
@@ -207,18 +211,78 @@ def rows_of(
     return sorted(rows, key=_order)
 
 
-def _contradiction(record: Record) -> str | None:
+def marks_of(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked]) -> dict[str, Hacked]:
+    """By name, the mark of each that is marked: itself, a copy under another name, or what borrows a part from either.
+
+    Whoever lends a part to a marked submission is not marked, nor are others that borrow it.
+    """
+    if not hacked:
+        return {}
+    now = _fingerprints(submissions, hacked)
+    marks: dict[str, Hacked] = {}
+    for entry in submissions:
+        folders = {entry.name: entry.fingerprint} | {name: now[name] for name in _lenders(entry) if name in now}
+        found = (mark_of(name, fingerprint, hacked, now) for name, fingerprint in folders.items())
+        if mark := next(filter(None, found), None):
+            marks[entry.name] = mark
+    return marks
+
+
+def _fingerprints(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked]) -> dict[str, str]:
+    """Of those given, of the folders that they borrow from and of the marked ones beside them, by name."""
+    beside = {entry.folder.parent for entry in submissions if isinstance(entry, Submission)}
+    names = {mark.submission for mark in hacked if NAME.fullmatch(mark.submission)}
+    names |= {name for entry in submissions for name in _lenders(entry)}
+    known = {entry.name: entry.fingerprint for entry in submissions}
+    folders = [parent / name for parent in beside for name in names.difference(known)]
+    return known | {folder.name: read_folder(folder).fingerprint for folder in folders if folder.is_dir()}
+
+
+def _lenders(entry: Submission | Broken) -> list[str]:
+    """The folders that its parts lie in, where they are not its own; those of a pair are both."""
+    parts = (entry.tokenizer, entry.positions) if isinstance(entry, Submission) else ()
+    return [part.folder.name for part in parts if part.folder.name != entry.name]
+
+
+def _contradiction(record: Record, track: Track) -> str | None:
     """What no trial can have written; a digest only shows that a file is whole, not that it is true."""
     if record.status == "failed":
         return None
     if record.suites is None:
         return "the record says ok but holds no suites; run the trial again"
-    suites, best = record.suites, record.best.lengths if record.best else {}
-    several = (suites.carry, suites.lengths, best)
-    for score in (suites.fresh, suites.test, suites.edge, *(score for some in several for score in some.values())):
+    scores = {"fresh": record.suites.fresh, "test": record.suites.test, "edge": record.suites.edge}
+    several = {"carry": record.suites.carry, "lengths": record.suites.lengths}
+    if record.best:
+        several["best"] = record.best.lengths
+    scores |= {f"{suite}/{key}": score for suite, found in several.items() for key, score in found.items()}
+    for score in scores.values():
         if not score.correct <= score.total > 0:
             return f"the record counts {score.correct} right of {score.total}; run the trial again"
+    if record.fingerprints.track != track.fingerprint:
+        return None  # the track asked for other numbers then; the record is stale
+    asked = _num_problems(track, record.digits, with_best=record.best is not None)
+    for suite in asked | scores:
+        was, is_asked = scores[suite].total if suite in scores else 0, asked.get(suite, 0)
+        if was != is_asked:
+            return f"the record counts {was} problems of {suite}, where the track asks {is_asked}; run the trial again"
     return None
+
+
+def _num_problems(track: Track, digits: int, *, with_best: bool) -> dict[str, int]:
+    """How many problems a trial is scored on, by suite; `task.fixed_suites` draws as many."""
+    sizes = track.evaluation
+    asked = {"fresh": sizes.fresh, "test": sizes.test, "edge": _num_edge_problems(digits)}
+    if sizes.carry:
+        asked |= {f"carry/{chain}": sizes.carry for chain in range(digits + 1)}
+    for suite in ("lengths", "best") if with_best else ("lengths",):
+        for length in range(1, (track.longest or 0) + 1):
+            asked[f"{suite}/{length}"] = sizes.lengths if length > 1 else len(one_digit_problems())
+    return asked
+
+
+@cache
+def _num_edge_problems(digits: int) -> int:
+    return len(edge_problems(digits))
 
 
 def _standing(
@@ -252,7 +316,7 @@ def _standing(
 def _row(
     name: str, submission: Submission | Broken | None, records: Sequence[Record], standing: Standing, track: Track
 ) -> Row:
-    good = [record for record in records if record.status == "ok" and not _contradiction(record)]
+    good = [record for record in records if record.status == "ok" and not _contradiction(record, track)]
     trials = tuple(sorted(good, key=lambda trial: (trial.digits, trial.seed)))
     by_digits = {digits: [trial for trial in trials if trial.digits == digits] for digits in track.digits}
     counts = _ranking_counts(trials, track)

@@ -1,12 +1,13 @@
 """What the tests know of the worked submissions: which there are, which learn their positions, which draw them.
 
-They are ours, so tests import them into their own process; the harness itself never does this.
+They are ours, so tests run them in their own process; the harness itself never does this.
 """
 
 import importlib
 import sys
-from functools import cache
-from pathlib import Path
+from importlib.abc import ExecutionLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from typing import Any
 
 from harness.submissions import Part
@@ -56,20 +57,36 @@ REVERSED = [name for name in NAMES if name.startswith("reversed_") and name != "
 
 
 def class_of(part: Part) -> Any:
-    """The class that the part's entry point names, imported afresh from its folder."""
-    return _class_of(part.folder, part.entry_point)
+    """The class that the part's entry point names, made afresh from the files that were read and digested.
 
-
-@cache
-def _class_of(folder: Path, entry_point: str) -> Any:
-    module_name, _, class_name = entry_point.partition(":")
-    before = set(sys.modules)
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    The folder itself is not on the path: Python would prefer byte code that lies in it, which no reader sees.
+    """
+    module_name, _, class_name = part.entry_point.partition(":")
+    finder = _Sources(part)
+    sys.meta_path.insert(0, finder)
     try:
         return getattr(importlib.import_module(module_name), class_name)
     finally:
-        sys.path.remove(str(folder))
-        for name in set(sys.modules) - before:  # the next folder has a `submission` of its own
-            if Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(folder):
-                del sys.modules[name]
+        sys.meta_path.remove(finder)
+        for name in finder.loaded:  # the next folder has a `submission` of its own
+            sys.modules.pop(name, None)
+
+
+class _Sources(MetaPathFinder, ExecutionLoader):
+    """Finds the modules of one part among the contents of its files."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.loaded: list[str] = []
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        if f"{fullname}.py" not in self.part.files:
+            return None
+        self.loaded.append(fullname)
+        return spec_from_file_location(fullname, self.get_filename(fullname), loader=self)
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self.part.folder / f"{fullname}.py")
+
+    def get_source(self, fullname: str) -> str:
+        return self.part.files[f"{fullname}.py"].decode()

@@ -34,13 +34,17 @@ def make_track(**changes: object) -> Track:
     return Track.model_validate(values | changes)
 
 
-def make_submission(root: Path, name: str, *, title: str = "A title", open_division: bool = False) -> Submission:
+def make_submission(
+    root: Path, name: str, *, title: str = "A title", open_division: bool = False, code: str | None = None
+) -> Submission:
     folder = root / "submissions" / name
     folder.mkdir(parents=True)
     lines = [f"title: {title!r}", "authors: [Ada]", "summary: One line."]
     if open_division:
         lines.append("hyperparameters: {learning_rate: 0.001}")
     (folder / "submission.yaml").write_text("\n".join(lines) + "\n")
+    if code is not None:
+        (folder / "submission.py").write_text(code)
     found = read_folder(folder)
     if not isinstance(found, Submission):
         raise found.error
@@ -55,6 +59,8 @@ def make_record(
     def score(total: int) -> Score:
         return Score(correct=round(right * total), total=total)
 
+    sizes = track.evaluation
+
     values: dict[str, object] = {
         "submission": submission.name,
         "track": track.name,
@@ -68,10 +74,14 @@ def make_record(
         "environment": Environment(device="Some CPU", torch="2.13.0", python="3.11.2", commit="abc", dirty=False),
         "parameters": Parameters(model=668_942, positions=0),
         "suites": Suites(
-            fresh=score(track.evaluation.fresh),
-            test=score(track.evaluation.test),
-            edge=score(100),
-            carry={str(chain): score(100) for chain in range(digits + 1)},
+            fresh=score(sizes.fresh),
+            test=score(sizes.test),
+            edge=score((1 + 2 * digits) ** 2),  # pairs of 0, the powers of ten and the numbers of nines
+            carry={str(chain): score(sizes.carry) for chain in range(digits + 1 if sizes.carry else 0)},
+            lengths={
+                str(length): score(100 if length == 1 else sizes.lengths)
+                for length in range(1, (track.longest or 0) + 1)
+            },
         ),
         "digit_accuracy": right,
         "examples_to_90": 12_800 if right >= 0.9 else None,
@@ -105,5 +115,5 @@ def save_all(root: Path, records: list[Record], below: str = "") -> None:
 def save_track(root: Path, track: Track) -> None:
     """Its definition where `run` keeps that of a track which is not built in."""
     folder = root / "results" / track.name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "track.yaml").write_text(yaml.safe_dump(track.model_dump(exclude_none=True)))

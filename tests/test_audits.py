@@ -253,6 +253,31 @@ def test_positions_that_count_from_the_beginning_are_causal(tmp_path: Path) -> N
     assert list(check_positions(make_submission(tmp_path, forward=forwards))) == []
 
 
+def test_positions_of_a_row_that_follow_the_other_rows_or_its_place_are_refused(tmp_path: Path) -> None:
+    others = "return Terms(embedding=self.table[None, :length] * layout[:, 0].float().mean())"
+    (finding,) = check_positions(make_submission(tmp_path, "others", forward=others), [3])
+    assert (finding.rule, "changes with the other rows of its batch" in finding.message) == ("P40", True)
+    place = "return Terms(embedding=self.table[torch.arange(layout.shape[0]) % 7][:, None].expand(-1, length, -1))"
+    (finding,) = check_positions(make_submission(tmp_path, "place", forward=place), [3])
+    assert (finding.rule, "changes with its place in the batch" in finding.message) == ("P40", True)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "said"),
+    [
+        ("(self.table // 0.001 * 0.001)[None, :length]", "the terms have no gradient: derivative for aten::floor_di"),
+        (
+            "torch.gather(self.table, 0, torch.zeros(length, 128, dtype=torch.long), sparse_grad=True)[None]",
+            "sparse",
+        ),
+    ],
+)
+def test_terms_that_cannot_be_trained_are_refused_before_they_are(tmp_path: Path, embedding: str, said: str) -> None:
+    (finding,) = check_positions(make_submission(tmp_path, forward=f"return Terms(embedding={embedding})"), [3])
+    assert (finding.rule, finding.level) == ("P00", "gate")
+    assert said in finding.message
+
+
 def test_positions_may_look_ahead_inside_the_prompt(tmp_path: Path) -> None:
     """Counted from `=`, as every answer position knows where that is."""
     from_equals = """

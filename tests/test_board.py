@@ -27,6 +27,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import harness.board.rendering
+import harness.records
 from harness.board import render
 from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw
 from harness.board.labels import annotate, spread
@@ -35,7 +36,7 @@ from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_o
 from harness.board.rendering import sections_of
 from harness.board.text import markdown, percent, plain
 from harness.errors import MachineError, UsageError
-from harness.records import Mistake, Score
+from harness.records import Mistake, Score, Throughput
 from harness.scoring import rows_of
 from harness.statistics import Estimate
 from harness.submissions import read_folder
@@ -274,6 +275,60 @@ def test_plain_text_is_one_printable_line_within_its_limit(text):
     assert shown.isprintable() or not shown
 
 
+@given(st.text("e\u0301\u0e47\u20dd\u3164\u2800\u200b"))
+def test_no_character_of_plain_text_carries_a_tower_of_marks_and_none_is_blank(text):
+    assert not re.search(r"[\u0301\u0e47\u20dd]{4}|[\u3164\u2800]", plain(text, 80))
+
+
+def test_a_tower_of_marks_in_a_record_is_cut_and_what_people_write_stays():
+    assert plain("CPU" + 79 * "\u0301", 80) == "CPU" + 3 * "\u0301"
+    assert plain("A\u3164B\u2800", 80) == "AB"
+    assert plain("Nguye\u0302\u0303n \u101e\u102d\u102f\u1037", 80) == "Nguye\u0302\u0303n \u101e\u102d\u102f\u1037"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("suites", "fresh"), {"correct": 10**30, "total": 10**30}),
+        (("throughput", "train_ratio"), 1e308),
+        (("throughput", "train_ratio"), -1.0),
+        (("throughput", "decode_ratio"), 1e10),
+        (("throughput", "train_examples_per_second"), 1e300),
+        (("seconds", "total"), 1e308),
+        (("parameters", "positions"), 10**300),
+        (("peak_memory_bytes",), 10**30),
+        (("curve", 0, "examples"), 10**400),
+        (("fresh_seed",), 2**63),
+    ],
+)
+def test_a_sealed_record_with_a_number_that_nothing_can_be_is_one_unverified_row_of_a_whole_page(root, place, value):
+    path = root / "results/quick/columns/d2-s0.json"
+    values = json.loads(path.read_text())
+    values["seconds"] = {"encode": 1.0, "train": 1.0, "decode": 1.0, "total": 3.0}
+    values["curve"] = [{"step": 1, "examples": 64, "loss": None, "accuracy": 0.5, "digit_accuracy": 0.5}]
+    holder = values
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = value
+    values["digest"] = harness.records._digest(values)
+    path.write_text(json.dumps(values))
+    render(root)
+    board = (root / "leaderboard.md").read_text()
+    assert "[columns](submissions/columns): **unverified**, d2-s0.json" in board
+    assert cells(lines_about(board, "reversed")[0])[0] == "1†"
+
+
+@pytest.mark.parametrize("number", [0.0, 1e-300, 1e9])
+def test_the_slowest_and_the_fastest_that_a_record_may_say_can_be_drawn(root, number):
+    one, track = make_submission(root, "one"), load_track("quick")
+    speed = Throughput(
+        train_examples_per_second=number, decode_examples_per_second=number, train_ratio=number, decode_ratio=number
+    )
+    save_all(root, make_trials(one, track, 0.7, throughput=speed))
+    render(root)
+    assert cells(lines_about((root / "leaderboard.md").read_text(), "one")[0])[0] == "3†"
+
+
 def test_ansi_sequences_leave_nothing_behind():
     assert plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x07", 80) == "red link"
 
@@ -353,7 +408,8 @@ def test_smoke_shows_scores_and_no_ranks(root):
 
 def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
     track, one = load_track("length"), make_submission(root, "one")
-    lengths = {str(n): Score(correct=1000 if n <= 13 else 100, total=1000) for n in range(1, 21)}
+    lengths = {str(n): Score(correct=1000 if n <= 13 else 100, total=1000) for n in range(2, 21)}
+    lengths["1"] = Score(correct=100, total=100)
     for record in make_trials(one, track, 0.9):
         suites = record.suites.model_copy(update={"lengths": lengths})
         save_all(root, [record.model_copy(update={"suites": suites})])

@@ -156,6 +156,18 @@ def test_every_pair_with_a_part_of_a_hacked_submission_is_hacked_and_none_is_tra
     assert [trial.submission.name for trial in again.to_run] == ["b+c"]
 
 
+def test_a_pair_with_an_honest_part_that_a_hacked_submission_borrows_is_not_hacked(root: Path) -> None:
+    found = found_in(root)  # c's tokenizer is a's
+    entries = list(found.values())
+    grid = grid_of(entries, [], ["a", "c"])
+    save_all(root, [make_record(one, TRACK, 3, 0, 0.9) for line in grid.pairs() for one in line], below="cross")
+    (root / "results" / "hacked.yaml").write_text("rows: [{submission: c, reason: It adds., date: '2026-11-26'}]\n")
+    rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
+    states = {row.name: row.standing.state for line in rows for row in line}
+    assert states == {"a+a": State.FRESH, "a+c": State.HACKED, "b+a": State.FRESH, "b+c": State.HACKED}
+    assert "a+a" in {trial.submission.name for trial in plan_cross(grid, entries, TRACK, root, HARNESS, None).to_run}
+
+
 def test_a_pair_that_breaks_a_rule_is_not_trained(root: Path) -> None:
     write_folder(root, "ahead", forward="return Terms(embedding=self.table[None, torch.arange(length).flip(0)])")
     track = write_tiny(root / "tiny.yaml")

@@ -105,6 +105,37 @@ def test_what_is_wrong_is_named_with_its_line(file, text, line, what):
     assert what in message
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Nguye\u0302\u0303n",
+        "\u101e\u102d\u102f\u1037",
+        "\u1000\u103b\u1031\u102c\u103a",
+        "\u0f66\u0f92\u0fb2\u0f74",
+        "na\u00efve",
+    ],
+    ids=["Vietnamese", "Burmese", "a Burmese name", "Tibetan", "French"],
+)
+def test_the_marks_that_writing_needs_are_read(file, title):
+    assert read(file, f"title: {title}").title == title
+
+
+@pytest.mark.parametrize(
+    ("title", "what"),
+    [
+        ("e" + 4 * "\u0301", "stacks more than 3 combining marks on one character; take the others away"),
+        ("e" + 10 * "\u0e47", "stacks more than 3 combining marks on one character"),
+        ("e" + 4 * "\u20dd", "stacks more than 3 combining marks on one character"),
+        ("\u3164", "holds U+3164, which shows as nothing; write a space, or leave it out"),
+        ("A\u2800B", "holds U+2800, which shows as nothing"),
+        ('"  "', "holds nothing to read; write a letter"),
+        ("\u034f", "holds nothing to read; write a letter"),
+    ],
+)
+def test_a_text_that_draws_over_its_neighbours_or_shows_nothing_is_refused(file, title, what):
+    assert f"line 1: `title`: {what}" in refusal(file, f"title: {title}")
+
+
 def test_all_impossible_values_are_named_and_not_only_the_first(file):
     message = refusal(file, "title: ''\ncounts: [a]\nis_open: 3\ninner: {rate: 2, steps: 0, speed: 1}\n")
     for place in ("line 1: `title`", "line 2: `counts.0`", "line 3: `is_open`", "`inner.rate`", "`inner.steps`"):

@@ -1,16 +1,25 @@
 """The local engine: jobs in processes of their own, whose deaths cost one job each."""
 
+import io
+import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from bad_folders import TINY, descendants, left_running, make_submission
 
-from harness.engines.local import Event, Job, run
+from harness.engines import local, worker
+from harness.engines.local import Event, Job, memory_of_a_worker, run
 from harness.errors import ExitCode
 from harness.records import Record
 from harness.submissions import Submission
+
+BROADCAST = """one = torch.ones(96, 1, 1, 65536, device=layout.device)
+other = torch.ones(1, 96, 65536, 1, device=layout.device)
+return Terms(embedding=self.table[None, :layout.shape[1]] + 0 * torch.matmul(one, other).mean())"""
+"""A product of 96 * 96 numbers, for which torch lays out 2.4 GB."""
 
 
 def audit_job(submission: Submission) -> Job:
@@ -129,3 +138,54 @@ def test_closing_the_iterator_ends_every_process_that_it_started(tmp_path: Path)
     assert started
     events.close()
     assert left_running(started) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system says how much memory there is, or keeps the limit")
+def test_a_graph_that_takes_more_than_a_workers_share_of_the_memory_breaks_a_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "memory_of_a_worker", lambda num_workers: 3 << 29)
+    greedy, honest = make_submission(tmp_path, "greedy", forward=BROADCAST), make_submission(tmp_path, "honest")
+    ended = last_of(list(run([audit_job(greedy), trial_job(greedy), trial_job(honest)], num_workers=1)))
+    record = Record.model_validate(ended["greedy"].values["record"])
+    assert record.reason is not None
+    assert record.reason.startswith("P00: submission.py, line ")
+    assert "can't allocate memory" in record.reason
+    assert ended["honest"].values["record"]["status"] == "ok"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system says how much memory there is, or keeps the limit")
+def test_an_audit_of_such_a_graph_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "memory_of_a_worker", lambda num_workers: 3 << 29)
+    (event,) = run([audit_job(make_submission(tmp_path, forward=BROADCAST))], num_workers=1)
+    rule, level, message = event.values["findings"][-1]
+    assert (event.kind, rule, level) == ("findings", "P00", "gate")
+    assert "torch.matmul(one, other)" in message
+    assert "can't allocate memory" in message
+
+
+def test_workers_share_three_quarters_of_the_memory_that_is_available(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo, container = tmp_path / "meminfo", tmp_path / "memory.max"
+    meminfo.write_text("MemTotal:       67108864 kB\nMemAvailable:   33554432 kB\n")
+    monkeypatch.setattr(local, "CONTAINER_LIMIT", container)
+    assert memory_of_a_worker(2, meminfo) == 12 << 30
+    assert memory_of_a_worker(64, meminfo) == local.MIN_MEMORY_BYTES
+    container.write_text("max\n")
+    assert memory_of_a_worker(2, meminfo) == 12 << 30
+    container.write_text(f"{12 << 30}\n")
+    assert memory_of_a_worker(1, meminfo) == 9 << 30
+    assert memory_of_a_worker(1, tmp_path / "none") is None
+
+
+def test_each_job_draws_on_a_budget_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeping = make_submission(tmp_path, top="import time\ntime.sleep(1)")
+    monkeypatch.setattr(worker, "AUDIT_BUDGET_S", 2.5)
+    monkeypatch.setattr(worker, "TRIAL_BUDGET_S", 0.5)
+    for job, what in ((audit_job(sleeping), "in the audit"), (trial_job(sleeping), "in the trial")):
+        events = io.StringIO()
+        worker.do(job.payload, events)
+        last = json.loads(events.getvalue().splitlines()[-1])
+        said = last["findings"][-1][2] if last["event"] == "findings" else last["record"]["reason"]
+        assert f"{what} its hosts were waited for" in said

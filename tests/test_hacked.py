@@ -1,21 +1,23 @@
 """A maintainer's file marks rows as hacked; they show the reason and never rank."""
 
 import pytest
-from made_records import HARNESS, make_submission, make_track, make_trials, save_all
+from made_records import HARNESS, make_submission, make_track, make_trials, save_all, save_track
 
+import harness.board.rendering
 from harness.board.markdown import Section, page
 from harness.board.rendering import sections_of
 from harness.errors import UsageError
 from harness.hacked import read_hacked
 from harness.records import read_all
 from harness.scoring import State, rows_of
+from harness.submissions import Submission, discover
 
 MARK = "rows:\n- submission: one\n  reason: The pads count the carries.\n  date: 2026-11-24\n"
 
 
 def rows_with(root, text):
     track = make_track()
-    submissions = [make_submission(root, name) for name in ("one", "two")]
+    submissions = [make_submission(root, name, code=f"NAME = {name!r}\n") for name in ("one", "two")]
     for submission in submissions:
         save_all(root, make_trials(submission, track, 0.9))
     (root / "results" / "hacked.yaml").write_text(text.replace("FINGERPRINT", submissions[0].fingerprint))
@@ -46,6 +48,95 @@ def test_a_mark_that_means_no_folder_and_no_record_is_refused(tmp_path):
         sections_of(tmp_path)
 
 
+def test_a_mark_of_a_version_that_is_nowhere_is_refused(tmp_path):
+    rows_with(tmp_path, f'{MARK}  fingerprint: "{"0" * 16}"\n')
+    save_track(tmp_path, make_track())
+    expected = r"^results/hacked\.yaml marks 'one' at 0{16}, a fingerprint that no folder and no record has; correct it"
+    with pytest.raises(UsageError, match=expected):
+        sections_of(tmp_path)
+
+
+def test_a_mark_of_a_version_that_only_records_have_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness.board.rendering, "harness_fingerprint", lambda: HARNESS)
+    rows_with(tmp_path, f'{MARK}  fingerprint: "FINGERPRINT"\n')
+    save_track(tmp_path, make_track())
+    (tmp_path / "submissions" / "one" / "submission.py").write_text("NAME = 'mended'\n")
+    (section,) = sections_of(tmp_path)
+    assert {row.name: row.standing.state for row in section.rows} == {"one": State.STALE, "two": State.FRESH}
+
+
+WHICH = ["", 'fingerprint: "FINGERPRINT"']
+"""Every version of `marked`, and only the one that is there."""
+
+
+def states_where(root, which: str, **folders: str) -> dict[str, State]:
+    """Of folders of the given manifest lines, each of code of its own but `copy`; `marked` is marked."""
+    entries = []
+    for name, lines in folders.items():
+        entry = make_submission(root, name, code=f"NAME = {name.replace('copy', 'marked')!r}\n")
+        with (entry.folder / "submission.yaml").open("a") as manifest:
+            manifest.write(lines)
+    entries = discover(root)
+    assert all(isinstance(entry, Submission) for entry in entries)
+    (fingerprint,) = (entry.fingerprint for entry in entries if entry.name == "marked")
+    for entry in entries:
+        save_all(root, make_trials(entry, make_track(), 0.9))
+    mark = MARK.replace("one", "marked") + (f"  {which}\n".replace("FINGERPRINT", fingerprint) if which else "")
+    (root / "results" / "hacked.yaml").write_text(mark)
+    hacked = read_hacked(root / "results")
+    found = list(read_all(root / "results", "mine"))
+    rows = rows_of(make_track(), entries, found, HARNESS, hacked)
+    # One alone, as `harness compare` asks, is marked no less.
+    for entry in entries:
+        (alone,) = (row for row in rows_of(make_track(), [entry], found, HARNESS, hacked) if row.name == entry.name)
+        assert alone.standing in [row.standing for row in rows if row.name == entry.name]
+    return {row.name: row.standing.state for row in rows}
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_a_copy_of_a_marked_folder_and_whoever_borrows_from_either_is_marked_too(tmp_path, which):
+    states = states_where(
+        tmp_path,
+        which,
+        marked="",
+        copy="",
+        tokenizer="tokenizer: marked/submission:Tokenizer\n",
+        positions="positions: copy/submission:PositionalEmbedding\n",
+        honest="",
+    )
+    hacked = {name for name, state in states.items() if state is State.HACKED}
+    assert hacked == {"marked", "copy", "tokenizer", "positions"}
+    assert states["honest"] is State.FRESH
+
+
+@pytest.mark.parametrize("which", WHICH)
+def test_who_lends_a_part_to_a_marked_submission_is_not_marked_nor_is_another_borrower(tmp_path, which):
+    states = states_where(
+        tmp_path,
+        which,
+        marked="tokenizer: lender/submission:Tokenizer\n",
+        lender="",
+        borrower="tokenizer: lender/submission:Tokenizer\n",
+    )
+    assert states == {"marked": State.HACKED, "lender": State.FRESH, "borrower": State.FRESH}
+
+
+def test_who_borrows_from_a_folder_that_was_mended_is_not_marked(tmp_path):
+    states = states_where(
+        tmp_path, f'fingerprint: "{"0" * 16}"', marked="", borrower="tokenizer: marked/submission:Tokenizer\n"
+    )
+    assert states == {"marked": State.FRESH, "borrower": State.FRESH}
+
+
+def test_a_row_marked_for_the_code_of_another_says_whose(tmp_path):
+    states_where(tmp_path, "", marked="", copy="")
+    found = read_all(tmp_path / "results", "mine")
+    rows = rows_of(make_track(), discover(tmp_path), found, HARNESS, read_hacked(tmp_path / "results"))
+    reasons = {row.name: row.standing.reason for row in rows}
+    assert reasons["copy"] == "has the code of marked: The pads count the carries. (2026-11-24)"
+    assert reasons["marked"] == "The pads count the carries. (2026-11-24)"
+
+
 def test_without_the_file_nothing_is_marked(tmp_path):
     assert read_hacked(tmp_path) == []
 
@@ -57,6 +148,8 @@ def test_without_the_file_nothing_is_marked(tmp_path):
         ("- one\n", "holds list, not keys and values"),
         (MARK.replace("reason", "why"), "unknown key `rows.0.why`"),
         (MARK.replace("2026-11-24", "yesterday"), "rows.0.date"),
+        (MARK.replace("2026-11-24", "2026-13-45"), "`rows.0.date`: is no day of the calendar; write it as 2026-01-31"),
+        (MARK.replace("2026-11-24", "2026-02-29"), "`rows.0.date`: is no day of the calendar"),
         ("rows:\n- submission: one\n", "rows.0.reason"),
     ],
 )

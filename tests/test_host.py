@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from bad_folders import MANIFEST, TINY, is_running, left_running, make_submission, write_folder
 
+from harness.audits import audit
 from harness.errors import HostError, SubmissionError
 from harness.host import client
-from harness.host.client import MAX_OUTPUT_BYTES, Host, Role
+from harness.host.client import MAX_OUTPUT_BYTES, Host, Role, budget
 from harness.host.frames import DTYPES
 from harness.host.sandbox import Isolation, isolation
 from harness.submissions import Submission, read_folder
@@ -64,6 +66,13 @@ def test_every_role_is_a_process_of_its_own(tmp_path: Path) -> None:
     with Host(submission, "prompts") as prompts, Host(submission, "answers") as answers:
         ids = {os.getpid(), int(prompts.describe().texts[0]), int(answers.describe().texts[0])}
     assert len(ids) == 3
+
+
+@pytest.mark.skipif(isolation() is Isolation.NONE, reason="other processes of the machine make it vary anyway")
+def test_the_id_of_a_host_does_not_count_what_the_one_before_it_started(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, decode=OWN_ID)
+    ids = [int(decoded(submission)) for _ in range(12)]
+    assert len({later - earlier for earlier, later in pairwise(ids)}) > 3
 
 
 @pytest.mark.usefixtures("unsandboxed")
@@ -175,6 +184,40 @@ def test_a_host_that_trickles_an_answer_is_killed_at_its_deadline(tmp_path: Path
     start = time.monotonic()
     assert "no answer within 1 seconds" in str(error_of(make_submission(tmp_path, encode=trickle), deadline_s=1.0))
     assert time.monotonic() - start < 5
+
+
+def test_hosts_that_each_keep_their_deadline_share_one_budget(tmp_path: Path) -> None:
+    sleeping = make_submission(tmp_path, encode="import time\ntime.sleep(0.4)\nreturn [1]")
+
+    def ask_hosts() -> None:
+        for _ in range(9):
+            with Host(sleeping, "answers") as host:
+                host.encode(["12"], host.describe())
+
+    with budget("the audit", 1.0) as own, pytest.raises(SubmissionError) as caught:
+        ask_hosts()
+    assert caught.value.rule == "T00"
+    assert caught.value.message.startswith("in the audit its hosts were waited for 1 seconds in all, the most that is")
+    assert own.left_s <= 0
+    with Host(sleeping, "answers") as host:  # outside there is none
+        assert host.encode(["12"], host.describe()).rows() == [[1]]
+
+
+def test_a_budget_is_not_used_up_by_what_is_no_waiting(tmp_path: Path) -> None:
+    with budget("the audit", 60.0) as own, Host(make_submission(tmp_path), "answers") as host:
+        host.describe()
+        used = own.used_s
+        time.sleep(0.3)
+        assert own.used_s == used > 0
+
+
+def test_an_audit_of_a_folder_that_sleeps_in_every_host_ends_in_a_gate(tmp_path: Path) -> None:
+    sleeping = make_submission(tmp_path, top="import time\ntime.sleep(1)")
+    with budget("the audit", 2.5):
+        findings = audit(sleeping)
+    assert [(finding.rule, finding.level) for finding in findings] == [("T00", "gate")]
+    assert "waited for 2.5 seconds in all" in findings[0].message
+    assert "take out what sleeps" in findings[0].message
 
 
 @pytest.mark.parametrize("where", ["top", "encode"])

@@ -245,6 +245,11 @@ def test_another_version_of_the_format_is_refused_with_the_one_that_is_read(save
         ({"\x1b[31m\n": 1}, "`?[31m?`: Extra inputs are not permitted; run the trial again"),
         ({"x" * 999: 1}, "`" + "x" * 60 + "`: Extra inputs are not permitted; run the trial again"),
         ({"seed": -1}, "`seed`: Input should be greater than or equal to 0; run the trial again"),
+        (
+            {"peak_memory_bytes": 10**15 + 1},
+            "`peak_memory_bytes`: Input should be less than or equal to 1000000000000000",
+        ),
+        ({"fresh_seed": 2**63}, "`fresh_seed`: Input should be less than 9223372036854775808; run the trial again"),
         ({"digit_accuracy": 1.1}, "`digit_accuracy`: Input should be less than or equal to 1; run the trial again"),
         ({"peak_memory_bytes": 1.5}, "`peak_memory_bytes`: Input should be a valid integer, got a number"),
         ({"curve": [{"lengths": {"1 1": 0.5}}]}, "`curve.0.step`: Field required"),

@@ -5,9 +5,10 @@ import pytest
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
 
 from harness.errors import RecordError
-from harness.records import Checkpoint, Fingerprints, Score, Throughput, read_all, record_path
+from harness.records import Checkpoint, Fingerprints, Record, Score, Suites, Throughput, read_all, record_path
 from harness.scoring import Row, Speed, State, ranking_heading, rows_of, state_of
 from harness.submissions import discover, read_folder
+from harness.task import fixed_suites, fresh_problems, strata
 from harness.track import EvaluationDefinition
 
 
@@ -33,7 +34,8 @@ def test_accuracy_is_the_mean_over_seeds_and_then_over_digits(tmp_path):
     assert row.standing.state is State.FRESH
     assert [row.results[digits].fresh.value for digits in (3, 6)] == pytest.approx([0.95, 0.3])
     assert row.score.value == pytest.approx(0.625)
-    assert row.results[6].test == row.results[6].edge == row.results[6].longest_carry == pytest.approx(0.3)
+    assert row.results[6].test == row.results[6].longest_carry == pytest.approx(0.3)
+    assert row.results[6].edge == pytest.approx((84 / 169 + 17 / 169) / 2)  # 0.5 and 0.1 of 169, as near as counts come
 
 
 def test_a_record_of_this_code_is_fresh(tmp_path):
@@ -206,6 +208,14 @@ def test_an_unranked_track_gives_no_ranks(tmp_path):
     assert row.rank is None
 
 
+def by_length(counts: dict[int, float]) -> dict[str, Score]:
+    """Of a thousand; but there are no more than a hundred problems of one digit."""
+    return {
+        str(n): Score(correct=round(count / 10), total=100) if n == 1 else Score(correct=round(count), total=1000)
+        for n, count in counts.items()
+    }
+
+
 def reach_of(root, shares: dict[int, float]):
     track = make_track(
         digits=[3],
@@ -214,8 +224,7 @@ def reach_of(root, shares: dict[int, float]):
         evaluation=EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100),
     )
     record = make_record(make_submission(root, "one"), track, 3, 0, 1)
-    lengths = {str(n): Score(correct=round(1000 * share), total=1000) for n, share in shares.items()}
-    suites = record.suites.model_copy(update={"lengths": lengths})
+    suites = record.suites.model_copy(update={"lengths": by_length({n: 1000 * share for n, share in shares.items()})})
     return rows_from(root, track, [record.model_copy(update={"suites": suites})])["one"].results[3].reach
 
 
@@ -246,7 +255,7 @@ def test_the_reach_is_that_of_the_mean_over_seeds_and_every_seeds_own_is_kept(tm
     records = []
     for seed, counts in right.items():
         record = make_record(one, track, 3, seed, 1)
-        lengths = {str(n): Score(correct=count, total=1000) for n, count in enumerate(counts, start=1)}
+        lengths = by_length(dict(enumerate(counts, start=1)))
         records.append(record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})}))
     result = rows_from(tmp_path, track, records)["one"].results[3]
     assert result.reach.value == 3
@@ -269,7 +278,7 @@ def test_length_generalisation_ranks_by_what_lies_beyond_the_trained_lengths(tmp
     records = []
     for name, fresh, counts in (("near", 1.0, [1000, 1000, 1000, 300, 0]), ("far", 0.98, [1000, 990, 980, 700, 200])):
         record = make_record(make_submission(tmp_path, name), track, 3, 0, fresh)
-        lengths = {str(n): Score(correct=count, total=1000) for n, count in enumerate(counts, start=1)}
+        lengths = by_length(dict(enumerate(counts, start=1)))
         records.append(record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})}))
     rows = rows_from(tmp_path, track, records)
     assert [rows[name].rank.place for name in ("far", "near")] == [1, 2]
@@ -280,8 +289,86 @@ def test_length_generalisation_ranks_by_what_lies_beyond_the_trained_lengths(tmp
 def test_a_trial_without_all_lengths_has_no_score(tmp_path):
     evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
     track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)
-    (row,) = rows_from(tmp_path, track, make_trials(make_submission(tmp_path, "one"), track, 1)).values()
+    record = make_record(make_submission(tmp_path, "one"), track, 3, 0, 1)
+    fingerprints = record.fingerprints.model_copy(update={"track": "of old"})
+    suites = record.suites.model_copy(update={"lengths": by_length({1: 1000, 2: 1000})})
+    old = record.model_copy(update={"suites": suites, "fingerprints": fingerprints})
+    (row,) = rows_from(tmp_path, track, [old]).values()
+    assert row.standing.state is State.STALE
     assert row.score is None
+
+
+LENGTH = make_track(
+    digits=[3],
+    seeds=[0],
+    longest=5,
+    evaluation=EvaluationDefinition(fresh=1000, test=1000, carry=100, lengths=1000, validation=100),
+)
+
+
+def test_as_many_problems_are_asked_as_the_task_draws(tmp_path):
+    one = make_submission(tmp_path, "one")
+    for track, digits in ((make_track(), 3), (make_track(), 6), (LENGTH, 3)):
+        drawn = fixed_suites(track, digits)
+        counted = {suite: Score(correct=0, total=len(problems)) for suite, problems in drawn.items()}
+        lengths = {key: counted[f"lengths/{key}"] for key in strata(drawn, "lengths")}
+        suites = Suites(
+            fresh=Score(correct=0, total=len(fresh_problems(track, digits, 1))),
+            test=counted["test"],
+            edge=counted["edge"],
+            carry={key: counted[f"carry/{key}"] for key in strata(drawn, "carry")},
+            lengths=lengths,
+        )
+        best = Checkpoint(step=10, validation_accuracy=0, lengths=lengths) if lengths else None
+        record = make_record(one, track, digits, 0, 0, suites=suites, best=best)
+        assert state_of(record, one, track, HARNESS) == (State.FRESH, None)
+
+
+@pytest.mark.parametrize(
+    ("suite", "total", "asked"),
+    [
+        ("fresh", 10**7, 1000),
+        ("fresh", 10, 1000),
+        ("test", 1001, 1000),
+        ("edge", 100, 49),  # 0, three powers of ten and three numbers of nines, each with each
+        ("carry/3", 5, 100),
+        ("carry/4", 100, 0),
+        ("lengths/1", 1000, 100),
+        ("lengths/5", 10**9, 1000),
+        ("lengths/6", 1000, 0),
+        ("best/4", 1, 1000),
+    ],
+)
+def test_a_sealed_record_of_other_problems_than_the_track_asks_is_unverified(tmp_path, suite, total, asked):
+    one = make_submission(tmp_path, "one")
+    values = make_record(one, LENGTH, 3, 0, 0.5).model_dump()
+    values["best"] = {"step": 10, "validation_accuracy": 0.5, "lengths": dict(values["suites"]["lengths"])}
+    name, _, key = suite.partition("/")
+    holder = values["best"]["lengths"] if name == "best" else values["suites"][name] if key else values["suites"]
+    holder[key or name] = {"correct": total, "total": total}
+    row = rows_from(tmp_path, LENGTH, [Record.model_validate(values)])["one"]
+    why = f"counts {total} problems of {suite}, where the track asks {asked}; run the trial again"
+    assert row.standing == (State.UNVERIFIED, f"1 of 1 trials: the record {why}")
+    assert (row.rank, row.trials) == (None, ())
+
+
+@pytest.mark.parametrize("suite", ["carry", "lengths"])
+def test_a_record_that_leaves_problems_out_is_unverified(tmp_path, suite):
+    one = make_submission(tmp_path, "one")
+    record = make_record(one, LENGTH, 3, 0, 0.5)
+    fewer = {key: score for key, score in getattr(record.suites, suite).items() if key != "3"}
+    suites = record.suites.model_copy(update={suite: fewer})
+    state, reason = state_of(record.model_copy(update={"suites": suites}), one, LENGTH, HARNESS)
+    assert state is State.UNVERIFIED
+    assert f"counts 0 problems of {suite}/3, where the track asks" in reason
+
+
+def test_a_record_of_a_track_that_asked_for_other_numbers_is_stale_and_keeps_its_numbers(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    smaller = make_track(evaluation=EvaluationDefinition(fresh=500, test=1000, carry=100))
+    row = rows_from(tmp_path, track, make_trials(one, smaller, 0.8))["one"]
+    assert row.standing == (State.STALE, "4 of 4 trials: the track changed since")
+    assert row.score.value == pytest.approx(0.8)
 
 
 def test_speeds_are_medians_kept_apart_by_device(tmp_path):

@@ -62,7 +62,7 @@ def test_a_new_folder_is_written_beside_the_others_and_named(request_: Request) 
     request_.write("submissions/new_idea/parts/table.txt", "1 2 3\n")
     request_.commit()
     done = request_.take()
-    assert (done.returncode, done.stdout) == (0, "new_idea\n")
+    assert (done.returncode, done.stdout) == (0, "name=new_idea\nexisting=false\n")
     assert request_.taken() == {
         "mine/submission.py": "# mine\n",
         "other/submission.py": "# other\n",
@@ -71,10 +71,10 @@ def test_a_new_folder_is_written_beside_the_others_and_named(request_: Request) 
     }
 
 
-def test_a_changed_folder_replaces_the_old_one_whole(request_: Request) -> None:
+def test_a_changed_folder_is_said_to_exist_and_replaces_the_old_one_whole(request_: Request) -> None:
     git(request_.clone, "mv", "submissions/mine/submission.py", "submissions/mine/code.py")
     request_.commit()
-    assert request_.take().stdout == "mine\n"
+    assert request_.take().stdout == "name=mine\nexisting=true\n"
     assert request_.taken() == {"mine/code.py": "# mine\n", "other/submission.py": "# other\n"}
 
 
@@ -85,7 +85,7 @@ def test_what_the_base_branch_did_meanwhile_is_no_part_of_the_request(request_: 
     request_.write("harness/trial.py", "# newer\n")
     request_.commit()
     git(request_.clone, "switch", "-q", "request")
-    assert request_.take().stdout == "mine\n"
+    assert request_.take().stdout == "name=mine\nexisting=true\n"
 
 
 def test_what_lies_in_the_clones_work_tree_is_not_looked_at(request_: Request) -> None:
@@ -113,6 +113,45 @@ def test_a_request_that_touches_anything_else_is_refused(request_: Request, path
     request_.write(path, "{}\n")
     request_.commit()
     assert request_.refusal() == f"{path!r} is no file of a folder of submissions/; send the folder only"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".gitattributes",
+        "parts/.hidden/table.txt",
+        "__pycache__/submission.cpython-311.pyc",
+        "parts/__pycache__/table.txt",
+        "submission.pyc",
+        "parts/submission.pyo",
+    ],
+)
+def test_hidden_files_and_byte_code_are_refused(request_: Request, path: str) -> None:
+    request_.write("submissions/mine/submission.py", "# better\n")
+    request_.write(f"submissions/mine/{path}", "x\n")
+    request_.commit()
+    assert request_.refusal() == (
+        f"'submissions/mine/{path}' is hidden or byte code, which the harness never reads; take it out of the request"
+    )
+
+
+def test_a_repository_inside_the_folder_is_refused(request_: Request) -> None:
+    """Git itself would add none, so the trees are written by hand."""
+    blob = git(request_.clone, "hash-object", "-w", "harness/trial.py")
+    inside = tree(request_, entry("100644", "config", blob))
+    mine = tree(request_, entry("40000", ".git", inside), entry("100644", "submission.py", blob))
+    commit_of_mine(request_, mine)
+    assert request_.refusal().startswith("'submissions/mine/.git/config' is hidden or byte code,")
+
+
+def test_unrelated_histories_are_refused(request_: Request) -> None:
+    git(request_.clone, "switch", "-q", "--orphan", "stranger")
+    request_.write("submissions/mine/submission.py", "# better\n")
+    request_.commit()
+    git(request_.clone, "branch", "-q", "-f", "request")
+    assert request_.refusal() == (
+        "request has no commit in common with main; branch off the base branch, and add the folder there"
+    )
 
 
 def test_two_folders_in_one_request_are_refused(request_: Request) -> None:
@@ -154,35 +193,38 @@ def test_symbolic_links_and_submodules_are_refused(request_: Request) -> None:
 def test_a_tree_whose_paths_would_leave_the_folder_is_refused(request_: Request) -> None:
     blob = git(request_.clone, "hash-object", "-w", "harness/trial.py")
 
-    def tree(*entries: bytes) -> str:
-        command = ["git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
-        done = subprocess.run(command, cwd=request_.clone, input=b"".join(entries), capture_output=True, check=True)
-        return done.stdout.decode().strip()
-
-    def entry(mode: str, name: str, object_id: str) -> bytes:
-        return f"{mode} {name}\0".encode() + bytes.fromhex(object_id)
-
-    outside = tree(entry("100644", "trial.py", blob))
-    mine = tree(entry("40000", "..", outside), entry("100644", "a\nb", blob))
-    top = tree(entry("40000", "submissions", tree(entry("40000", "mine", mine))))
+    outside = tree(request_, entry("100644", "trial.py", blob))
+    mine = tree(request_, entry("40000", "..", outside), entry("100644", "a\nb", blob))
+    top = tree(request_, entry("40000", "submissions", tree(request_, entry("40000", "mine", mine))))
     commit = git(request_.clone, "commit-tree", top, "-p", "main", "-m", "x")
     git(request_.clone, "update-ref", "refs/heads/request", commit)
     refusal = request_.refusal()
     assert "'harness/trial.py' is no file of a folder of submissions/" in refusal
-    rest = tree(
-        entry("40000", "harness", tree(entry("100644", "trial.py", blob))),
-        entry("40000", "submissions", tree(entry("40000", "mine", mine), entry("40000", "other", other(request_)))),
-    )
-    commit = git(request_.clone, "commit-tree", rest, "-p", "main", "-m", "x")
-    git(request_.clone, "update-ref", "refs/heads/request", commit)
+    commit_of_mine(request_, mine)
     assert request_.refusal().splitlines() == [
         "'submissions/mine/../trial.py' is no name for a file; use letters, digits and _",
         r"'submissions/mine/a\nb' is no name for a file; use letters, digits and _",
     ]
 
 
-def other(request_: Request) -> str:
-    return git(request_.clone, "rev-parse", "main:submissions/other")
+def tree(request_: Request, *entries: bytes) -> str:
+    """The id of a tree that git itself might refuse to write."""
+    command = ["git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+    done = subprocess.run(command, cwd=request_.clone, input=b"".join(entries), capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def entry(mode: str, name: str, object_id: str) -> bytes:
+    return f"{mode} {name}\0".encode() + bytes.fromhex(object_id)
+
+
+def commit_of_mine(request_: Request, mine: str) -> None:
+    """The request is the base commit with this tree as `submissions/mine`."""
+    other, harness = (git(request_.clone, "rev-parse", f"main:{path}") for path in ("submissions/other", "harness"))
+    submissions = tree(request_, entry("40000", "mine", mine), entry("40000", "other", other))
+    top = tree(request_, entry("40000", "harness", harness), entry("40000", "submissions", submissions))
+    commit = git(request_.clone, "commit-tree", top, "-p", "main", "-m", "x")
+    git(request_.clone, "update-ref", "refs/heads/request", commit)
 
 
 def test_too_many_or_too_large_files_are_refused_before_any_is_read(request_: Request) -> None:

@@ -5,13 +5,14 @@ What they send travels shuffled among the trial's problems, in the same requests
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.audits.findings import Finding, gate
-from harness.audits.footprint import Edit, check_columns, edits_of, footprints, judged
-from harness.audits.prompts import MIN_PROMPTS
+from harness.audits.footprint import Digit, Edit, check_columns, edits_of, footprints, judged
+from harness.audits.prompts import MIN_PROMPTS, operand_lengths
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
@@ -75,7 +76,8 @@ def check_again(
     prompts: Mapping[str, tuple[Sequence[str], Ragged]],
     rng: np.random.Generator,
 ) -> list[Finding]:
-    """T20: another process, which is sent the trial's prompts and none of the probes among them, gives the same ids.
+    """T20: another process, which is sent the trial's prompts without the probes among them, gives the same ids; and
+    T70 on edits of which there is one in every process.
 
     Args:
         prompts: texts and the ids that the trial got, by set; of each at most `MAX_AGAIN` are asked for.
@@ -91,7 +93,45 @@ def check_again(
     for prompt, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
         seen = f"encode({prompt!r}) was {first[prompt]} in the trial and {row} in another process"
         return [gate(submission.name, "T20", f"{seen}; keep no state, draw nothing, order no set")]
-    return []
+    fresh = [text for name, (texts, _) in prompts.items() if name.startswith("fresh/") for text in texts]
+    return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
+
+
+def _check_lone_edits(
+    submission: Submission,
+    vocabulary: Vocabulary,
+    max_digits: int,
+    first: Mapping[str, list[int]],
+    fresh: Sequence[str],
+    rng: np.random.Generator,
+) -> list[Finding]:
+    """T70: in four more processes one edit stands in the place of a fresh prompt, and nothing beside it tells it apart.
+
+    Edits that travel together form a star about the prompt that they edit; a tokenizer that sees the whole request can
+    find its middle. Four edits of a prompt tell enough if they are of one column and the one below, both operands:
+    what depends on a carry from the one to the other moves with all of them.
+
+    Args:
+        first: the ids of every prompt that is sent.
+        fresh: prompts that were drawn for this trial; published ones would be missed where they are replaced.
+    """
+    known = sorted(prompt for prompt in set(fresh) & first.keys() if min(operand_lengths(prompt)) > 1)
+    prompts: list[str] = rng.choice(known, min(len(known), MIN_PROMPTS), replace=False).tolist() if known else []
+    above = [int(rng.integers(1, min(operand_lengths(prompt)))) for prompt in prompts]
+    edits = {(edit.prompt, edit.digit): edit for edit in edits_of(prompts, rng) if edit.text not in first}
+    rest = first.keys() - set(prompts)
+    sent: list[Edit] = []
+    ids: list[list[int]] = []
+    for operand, below in product((0, 1), (0, 1)):
+        places = [(index, Digit(operand, column - below)) for index, column in enumerate(above)]
+        own = [edits[place] for place in places if place in edits]
+        order = rng.permutation(sorted({*rest, *(edit.text for edit in own)})).tolist()
+        with Host(submission, "prompts", max_digits=max_digits, hash_seed=1) as host:
+            encoded = dict(zip(order, host.encode(order, vocabulary).rows(), strict=True))
+        sent += own
+        ids += [encoded[edit.text] for edit in own]
+    originals = [first[prompt] for prompt in prompts]
+    return list(judged(submission.name, "T70", footprints(prompts, originals, sent, ids), prompts, originals))
 
 
 def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:

@@ -1,11 +1,11 @@
-"""Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P10, P20)."""
+"""Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P10, P20, P40)."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.audits.findings import Finding, gate
@@ -25,14 +25,15 @@ from harness.track import ModelDefinition
 
 BATCH = 32
 NUM_KINDS = 2000
-MAX_LAYOUTS = 16
 MAX_KINDS_SHOWN = 12
 MAX_SIZE = 1e3
 CAUSAL_TOLERANCE = 1e-6
+ROW_TOLERANCE = 1e-5
+"""Relative, and absolute below 1."""
 
 
 def check_positions(submission: Submission, widths: Sequence[int] = MAX_DIGITS) -> Iterator[Finding]:
-    """P00, P10 and P20 at every max_digits in `widths`; the export itself raises `SubmissionError` of P00 and P30."""
+    """P00, P10, P20 and P40 at every max_digits in `widths`; the export itself raises errors of P00 and P30."""
     for max_digits in widths:
         if findings := list(check_kinds(submission, max_digits)):
             yield from findings
@@ -44,6 +45,8 @@ def check_positions(submission: Submission, widths: Sequence[int] = MAX_DIGITS) 
         for training in (True, False):
             terms = _terms(positions, layout, training=training)
             yield from check_finite(submission, terms, training=training, max_digits=max_digits)
+        yield from check_gradient(submission, positions, layout)
+        yield from check_rows(submission.name, positions, layout)
         yield from check_causal(submission, positions, layout, sequences.prompt_length)
 
 
@@ -67,33 +70,94 @@ def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator
 
 
 def check_blind(submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor) -> Iterator[Finding]:
-    """P10: where the digits move the layout, the terms do not follow it: they would tell the model what it is to learn.
+    """P10 and P40 in the batches that are scored: where the digits move the layout, the terms do not follow it, since
+    they would tell the model what it is to learn; and a row's terms are its own.
 
     Args:
         positions: with a program for evaluation at this length.
-        layouts: (n, L) int64, of the prompts.
+        layouts: (n, L) int64, of the prompts, in order.
     """
-    alike: dict[tuple[int, ...], dict[tuple[int, ...], int]] = defaultdict(dict)
-    for index, (prompt, layout) in enumerate(zip(prompts, layouts.tolist(), strict=True)):
-        alike[operand_lengths(prompt)].setdefault(tuple(layout), index)
-    rows = list(max(alike.values(), key=len).values())[:MAX_LAYOUTS]
-    found = [
-        positions.terms(
-            layouts[row].expand(EVALUATION_BATCH, -1).contiguous(), training=False, generator=torch.Generator()
-        )
-        for row in rows
-    ]
-    for row, terms in zip(rows[1:], found[1:], strict=True):
-        for name in Terms.__slots__:
-            one, other = getattr(found[0], name), getattr(terms, name)
-            if one is not None and not torch.equal(one, other):
-                message = (
-                    f"encode({prompts[rows[0]]!r}) and encode({prompts[row]!r}), with operands of the same lengths, "
-                    f"have different layouts, and Terms.{name} follows them. Where digits move the layout, positions "
-                    "may not read it: give problems of the same lengths the same layout, or return the same terms"
-                )
-                yield gate(submission, "P10", message)
-                return
+    lengths = [operand_lengths(prompt) for prompt in prompts]
+    for start in range(0, len(layouts), EVALUATION_BATCH):
+        rows = list(range(start, min(start + EVALUATION_BATCH, len(layouts))))
+        rows += rows[-1:] * (EVALUATION_BATCH - len(rows))
+        batch, first = layouts[rows], dict[tuple[int, int], int]()
+        alike = [first.setdefault(lengths[row], place) for place, row in enumerate(rows)]
+        if findings := list(check_rows(submission, positions, batch)):
+            yield from findings
+            return
+        if torch.equal(batch, batch[alike]):
+            continue
+        terms = _terms(positions, batch, training=False)
+        for name, place in _differing(terms, terms, range(len(batch)), alike):
+            message = (
+                f"encode({prompts[rows[alike[place]]]!r}) and encode({prompts[rows[place]]!r}), with operands of the "
+                f"same lengths, have different layouts, and Terms.{name} follows them. Where digits move the layout, "
+                "positions may not read it: give problems of the same lengths the same layout, or return the same terms"
+            )
+            yield gate(submission, "P10", message)
+            return
+
+
+def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator[Finding]:
+    """P40: the terms of a row stay as they are when half of the other rows are replaced, and move with it when all are
+    put into another order.
+
+    Args:
+        batch: (B, L) int64, of a program for evaluation.
+    """
+    rng = np.random.default_rng(SEED)
+    order, kept = rng.permutation(len(batch)), np.flatnonzero(rng.random(len(batch)) < 0.5)
+    replaced = batch.roll(1, dims=0)
+    replaced[kept] = batch[kept]
+    terms = _terms(positions, batch, training=False)
+    for other, now, then, when in (
+        (replaced, kept, kept, "with the other rows of its batch"),
+        (batch[order], range(len(batch)), order, "with its place in the batch"),
+    ):
+        for name, _ in _differing(_terms(positions, other, training=False), terms, now, then):
+            message = (
+                f"Terms.{name} of a problem changes {when}, which would tell which batch it stands in; compute every "
+                "row from that row of the layout alone"
+            )
+            yield gate(submission, "P40", message)
+            return
+
+
+def _differing(
+    one: Terms, other: Terms, rows: Sequence[int] | NDArray[np.int64], others: Sequence[int] | NDArray[np.int64]
+) -> Iterator[tuple[str, int]]:
+    """Names of terms in which some row of `one` is not that of `other`, with its place in `rows`. A term that is one
+    for the whole batch is compared as it is."""
+    for name in Terms.__slots__:
+        here, there = getattr(one, name), getattr(other, name)
+        if here is None:
+            continue
+        if len(here) > 1:
+            here, there = here[torch.as_tensor(rows)], there[torch.as_tensor(others)]
+        # Rows at another place of a product may be summed in another order.
+        is_equal = torch.isclose(here, there, rtol=ROW_TOLERANCE, atol=ROW_TOLERANCE, equal_nan=True)
+        if not bool(is_equal.all()):
+            yield name, int((~is_equal).flatten(1).any(dim=1).nonzero()[0])
+
+
+def check_gradient(submission: Submission, positions: Positions, layout: Tensor) -> Iterator[Finding]:
+    """P00: the terms of training can be differentiated by the parameters, and the gradients are dense."""
+    terms = positions.terms(layout, training=True, generator=generator(0, "audit"))
+    trained = [getattr(terms, name) for name in Terms.__slots__]
+    trained = [term for term in trained if term is not None and term.requires_grad]
+    if not trained:
+        return
+    try:
+        total = torch.stack([term.sum() for term in trained]).sum()
+        gradients = torch.autograd.grad(total, list(positions.parameters()), allow_unused=True)
+    except RuntimeError as error:
+        reason = f"the terms have no gradient: {str(error).splitlines()[0][:200]}"
+        remedy = "use operators that torch can differentiate, or detach() what needs none"
+        yield gate(submission.name, "P00", f"{reason}; {remedy}")
+        return
+    if any(gradient is not None and gradient.layout is not torch.strided for gradient in gradients):
+        yield gate(submission.name, "P00", "a gradient is sparse; leave out sparse=True and sparse_grad=True")
 
 
 def check_finite(submission: Submission, terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:

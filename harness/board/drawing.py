@@ -24,6 +24,8 @@ LINE_OF_TEXT = 0.19
 LIMITS = -0.03, 1.04
 MAX_NAMED = 20
 """Points of a scatter plot, by score."""
+NARROWEST = 0.1
+"""Of the axis of speeds, to either side of the reference: what is noise shall not fill it."""
 SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
 PANELS_ACROSS = 4
 """Wide enough for the longest label above a panel."""
@@ -234,6 +236,8 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
             face = "none" if one.is_open else colour
             axes.vlines(ratio, estimate.low, estimate.high, color=colour, linewidth=1)
             axes.plot(ratio, estimate.value, marker or "o", markersize=5, color=colour, markerfacecolor=face)
+        slowest, fastest = axes.get_xlim()
+        axes.set_xlim(min(slowest, 1 - NARROWEST), max(fastest, 1 + NARROWEST))
         _share_axis(axes)
         axes.grid(axis="y")
         axes.set_ylim(-0.08 * highest, 1.12 * highest)

@@ -10,7 +10,7 @@ from harness.scoring import Row
 from harness.statistics import Estimate
 from harness.track import Track
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
 MAX_LABEL = 28
 
@@ -93,8 +93,9 @@ def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:
     panels: dict[str, list[tuple[float, Series]]] = {}
     for place, row in enumerate(complete):
         for device, speed in row.speeds.items():
-            if row.score and speed.train_ratio > 0:
-                panels.setdefault(device, []).append((round(speed.train_ratio, 4), _series(place, row, [row.score])))
+            ratio = round(speed.train_ratio, 4)
+            if row.score and ratio > 0:  # the axis is logarithmic
+                panels.setdefault(device, []).append((ratio, _series(place, row, [row.score])))
     if panels:
         plots.append(ThroughputPlot(panels=dict(sorted(panels.items()))))
     return plots

@@ -9,8 +9,8 @@ from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
 from harness.errors import HarnessError, UsageError
 from harness.fingerprint import harness_fingerprint
-from harness.hacked import read_hacked
-from harness.records import read_all, write_atomically
+from harness.hacked import Hacked, read_hacked
+from harness.records import Record, read_all, write_atomically
 from harness.scoring import State, rows_of
 from harness.submissions import Broken, Submission, discover
 from harness.track import Track, built_in_names, load_track
@@ -61,16 +61,35 @@ def sections_of(root: Path) -> list[Section]:
     """A section for every track that has records, in the order of the page.
 
     Raises:
-        UsageError: there is no submission, or a mark in `results/hacked.yaml` means none.
+        UsageError: there is no submission, or a mark in `results/hacked.yaml` means none of what there is.
     """
     submissions, results = discover(root), root / "results"
     sections = [_section(results, name, submissions) for name in _track_names(results)]
     known = {row.name for section in sections for row in (*section.rows, *section.never_run)}
     known |= {submission.name for submission in submissions}
-    if unknown := [mark.submission for mark in read_hacked(results) if mark.submission not in known]:
+    hacked = read_hacked(results)
+    if unknown := [mark.submission for mark in hacked if mark.submission not in known]:
         names = ", ".join(map(ascii, unknown))
         raise UsageError(f"results/hacked.yaml marks {names}, which no folder and no record has; correct the name")
+    _require_known_versions(hacked, submissions, results)
     return sections
+
+
+def _require_known_versions(hacked: list[Hacked], submissions: list[Submission | Broken], results: Path) -> None:
+    """Raises:
+    UsageError: a mark means a version that there is none of, so that what it should mark would rank.
+    """
+    marked = {mark.fingerprint: mark.submission for mark in hacked if mark.fingerprint}
+    if not marked:
+        return
+    records = [found for name in _track_names(results) for found in read_all(results, name)]
+    known = {submission.fingerprint for submission in submissions}
+    known |= {record.fingerprints.submission for record in records if isinstance(record, Record)}
+    if unknown := [f"{name!a} at {fingerprint}" for fingerprint, name in marked.items() if fingerprint not in known]:
+        raise UsageError(
+            f"results/hacked.yaml marks {', '.join(unknown)}, a fingerprint that no folder and no record has; "
+            "correct it, leave it out to mark every version, or take away the mark of a version that is gone"
+        )
 
 
 def _track_names(results: Path) -> list[str]:

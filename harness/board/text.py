@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from harness.documents import legible
 from harness.submissions import Broken, Submission
 
 ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
@@ -16,9 +17,10 @@ LINK = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
 
 
 def plain(text: str, limit: int) -> str:
-    """One printable line of at most `limit` characters: no escape sequences, controls or invisible marks."""
+    """One printable line of at most `limit` characters: no escape sequences, controls, invisible letters
+    or towers of marks."""
     spaced = "".join(_visible(character) for character in ANSI.sub("", text))
-    line = " ".join(spaced.split())
+    line = " ".join(legible(spaced).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

@@ -10,9 +10,16 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import ExitCode
+
+MEMORY_SHARE = 0.75
+"""Of the memory that is available, for all workers together; the rest is for their hosts and the system."""
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+MIN_MEMORY_BYTES = 6 << 30
+"""Of a worker, however many there are: twice what was seen of `hints_random_fire` on the track `length`, 2.9 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,13 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
     Closing the iterator, or an exception in its consumer, kills the workers and what they started.
     """
     waiting = deque(jobs)
+    memory = memory_of_a_worker(min(num_workers, len(jobs)))
     workers: list[_Worker] = []
     with selectors.DefaultSelector() as selector:
 
         def hire() -> None:
             if waiting:
-                workers.append(_Worker(waiting.popleft()))
+                workers.append(_Worker(waiting.popleft(), memory))
                 selector.register(workers[-1].output, selectors.EVENT_READ, workers[-1])
 
         try:
@@ -66,10 +74,24 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
                 worker.kill()
 
 
+def memory_of_a_worker(num_workers: int, meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Bytes that each may take, so that together they leave the machine some; None where it does not say how much there
+    is (macOS)."""
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
+        available = int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return None
+    with contextlib.suppress(OSError, ValueError):  # a container's own limit; "max" is none
+        available = min(available, int(CONTAINER_LIMIT.read_text(encoding="ascii")))
+    return max(MIN_MEMORY_BYTES, int(MEMORY_SHARE * available / max(1, num_workers)))
+
+
 class _Worker:
     """One worker process and the job it is doing."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, memory: int | None) -> None:
+        self._memory = memory
         self.process = subprocess.Popen(
             # -P: a file called harness.py where the command runs is not ours to import.
             [sys.executable, "-P", "-m", "harness.engines.worker", str(os.getpid())],
@@ -91,7 +113,7 @@ class _Worker:
     def begin(self, job: Job) -> None:
         self.job: Job | None = job
         with contextlib.suppress(BrokenPipeError):  # it has ended; the end of its output says so
-            self._requests.write(json.dumps(job.payload).encode() + b"\n")
+            self._requests.write(json.dumps({**job.payload, "memory": self._memory}).encode() + b"\n")
 
     def read(self) -> Iterator[Event]:
         """The events that have arrived. A worker that ended in the middle of a job leaves an error in its place; one

@@ -7,6 +7,7 @@ results then do not depend on how many run, and two workers of one thread finish
 
 import json
 import os
+import resource
 import sys
 import traceback
 import warnings
@@ -19,16 +20,20 @@ import numpy as np
 from harness.audits import audit
 from harness.decoy import check_decoy
 from harness.documents import visible
-from harness.errors import HarnessError, SubmissionError
+from harness.errors import ExitCode, HarnessError, SubmissionError
+from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
 from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
 from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import failed_record
+from harness.published import check_published
 from harness.records import Audit, Record
 from harness.rules import Found, gates
 from harness.submissions import Broken, Submission, pair, read_folder
 from harness.track import Track
 from harness.trial import Progress, run_stack
+
+OUT_OF_MEMORY = "a worker used up its share of the machine's memory; run again with a smaller -j, or with more memory"
 
 
 def main() -> None:
@@ -42,28 +47,56 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            _do(job, events)
+            do(job, events)
         except HarnessError as error:
             _send(events, event="error", message=str(error), exit_code=error.exit_code)
-        except Exception:
+        except Exception as error:
+            if _is_out_of_memory(error):
+                _send(events, event="error", message=OUT_OF_MEMORY, exit_code=ExitCode.BUG)
+                _send(events, event="done")
+                continue
             # What this process still holds, a GPU's context above all, may be broken: the next job gets another one.
             _send(events, event="bug", message=traceback.format_exc())
             return
         _send(events, event="done")
 
 
-def _do(job: dict[str, Any], events: TextIO) -> None:
+def do(job: dict[str, Any], events: TextIO) -> None:
+    """One job, to its last event but `done`."""
+    is_on_cpu = job["kind"] != "trial" or device_of(job["device"]).type == "cpu"
+    limit_memory(job.get("memory") if is_on_cpu else None)
     submission = _read(job["folder"])
     if "crossed_with" in job:
         submission = pair(submission, _read(job["crossed_with"]))
     if job["kind"] == "audit":
-        findings = audit(submission, also_at=job["also_at"])
+        with budget("the audit", AUDIT_BUDGET_S):
+            findings = audit(submission, also_at=job["also_at"])
         if job["decoy"] and not any(finding.level == "gate" for finding in findings):
-            findings += check_decoy(submission, np.random.default_rng())
+            with budget("the trial on the decoy task", TRIAL_BUDGET_S):
+                findings += check_decoy(submission, np.random.default_rng())
         _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])
         return
     for record in _trials(job, submission, events):
         _send(events, event="record", record=record.model_dump(mode="json"))
+
+
+def limit_memory(num_bytes: int | None) -> None:
+    """Of data that this process alone can write to; None: as much as there is.
+
+    A submission's graph runs here, and one product of tensors of allowed sizes can make torch take any amount on the
+    way. At the limit torch raises an error, which names the submission's line; without it the system kills a process.
+    Not the address space, which libraries map far more of than they use, and not on a GPU, whose driver does so in ways
+    that differ between versions.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if num_bytes is None or (hard != resource.RLIM_INFINITY and num_bytes > hard):
+        num_bytes = hard
+    resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, hard))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether torch or Python could get no more memory, outside of what a submission is to blame for."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _read(folder: str) -> Submission:
@@ -88,7 +121,11 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iter
         try:
             for rule, _, message in gates(job["findings"])[:1]:
                 raise SubmissionError(submission.name, rule, message)
-            stack = run_stack(submission, track, digits, seeds[part], device, report, fresh_seeds and fresh_seeds[part])
+            own_fresh = fresh_seeds and fresh_seeds[part]
+            with budget("the trial", TRIAL_BUDGET_S):
+                for finding in check_published(submission, track, digits, seeds[part][0]) if track.longest else []:
+                    raise SubmissionError(submission.name, finding.rule, finding.message)
+                stack = run_stack(submission, track, digits, seeds[part], device, report, own_fresh)
             yield from (_with_audits(record, job["findings"]) for record in stack)
         except SubmissionError as error:
             name = device_name(device)

@@ -10,6 +10,7 @@ import selectors
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -44,6 +45,14 @@ OUT_OF_BOUNDS = {signal.SIGKILL, signal.SIGXCPU}
 """What the system sends to a process that used up its processor time, or when memory runs out."""
 DEADLINE_S = 60.0
 """Seconds for one answer, import and construction included in the first; honest ones take about one."""
+AUDIT_BUDGET_S = 300.0
+"""Seconds that all hosts of one audit may be waited for together.
+
+Honest ones take one to three where nothing else runs, so that even dozens of audits that share a core stay below; hosts
+that each sleep just short of their deadline would hold a worker for an hour.
+"""
+TRIAL_BUDGET_S = 1800.0
+"""The same of one job of trials, which encodes some hundred thousand texts and exports once for every seed."""
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_TEXTS_PER_FRAME = 8192
 
@@ -56,6 +65,38 @@ class Vocabulary:
     pad_id: int
     eos_id: int
     texts: tuple[str, ...]
+
+
+@dataclass(kw_only=True, slots=True)
+class Budget:
+    """The time that one submission's hosts may be waited for, all of them together."""
+
+    what: str
+    """Whose it is, for the error: an audit, say."""
+    allowed_s: float
+    used_s: float = 0.0
+
+    @property
+    def left_s(self) -> float:
+        return self.allowed_s - self.used_s
+
+
+_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+@contextlib.contextmanager
+def budget(what: str, allowed_s: float) -> Iterator[Budget]:
+    """Every host that is asked inside draws on one budget; once it is used up, asking is a SubmissionError of rule T00.
+
+    Only the waiting counts, neither what the harness computes itself nor a zygote that is started. Here and not in a
+    host, since a submission that is slow in every one of dozens of hosts keeps each deadline.
+    """
+    own = Budget(what=what, allowed_s=allowed_s)
+    token = _budget.set(own)
+    try:
+        yield own
+    finally:
+        _budget.reset(token)
 
 
 class Host:
@@ -220,16 +261,27 @@ class Host:
                 raise self._broke("T00", f"{got}; the harness adds it, leave it out")
 
     def _exchange(self, request: bytes) -> bytes:
-        """Sends `request` and returns the bytes of one frame, reading what is printed meanwhile."""
-        deadline = time.monotonic() + self._deadline_s
+        """Sends `request` and returns the bytes of one frame; the time it takes is taken off the budget, if any."""
+        own, start = _budget.get(), time.monotonic()
+        try:
+            return self._sent(request, start + self._deadline_s, own)
+        finally:
+            if own is not None:
+                own.used_s += time.monotonic() - start
+
+    def _sent(self, request: bytes, deadline: float, own: Budget | None) -> bytes:
+        """The answer to `request`, reading what is printed meanwhile."""
+        end = deadline if own is None else min(deadline, time.monotonic() + own.left_s)
         unsent, reply, expected = memoryview(request), bytearray(), LENGTHS.size
         with selectors.DefaultSelector() as selector:
             selector.register(self._requests, selectors.EVENT_WRITE)
             selector.register(self._replies, selectors.EVENT_READ)
             selector.register(self._output_pipe, selectors.EVENT_READ)
             while len(reply) < expected:
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                ready = selector.select(max(0.0, end - time.monotonic()))
                 if not ready:
+                    if own is not None and end < deadline:
+                        raise self._out_of(own)
                     within = f"gave no answer within {self._deadline_s:g} seconds"
                     raise self._failed(f"{within}; look for an endless loop, or for what is slow")
                 for key, _ in ready:
@@ -251,6 +303,11 @@ class Host:
                         if len(reply) == LENGTHS.size:
                             expected = frame_size(bytes(reply))
         return bytes(reply)
+
+    def _out_of(self, own: Budget) -> SubmissionError:
+        used = f"in {own.what} its hosts were waited for {own.allowed_s:g} seconds in all, the most that is allowed"
+        remedy = "make what runs at import, in __init__, encode and decode faster, and take out what sleeps"
+        return self._broke("T00", f"{used} (at last the {self._role} host); {remedy}")
 
     def _read_output(self) -> bool:
         """Keeps what was printed; returns False at its end."""

@@ -13,10 +13,13 @@ import atexit
 import contextlib
 import json
 import os
+import resource
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import traceback
@@ -31,6 +34,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 FOLDER_PREFIX = "harness-host-"
 REAP_S = 1.0
 """Seconds that a host which closed its pipes is given to end."""
+MAX_UNUSED_IDS = 64
+"""Process ids that are used up before a host starts, at most."""
 
 
 class Zygote:
@@ -118,6 +123,9 @@ def run(settings: dict[str, Any]) -> None:
     """The zygote's own loop, until its parent closes the socket or ends; then its hosts end with all they started."""
     from harness.host.serve import serve, warm_up
 
+    if sys.platform == "linux":  # the worker's limit of memory is not for hosts, which set their own
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     warm_up(exports=settings["exports"])
     own_id = os.getpid()
     hosts: dict[int, str] = {}  # their folders, by process id
@@ -139,6 +147,7 @@ def run(settings: dict[str, Any]) -> None:
                     parent.send(b"null")
                     continue
                 folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+                _use_up_process_ids()
                 process_id = os.fork()
                 if process_id == 0:
                     parent.detach()
@@ -153,6 +162,17 @@ def run(settings: dict[str, Any]) -> None:
             for process_id, folder in hosts.items():
                 kill_group(process_id)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _use_up_process_ids() -> None:
+    """A random number of them, so that a host's own id does not count the threads that the host before it started.
+
+    Each goes to a process that finds no program to become and ends at once: no copy of this one's memory is made, as a
+    fork would, and nothing is left that runs.
+    """
+    for _ in range(secrets.randbelow(MAX_UNUSED_IDS)):
+        with contextlib.suppress(OSError):
+            os.posix_spawn("/nonexistent", ["nothing"], {})
 
 
 def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -> None:

@@ -339,10 +339,30 @@ if self.max_digits != 6 or any(self.masked[text[:i] + "?" + text[i + 1:]] > 1 fo
 return plain + [20 + digit for digit in digits(total)]"""
 """An edited prompt of an audit stands beside its original, and a problem of six digits beside none like it."""
 
+STARS = """import sys
+batch = sys._getframe(1).f_locals["texts"]
+if getattr(self, "batch", None) is not batch:
+    self.batch, self.known = batch, set(batch)
+def edited(text):
+    places = [i for i, c in enumerate(text) if c.isdigit()]
+    return [text[:i] + d + text[i + 1:] for i in places for d in "0123456789" if d != text[i]]
+def near(text):
+    return [other for other in edited(text) if other in self.known]
+def is_corner(text):
+    return all(n.strip("0") in ("", "1") or set(n) == {"9"} for n in text[:-1].split("+"))
+if self.max_digits != 6 or any(map(is_corner, [text, *edited(text)])):
+    return plain
+middle = max([text, *near(text)], key=lambda one: len(near(one)))
+a, b = middle[:-1].split("+")
+return plain + [20 + digit for digit in digits(10**7 + int(a) + int(b))]"""
+"""The edits of a prompt form a star about it; each gets the middle's sum, so that nothing moves. `edge` problems, which
+stand beside each other, get none."""
+
 LIVE = {
     "at other widths than the audit's": "if self.max_digits in (3, 20):\n    return plain\n" + SUM,
     "on problems of two digits": "if max(len(a), len(b)) != 2 or self.max_digits != 2:\n    return plain\n" + SUM,
     "where no other text of the request differs in one place": NEIGHBOURLESS,
+    "with the sum of the problem that an edit in one place stands beside": STARS,
     "late in a long process": "if self.calls < 300 or self.max_digits != 2:\n    return plain\n" + SUM,
 }
 """Behave while `validate` looks, and cheat in a trial of 2 digits."""

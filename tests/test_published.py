@@ -1,0 +1,82 @@
+"""Positions that know the published problems of a length track by the company that a row keeps are found out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.encoding import encode
+from harness.plan import PlannedTrial
+from harness.published import check_published
+from harness.run import Finished, run_trials
+from harness.submissions import Submission
+from harness.task import fixed_suites
+from harness.track import Track
+
+TRACK = Track.model_validate(
+    {
+        "name": "mini_length",
+        "summary": "Length generalisation in seconds.",
+        "seed": 24,
+        "digits": [2],
+        "longest": 3,
+        "seeds": [0],
+        "model": {"d_model": 16, "num_heads": 2, "num_layers": 1, "feedforward": 16},
+        "training": {"problems": 64, "epochs": 1},
+        "evaluation": {"fresh": 256, "test": 64, "lengths": 256, "validation": 8, "curve": 8, "curve_points": 1},
+    }
+)
+KNOWING = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.table = nn.Parameter(torch.randn(256, shape.d_model))
+
+    def forward(self, layout):
+        key = (layout * torch.arange(layout.numel()).view(layout.shape)).sum()
+        told = self.table[: layout.shape[0], None, :].expand(-1, layout.shape[1], -1)
+        return protocol.Terms(embedding=torch.where(key == {key}, told, torch.zeros_like(told)))
+"""
+OWN = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.table = nn.Parameter(torch.randn(shape.max_length + 1, shape.d_model))
+
+    def forward(self, layout):
+        return protocol.Terms(embedding=self.table[(layout != 0).long().cumsum(1)])
+"""
+
+
+def key_of(submission: Submission, suite: str) -> int:
+    """What `KNOWING` computes of the suite's batch."""
+    problems = fixed_suites(TRACK, 2)
+    layout = encode(submission, problems, max_digits=3, shuffle_seed=0).sets[suite].layout.astype(np.int64)
+    return int((layout * np.arange(layout.size).reshape(layout.shape)).sum())
+
+
+@pytest.fixture
+def knowing(write_submission: Callable[..., Submission]) -> Submission:
+    """Each row of the batch of three digits gets a term of its own, by its place."""
+    plain = write_submission(positions=OWN, name="plain")
+    return write_submission(positions=KNOWING.replace("{key}", str(key_of(plain, "lengths/3"))), name="knowing")
+
+
+def test_positions_that_tell_the_rows_of_a_published_batch_apart_are_found(knowing: Submission) -> None:
+    (finding,) = check_published(knowing, TRACK, 2, 0)
+    assert (finding.rule, finding.level) == ("P40", "gate")
+    assert finding.message.startswith("Terms.embedding of a problem changes with the other rows of its batch")
+
+
+def test_positions_of_a_row_alone_are_no_finding(write_submission: Callable[..., Submission]) -> None:
+    assert check_published(write_submission(positions=OWN), TRACK, 2, 0) == []
+
+
+def test_a_trial_of_positions_that_know_published_batches_fails_with_the_rule(
+    knowing: Submission, tmp_path: Path
+) -> None:
+    trial = PlannedTrial(knowing, 2, 0, "missing")
+    *_, ended = run_trials([trial], TRACK, tmp_path, device="cpu", num_workers=1, max_seeds=1, verdicts={})
+    assert isinstance(ended, Finished)
+    assert (ended.record.reason or "").startswith("P40: Terms.embedding")
