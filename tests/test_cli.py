@@ -268,7 +268,7 @@ def test_new_refuses_names_that_are_none_taken_or_unknown(root: Path) -> None:
     refused(harness(root, "new", "../evil"), 2, "'../evil' is no name", "a lower-case letter")
     refused(harness(root, "new", "Good"), 2, "is no name for a submission")
     refused(harness(root, "new", "good"), 2, "is there already; choose another name")
-    refused(harness(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'", "`harness list` names them")
+    refused(harness(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
     assert files_of(root) == before
 
 

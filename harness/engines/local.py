@@ -19,7 +19,7 @@ MEMORY_SHARE = 0.75
 """Of the memory that is available, for all workers together; the rest is for their hosts and the system."""
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MIN_MEMORY_BYTES = 6 << 30
-"""Of a worker, however many there are: twice what was seen of `hints_random_fire` on the track `length`, 2.9 GB."""
+"""Of a worker, however many there are: twice what `hints_random_fire` takes on the track `length`, 3.2 GB."""
 
 
 @dataclass(frozen=True, slots=True)
