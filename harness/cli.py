@@ -146,7 +146,7 @@ def new(
     for line in borrowed_parts(started) if isinstance(started, Submission) else []:
         print(line)
     if like is not None:
-        print(f"the summary, the reference and README.md are still those of {like}")
+        print(f"the summary, the reference and README.md are still those of {Path(like).name}")
     print(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`")
 
 
