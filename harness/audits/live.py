@@ -116,7 +116,9 @@ def _check_lone_edits(
         fresh: prompts that were drawn for this trial; published ones would be missed where they are replaced.
     """
     known = sorted(prompt for prompt in set(fresh) & first.keys() if min(operand_lengths(prompt)) > 1)
-    prompts: list[str] = rng.choice(known, min(len(known), MIN_PROMPTS), replace=False).tolist() if known else []
+    if not known:  # one digit has no column below
+        return []
+    prompts: list[str] = rng.choice(known, min(len(known), MIN_PROMPTS), replace=False).tolist()
     above = [int(rng.integers(1, min(operand_lengths(prompt)))) for prompt in prompts]
     edits = {(edit.prompt, edit.digit): edit for edit in edits_of(prompts, rng) if edit.text not in first}
     rest = first.keys() - set(prompts)
