@@ -10,11 +10,10 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle
-from operator import attrgetter, methodcaller
 from pathlib import Path
 from statistics import median
 
@@ -30,7 +29,7 @@ from harness.records import write_atomically
 from harness.task import Split, UniformDigits, draw
 from harness.throughput import reference_trainer, seconds
 from harness.track import Track
-from harness.training import Trainer
+from harness.training import Trainer, fast_step
 
 ROUNDS = 15
 WARM_UP_ROUNDS = 3
@@ -154,15 +153,14 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
         plain.train_step(prompts[rows], answers[rows])
 
     ways: list[tuple[int, str, Callable[[], None], int | None]] = [(1, "plain loop", plain_step, None)]
-    flops: dict[int, int] = {}
+    flops = _flops(reference_trainer(track, digits, device))
     for num_seeds in STACKS if can_capture(device) else STACKS[:1]:
-        make = partial(reference_trainer, track, digits, device, num_seeds)
-        flops[num_seeds] = _flops(make())
-        memory = _peak_memory_bytes(make, attrgetter("step"), device)
-        ways.append((num_seeds, "launched one by one", make().step, memory))
+        make = partial(_references, track, digits, device, num_seeds)
+        memory = _peak_memory_bytes(make, _one_by_one, device)
+        ways.append((num_seeds, "launched one by one", _one_by_one(make()), memory))
         if can_capture(device):
-            memory = _peak_memory_bytes(make, methodcaller("fast_step"), device)
-            step = make().fast_step()
+            memory = _peak_memory_bytes(make, fast_step, device)
+            step = fast_step(make())
             ways.append((num_seeds, _how(isinstance(step, Recording), device), step, memory))
     samples = _in_turn([work for _, _, work, _ in ways], device)
     plain_rate = size / median(samples[0])
@@ -175,7 +173,7 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
             samples_s=own,
             examples_per_second=num_seeds * size / median(own),
             ratio=None if how == "plain loop" else num_seeds * size / median(own) / plain_rate,
-            floor_share=None if how == "plain loop" else flops[num_seeds] / peak / median(own),
+            floor_share=None if how == "plain loop" else num_seeds * flops / peak / median(own),
             peak_memory_bytes=memory,
         )
         for (num_seeds, how, _, memory), own in zip(ways, samples, strict=True)
@@ -232,8 +230,20 @@ def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> list[lis
     return samples
 
 
+def _references(track: Track, digits: int, device: torch.device, num_seeds: int) -> list[Trainer]:
+    return [reference_trainer(track, digits, device) for _ in range(num_seeds)]
+
+
+def _one_by_one(trainers: Sequence[Trainer]) -> Callable[[], None]:
+    def step() -> None:
+        for trainer in trainers:
+            trainer.step()
+
+    return step
+
+
 def _peak_memory_bytes(
-    make: Callable[[], Trainer], step_of: Callable[[Trainer], Callable[[], None]], device: torch.device
+    make: Callable[[], list[Trainer]], step_of: Callable[[list[Trainer]], Callable[[], None]], device: torch.device
 ) -> int | None:
     """What the device holds at most while a step is made and run, beyond what it held before; None on a CPU."""
     if device.type != "cuda":

@@ -48,7 +48,7 @@ def capture(
     device: torch.device,
     *,
     generators: Sequence[torch.Generator] = (),
-    state: Callable[[], Sequence[Tensor]] = tuple,
+    state: Sequence[Tensor] = (),
     pool: Any = None,
 ) -> Callable[[], T]:
     """`work` as a `Recording`; `work` itself on a device that cannot record, or if it waits for it, which the log says.
@@ -56,8 +56,7 @@ def capture(
     Args:
         work: returns tensors, if anything; every replay writes them anew.
         generators: that it draws from.
-        state: the tensors that it changes and reads again, those that it makes when it first runs after the others;
-            none by default. What the warm-up does to them is undone: old values are put back, zeros into the new.
+        state: the tensors that it changes and reads again; what the warm-up does to them is undone.
         pool: of the graphs that it may share memory with, none of which is then replayed while its results are in use.
 
     Raises:
@@ -74,6 +73,30 @@ def capture(
         return _record(work, device, generators, pool)
     except HarnessError as error:  # its operators name a submission, which is not to blame
         raise RuntimeError(f"work that could be run could not be recorded: {error}") from error
+
+
+def side_by_side(works: Sequence[Callable[[], object]], device: torch.device) -> Callable[[], None]:
+    """The works as one; what they read and write must not be shared.
+
+    On a device that can record, each has a stream of its own. A recording then has a branch for each, and their
+    kernels, most of which leave most of a GPU idle, run at the same time. Elsewhere they run one after the other.
+    """
+    branches = [_stream(device, index + 1) for index in range(len(works))] if can_capture(device) else []
+
+    def run() -> None:
+        if not branches:
+            for work in works:
+                work()
+            return
+        current = torch.cuda.current_stream(device)
+        for work, branch in zip(works, branches, strict=True):
+            branch.wait_stream(current)
+            with torch.cuda.stream(branch):
+                work()
+        for branch in branches:
+            current.wait_stream(branch)
+
+    return run
 
 
 @contextlib.contextmanager
@@ -93,15 +116,15 @@ def _warm_up(
     work: Callable[[], T],
     device: torch.device,
     generators: Sequence[torch.Generator],
-    state: Callable[[], Sequence[Tensor]],
+    state: Sequence[Tensor],
 ) -> str | None:
     """Runs the work on the side stream and undoes it; None, or what torch says if the work waits for the device.
 
     Waiting is looked for here, since a recording that is broken off leaves torch in a state that nobody vouches for.
     """
-    before = [tensor.clone() for tensor in state()]
+    before = [tensor.clone() for tensor in state]
     random_states = [rng.get_state() for rng in generators]
-    stream, current = _side_stream(device), torch.cuda.current_stream(device)
+    stream, current = _stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(current)
     try:
         with torch.cuda.stream(stream):
@@ -110,7 +133,9 @@ def _warm_up(
             return _why_it_waits(work)
     finally:
         current.wait_stream(stream)
-        _put_back(state(), before)
+        with torch.no_grad():
+            for tensor, old in zip(state, before, strict=True):
+                tensor.copy_(old)
         for rng, random_state in zip(generators, random_states, strict=True):
             rng.set_state(random_state)
 
@@ -135,15 +160,16 @@ def _record(
     with (
         _without_collection(),
         torch.cuda.stream(torch.cuda.current_stream(device)),  # which a broken recording does not come back to
-        torch.cuda.graph(graph, pool=pool, stream=_side_stream(device)),
+        torch.cuda.graph(graph, pool=pool, stream=_stream(device)),
     ):
         result = work()
     return Recording(graph, work, result)
 
 
 @cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all recordings: libraries keep a workspace for every stream that they meet."""
+def _stream(device: torch.device, branch: int = 0) -> torch.cuda.Stream:
+    """One for all recordings, and one for each of their branches: libraries keep a workspace for every stream that they
+    meet."""
     return torch.cuda.Stream(device)
 
 
@@ -158,15 +184,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _put_back(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:
-    with torch.no_grad():
-        for index, tensor in enumerate(now):
-            if index < len(before):
-                tensor.copy_(before[index])
-            else:
-                tensor.zero_()
 
 
 class Replayed(Generic[T]):

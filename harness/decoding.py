@@ -5,7 +5,7 @@ exactly when the teacher-forced argmax is right at every position of the answer:
 only the wrong answers have to be decoded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.capture import Replayed
 from harness.model import NO_DROPOUT, FrozenModel
-from harness.positions import Positions, stacked_terms
+from harness.positions import Positions
 from harness.protocol import Terms
 from harness.ragged import Ragged
 from harness.training import Batches
@@ -26,18 +26,18 @@ EVALUATION_BATCH = 256
 
 
 class Forced(NamedTuple):
-    """Predictions after the right prefix, by seed; counted up to EOS."""
+    """Predictions after the right prefix, counted up to EOS."""
 
     is_right: NDArray[np.bool_]
-    """(S, N): every token of the answer, EOS included."""
-    digit_accuracy: list[float]
-    """(S,): share of answer tokens, EOS not counted, that are predicted right, in [0, 1]."""
+    """(N,): every token of the answer, EOS included."""
+    digit_accuracy: float
+    """Share of answer tokens, EOS not counted, that are predicted right, in [0, 1]."""
 
 
 class Decoder:
-    """What S trained models answer; on a GPU the passes of a shape that comes again are recorded, if they can be."""
+    """What a trained model answers; on a GPU the passes of a shape that comes again are recorded, if they can be."""
 
-    def __init__(self, model: FrozenModel, positions: Sequence[Positions], *, pad_id: int, eos_id: int) -> None:
+    def __init__(self, model: FrozenModel, positions: Positions, *, pad_id: int, eos_id: int) -> None:
         self._model, self._positions = model, positions
         self._pad_id, self._eos_id = pad_id, eos_id
         device = model.output_bias.device
@@ -49,68 +49,63 @@ class Decoder:
         rights: list[Tensor] = []
         counts: list[Tensor] = []
         for batch, count in _filled_batches(data):
-            prompts, answers = batch.token_ids.split_with_sizes((batch.prompt_length, batch.answer_length), dim=-1)
+            prompts, answers = batch.token_ids.split_with_sizes((batch.prompt_length, batch.answer_length), dim=1)
             is_right, hits, is_digit = self.forced_pass(prompts, answers, batch.layout)
-            rights.append(is_right[:, :count].clone())
-            counts.append(torch.stack((hits[:, :count].sum(dim=(1, 2)), is_digit[:, :count].sum(dim=(1, 2)))))
+            rights.append(is_right[:count].clone())
+            counts.append(torch.stack((hits[:count].sum(), is_digit[:count].sum())))
         right_digits, digits = torch.stack(counts).sum(dim=0).tolist()
-        shares = [right / of for right, of in zip(right_digits, digits, strict=True)]
-        return Forced(torch.cat(rights, dim=1).cpu().numpy(), shares)
+        return Forced(torch.cat(rights).cpu().numpy(), right_digits / digits)
 
-    def greedy(self, data: Batches) -> list[Ragged]:
-        """Each seed's answers to the prompts of `data`; an answer ends before its EOS, or where its room ends."""
+    def greedy(self, data: Batches) -> Ragged:
+        """The answers to the prompts of `data`; an answer ends before its EOS, or where its room ends."""
         generated: list[Tensor] = []
         for batch, count in _filled_batches(data):
-            answers = self.greedy_pass(batch.token_ids[..., : batch.prompt_length], batch.layout)
-            generated.append(answers[:, :count].clone())
-        return [_until(own, self._eos_id) for own in torch.cat(generated, dim=1).cpu().numpy().astype(np.int32)]
+            answers = self.greedy_pass(batch.token_ids[:, : batch.prompt_length], batch.layout)
+            generated.append(answers[:count].clone())
+        return _until(torch.cat(generated).cpu().numpy().astype(np.int32), self._eos_id)
 
-    def answers(self, data: Batches) -> list[Ragged]:
+    def answers(self, data: Batches) -> Ragged:
         """As `greedy`, sooner: where the teacher-forced argmax is right all along, the right ids are the answer, and
         only the other rows are decoded token by token."""
-        forced = self.teacher_forced(data)
-        targets = data.token_ids[..., data.prompt_length :].cpu().numpy().astype(np.int32)
-        targets = np.broadcast_to(targets, (len(forced.is_right), *targets.shape[1:]))
-        answers = [_until(own, self._eos_id) for own in targets]
-        wrong = np.flatnonzero(~forced.is_right.all(axis=0))
+        is_right = self.teacher_forced(data).is_right
+        targets = data.token_ids[:, data.prompt_length :].cpu().numpy().astype(np.int32)
+        answers, wrong = _until(targets, self._eos_id), np.flatnonzero(~is_right)
         if len(wrong) == 0:
             return answers
         decoded = self.greedy(data.take(torch.from_numpy(wrong).to(data.token_ids.device)))
         source = np.arange(len(data))
         source[wrong] = len(data) + np.arange(len(wrong))
-        return [Ragged.concatenate([own, other]).take(source) for own, other in zip(answers, decoded, strict=True)]
+        return Ragged.concatenate([answers, decoded]).take(source)
 
-    def answers_by_set(self, sets: Mapping[str, Batches]) -> dict[str, list[Ragged]]:
+    def answers_by_set(self, sets: Mapping[str, Batches]) -> dict[str, Ragged]:
         """`answers` to every set, by its name. Sets of one shape go through the model as one, so that a set of a few
         rows does not take a batch of its own."""
-        found: dict[str, list[Ragged]] = {}
+        found: dict[str, Ragged] = {}
         for shape in {data.shape for data in sets.values()}:
             alike = {name: data for name, data in sets.items() if data.shape == shape}
             together = self.answers(Batches.concatenated(list(alike.values())))
             start = 0
             for name, data in alike.items():
                 rows = np.arange(start, start + len(data))
-                found[name] = [own.take(rows) for own in together]
+                found[name] = together.take(rows)
                 start += len(data)
         return {name: found[name] for name in sets}
 
     @torch.inference_mode()
     def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of (S|1, B, P) and (S|1, B, A): the rows (S, B) that are right, the digits (S, B, A) that are predicted
-        right, and which of (S, B, A) are digits."""
-        token_ids, first = torch.cat((prompts, answers[..., :-1]), dim=-1), prompts.shape[-1] - 1
+        """Of (B, P) and (B, A): the rows (B,) that are right, the digits (B, A) that are predicted right, and which of
+        (B, A) are digits."""
+        token_ids, first = torch.cat((prompts, answers[:, :-1]), dim=1), prompts.shape[1] - 1
         terms = self._terms(layout)
         logits = self._model(token_ids, terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
-        predicted = logits.argmax(dim=-1)
-        targets = answers.expand_as(predicted)
-        hits = predicted == targets
-        is_digit = (targets != self._pad_id) & (targets != self._eos_id)
-        return (hits | (targets == self._pad_id)).all(dim=-1), hits & is_digit, is_digit
+        hits = logits.argmax(dim=-1) == answers
+        is_digit = (answers != self._pad_id) & (answers != self._eos_id)
+        return (hits | (answers == self._pad_id)).all(dim=1), hits & is_digit, is_digit
 
     @torch.inference_mode()
     def _greedy_batch(self, prompts: Tensor, layout: Tensor) -> Tensor:
-        """(S, B, A) int64: the answers to prompts (S|1, B, P), EOS and whatever follows it included."""
-        length, prompt_length = layout.shape[-1], prompts.shape[-1]
+        """(B, A) int64: the answers to prompts (B, P), EOS and whatever follows it included."""
+        length, prompt_length = layout.shape[1], prompts.shape[1]
         terms = self._terms(layout)
         logits, cache = self._model.prefill(prompts, terms, length)
         answers = [logits.argmax(dim=-1)]
@@ -126,8 +121,7 @@ class Decoder:
 
     def _terms(self, layout: Tensor) -> Terms:
         """Evaluation graphs draw nothing: `graph.build` refuses those that would."""
-        generators = [torch.Generator()] * len(self._positions)
-        return stacked_terms(self._positions, layout, training=False, generators=generators)
+        return self._positions.terms(layout, training=False, generator=torch.Generator())
 
 
 def _until(token_ids: NDArray[np.int32], eos_id: int) -> Ragged:

@@ -76,13 +76,13 @@ def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
     encoded = encoding.encode(submission, decoys, max_digits=digits, shuffle_seed=seed)
     device = torch.device("cpu")
-    data = {name: Batches.of([sequences], device) for name, sequences in encoded.sets.items()}
+    data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    positions = export_positions_for(submission, track, data, max_digits=digits, seeds=[seed], device=device)
-    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, [derived_seed(seed, "weights")])
+    (positions,) = export_positions_for(submission, track, data, max_digits=digits, seeds=[seed], device=device)
+    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights"))
     settings, dropout = submission.training(track.training), submission.dropout(track.model)
-    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seeds=[seed])
+    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
     for _ in range(settings.num_steps):
         trainer.step()
-    (is_right,) = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id).teacher_forced(data["test"]).is_right
+    is_right = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id).teacher_forced(data["test"]).is_right
     return Score(correct=int(is_right.sum()), total=len(is_right))

@@ -1,17 +1,14 @@
 """The frozen model: a causal transformer that learns to add, exact to `torch.nn.TransformerEncoder`.
 
-Shapes: S stacked seeds, B batch, L positions, D d_model, H heads, K head_dim, F feed-forward width, V vocabulary. The
-model holds the weights of S trainings side by side and runs them at once: on a GPU three seeds take as many launches
-as one. A trial on a CPU has S = 1, where every stacked product is the plain one.
+Shapes: B batch, L positions, D d_model, H heads, K head_dim, F feed-forward width, V vocabulary.
 
 Post-norm, ReLU, biases everywhere, one more LayerNorm after the last layer, dropout at torch's four places of a layer.
-Written out rather than built from torch's modules for four reasons: the terms of a positional embedding act inside
-attention; seeds are stacked; head width 8 is far below what fused attention kernels are made for, so plain batched
-products are faster on a CPU; and only answer positions need the last layer's queries, its feed-forward and logits.
+Written out rather than built from torch's modules for three reasons: the terms of a positional embedding act inside
+attention; head width 8 is far below what fused attention kernels are made for, so plain batched products are faster on
+a CPU and on a GPU (LOG.md); and only answer positions need the last layer's queries, its feed-forward and logits.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,7 +30,7 @@ keys 7 times slower than on 16 of which 7 are masked (LOG.md)."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of one layer, (S * B * H, W, K) each, rotated as attention uses them; zeros after the last one
+    """Keys and values of one layer, (B * H, W, K) each, rotated as attention uses them; zeros after the last one
     that is known. Parts of one tensor, which `extend` writes to in inference mode."""
 
     keys: Tensor
@@ -42,38 +39,38 @@ class KeyValue(NamedTuple):
 
 @dataclass(slots=True)
 class Dropout:
-    """Inverted dropout, each seed from a generator of its own: (p, generators), or p = 0 and nothing happens.
+    """Inverted dropout: p and the generator that it draws from, or p = 0 and nothing happens.
 
     Masks are cut from 64-bit random words, 16 bits an element, which on a CPU costs a ninth of `bernoulli_`; p is
     thereby rounded to a multiple of 2**-16 (0.1 becomes 0.100006), and the scale to the p that is really drawn.
     """
 
     p: float
-    generators: Sequence[torch.Generator]
+    generator: torch.Generator | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x (S, …) or (S * n, …), a seed's elements together."""
         threshold = min(round(self.p * 65536), 65535)
         if threshold == 0:
             return x
-        per_seed = x.numel() // len(self.generators)
-        words = torch.empty(len(self.generators), (per_seed + 3) // 4, dtype=torch.int64, device=x.device)
-        for own, rng in zip(words, self.generators, strict=True):
-            own.random_(-(2**63), None, generator=rng)
-        sixteen_bits = words.view(torch.int16)[:, :per_seed].reshape(x.shape)
+        words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+        words.random_(-(2**63), None, generator=self.generator)
+        sixteen_bits = words.view(torch.int16)[: x.numel()].view(x.shape)
         # sixteen_bits >= lowest, as 0 or 1: a comparison and its conversion to float take twice as long on a CPU.
         lowest = threshold - 32768
         kept = sixteen_bits.clamp_(lowest - 1, lowest).sub_(lowest - 1).to(x.dtype)
         return x * kept.mul_(65536 / (65536 - threshold))
 
 
+NO_DROPOUT = Dropout(0.0, None)
+
+
 class FrozenModel(nn.Module):
     """See the module's docstring; `forward` trains and scores, `prefill` and `extend` decode with a cache."""
 
-    def __init__(self, definition: ModelDefinition, vocab_size: int, seeds: Sequence[int]) -> None:
+    def __init__(self, definition: ModelDefinition, vocab_size: int, seed: int) -> None:
         """Weights as torch's own `nn.Transformer` starts them, drawn on the CPU, so that they are the same everywhere.
 
-        | tensor, each led by an axis S | start |
+        | tensor | start |
         |---|---|
         | token embedding (V, D), output weight (V, D) | uniform(-0.1, 0.1) |
         | every matrix of a layer, the packed (3D, D) one for q, k, v included | Xavier uniform |
@@ -85,44 +82,42 @@ class FrozenModel(nn.Module):
         """
         super().__init__()
         self.definition = definition
-        num_seeds, width = len(seeds), definition.d_model
-        self.token_embedding = nn.Parameter(torch.empty(num_seeds, vocab_size, width))
-        self.output_weight = nn.Parameter(torch.empty(num_seeds, vocab_size, width))
-        self.output_bias = nn.Parameter(torch.zeros(num_seeds, vocab_size))
-        self.layers = nn.ModuleList(Layer(definition, num_seeds) for _ in range(definition.num_layers))
-        self.norm = LayerNorm(num_seeds, width)
+        width = definition.d_model
+        self.token_embedding = nn.Parameter(torch.empty(vocab_size, width))
+        self.output_weight = nn.Parameter(torch.empty(vocab_size, width))
+        self.output_bias = nn.Parameter(torch.zeros(vocab_size))
+        self.layers = nn.ModuleList(Layer(definition) for _ in range(definition.num_layers))
+        self.norm = nn.LayerNorm(width)
         with torch.no_grad():
-            for index, seed in enumerate(seeds):
-                for name in ("token_embedding", "output_weight"):
-                    bound, rng = EMBEDDING_BOUND, generator(seed, name)
-                    getattr(self, name)[index].uniform_(-bound, bound, generator=rng)
-                rng = generator(seed, "layers")
-                for layer in self.layers:
-                    assert isinstance(layer, Layer)
-                    layer.initialise(index, rng)
+            for name in ("token_embedding", "output_weight"):
+                getattr(self, name).uniform_(-EMBEDDING_BOUND, EMBEDDING_BOUND, generator=generator(seed, name))
+            rng = generator(seed, "layers")
+            for layer in self.layers:
+                assert isinstance(layer, Layer)
+                layer.initialise(rng)
 
     def forward(
         self, token_ids: Tensor, terms: Terms, *, first: int, dropout: Dropout, embedding_dropout: Dropout
     ) -> Tensor:
-        """Logits at the positions from `first` on: (S, B, L - first, V).
+        """Logits at the positions from `first` on: (B, L - first, V).
 
         Args:
-            token_ids: (S|1, B, L) int64.
-            terms: for those L positions, each led by an axis of S seeds.
+            token_ids: (B, L) int64.
+            terms: for those L positions.
             first: the first position that predicts an answer token.
         """
         x = embedding_dropout(self._embed(token_ids, terms, slice(None)))
-        bias = self._causal_bias(terms, x, 0, x.shape[2])
+        bias = self._causal_bias(terms, x, 0, x.shape[1])
         for index, layer in enumerate(self.layers):
             queries_from = first if index == len(self.layers) - 1 else 0
             x, _ = layer(x, terms.angles, bias, queries_from=queries_from, dropout=dropout)
         return self._logits(x)
 
     def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[KeyValue]]:
-        """Logits (S, B, V) after the prompt, and the cache of its keys and values with room for `max_length`.
+        """Logits (B, V) after the prompt, and the cache of its keys and values with room for `max_length`.
 
         Args:
-            token_ids: (S|1, B, P) int64, the prompts.
+            token_ids: (B, P) int64, the prompts.
             terms: for the whole sequence, of which the first P positions are used.
         """
         length = token_ids.shape[-1]
@@ -133,13 +128,13 @@ class FrozenModel(nn.Module):
         for layer in self.layers:
             x, stored = layer(x, angles, bias, queries_from=0, dropout=NO_DROPOUT)
             cache.append(stored)
-        return self._logits(x[:, :, -1:]).squeeze(2), cache
+        return self._logits(x[:, -1:]).squeeze(1), cache
 
     def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[KeyValue]) -> Tensor:
-        """Logits (S, B, V) after one more token; writes its keys and values into the cache.
+        """Logits (B, V) after one more token; writes its keys and values into the cache.
 
         Args:
-            token_ids: (S, B) int64, at `position`.
+            token_ids: (B,) int64, at `position`.
             terms: for the whole sequence.
             cache: as `prefill` gave it.
         """
@@ -150,101 +145,83 @@ class FrozenModel(nn.Module):
         for layer, stored in zip(self.layers, cache, strict=True):
             assert isinstance(layer, Layer)
             x = layer.extend(x, angles, bias, position, stored)
-        return self._logits(x).squeeze(2)
+        return self._logits(x).squeeze(1)
 
     def _embed(self, token_ids: Tensor, terms: Terms, positions: slice) -> Tensor:
-        """(S, B, L, D), scaled, rotated and added to."""
-        num_seeds, vocab_size, width = self.token_embedding.shape
-        rows = token_ids + vocab_size * torch.arange(num_seeds, device=token_ids.device)[:, None, None]
-        x = F.embedding(rows, self.token_embedding.flatten(0, 1)) * math.sqrt(width)
+        """(B, L, D), scaled, rotated and added to."""
+        x = F.embedding(token_ids, self.token_embedding) * math.sqrt(self.definition.d_model)
         if terms.embedding_angles is not None:
-            x = rotate(x, terms.embedding_angles[:, :, positions])
+            x = rotate(x, terms.embedding_angles[:, positions])
         if terms.embedding is not None:
-            x = x + terms.embedding[:, :, positions]
+            x = x + terms.embedding[:, positions]
         return x
 
     def _logits(self, x: Tensor) -> Tensor:
-        return linear(self.norm(x), self.output_weight, self.output_bias)
+        return F.linear(self.norm(x), self.output_weight, self.output_bias)
 
     def _causal_bias(self, terms: Terms, x: Tensor, first: int, num_keys: int) -> Tensor:
-        """What layers add to the scores of the queries at the positions of x: (1|S * B * H, L, W), -inf for every key
+        """What layers add to the scores of the queries at the positions of x: (1|B * H, L, W), -inf for every key
         later than its query. Filled, not added, so that no bias lifts the mask.
 
         Args:
-            x: (S, B, L, D), of the positions from `first` on.
+            x: (B, L, D), of the positions from `first` on.
             num_keys: which there are, or for which there is room; W is at least that and `SOFTMAX_WIDTH`.
         """
         positions = torch.arange(max(num_keys, SOFTMAX_WIDTH), device=x.device)
-        queries = slice(first, first + x.shape[2])
+        queries = slice(first, first + x.shape[1])
         if terms.bias is None:
-            bias = x.new_zeros(1, 1, 1, x.shape[2], len(positions))
+            bias = x.new_zeros(1, 1, x.shape[1], len(positions))
         else:
             bias = terms.bias[..., queries, :num_keys]
             bias = F.pad(bias, (0, len(positions) - bias.shape[-1]))
         bias = bias.masked_fill(positions > positions[queries, None], float("-inf"))
-        if bias.shape[:3] == (1, 1, 1):
-            return bias[0, 0]
-        return bias.expand(*x.shape[:2], self.definition.num_heads, -1, -1).flatten(0, 2)
-
-
-class LayerNorm(nn.Module):
-    """Layer normalisation over the last dimension, eps 1e-5."""
-
-    def __init__(self, num_seeds: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(num_seeds, width))
-        self.bias = nn.Parameter(torch.zeros(num_seeds, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(S, B, L, D) -> the same shape."""
-        num_seeds, width = self.weight.shape
-        if num_seeds == 1:
-            return F.layer_norm(x, (width,), self.weight.squeeze(0), self.bias.squeeze(0))
-        return torch.addcmul(self.bias[:, None, None], F.layer_norm(x, (width,)), self.weight[:, None, None])
+        if bias.shape[:2] == (1, 1):
+            return bias[0]
+        return bias.expand(x.shape[0], self.definition.num_heads, -1, -1).flatten(0, 1)
 
 
 class Layer(nn.Module):
     """One post-norm encoder layer: x = norm(x + attention(x)); x = norm(x + feedforward(x))."""
 
-    def __init__(self, definition: ModelDefinition, num_seeds: int) -> None:
+    def __init__(self, definition: ModelDefinition) -> None:
         super().__init__()
         width, inner = definition.d_model, definition.feedforward
         self.num_heads, self.head_dim = definition.num_heads, definition.head_dim
-        self.qkv_weight = nn.Parameter(torch.empty(num_seeds, 3 * width, width))
-        self.qkv_bias = nn.Parameter(torch.zeros(num_seeds, 3 * width))
-        self.attention_weight = nn.Parameter(torch.empty(num_seeds, width, width))
-        self.attention_bias = nn.Parameter(torch.zeros(num_seeds, width))
-        self.inner_weight = nn.Parameter(torch.empty(num_seeds, inner, width))
-        self.inner_bias = nn.Parameter(torch.empty(num_seeds, inner))
-        self.outer_weight = nn.Parameter(torch.empty(num_seeds, width, inner))
-        self.outer_bias = nn.Parameter(torch.empty(num_seeds, width))
-        self.attention_norm = LayerNorm(num_seeds, width)
-        self.feedforward_norm = LayerNorm(num_seeds, width)
+        self.qkv_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.qkv_bias = nn.Parameter(torch.zeros(3 * width))
+        self.attention_weight = nn.Parameter(torch.empty(width, width))
+        self.attention_bias = nn.Parameter(torch.zeros(width))
+        self.inner_weight = nn.Parameter(torch.empty(inner, width))
+        self.inner_bias = nn.Parameter(torch.empty(inner))
+        self.outer_weight = nn.Parameter(torch.empty(width, inner))
+        self.outer_bias = nn.Parameter(torch.empty(width))
+        self.attention_norm = nn.LayerNorm(width)
+        self.feedforward_norm = nn.LayerNorm(width)
 
-    def initialise(self, index: int, rng: torch.Generator) -> None:
-        """Draws the weights of the seed at `index`."""
+    def initialise(self, rng: torch.Generator) -> None:
+        """Draws the weights."""
         for weight in (self.qkv_weight, self.attention_weight, self.inner_weight, self.outer_weight):
-            nn.init.xavier_uniform_(weight[index], generator=rng)
+            nn.init.xavier_uniform_(weight, generator=rng)
         for bias, weight in ((self.inner_bias, self.inner_weight), (self.outer_bias, self.outer_weight)):
             bound = 1 / math.sqrt(weight.shape[-1])
-            bias[index].uniform_(-bound, bound, generator=rng)
+            bias.uniform_(-bound, bound, generator=rng)
 
     def forward(
         self, x: Tensor, angles: Tensor | None, bias: Tensor, *, queries_from: int, dropout: Dropout
     ) -> tuple[Tensor, KeyValue]:
-        """x (S, B, L, D) -> (S, B, L - queries_from, D), and the keys and values of all L positions.
+        """x (B, L, D) -> (B, L - queries_from, D), and the keys and values of all L positions.
 
-        `bias` is added to the scaled scores; (1|S * B * H, L, W), -inf where attention may not look.
+        `bias` is added to the scaled scores; (1|B * H, L, W), -inf where attention may not look.
         """
-        length = x.shape[2]
+        length = x.shape[1]
         queries, keys, values = self._heads(x, angles, bias.shape[-1])
         if queries_from > 0:
-            x, bias = x[:, :, queries_from:], bias[:, queries_from:]
+            x, bias = x[:, queries_from:], bias[:, queries_from:]
         attended = self._attend(queries[:, queries_from:length], keys, values, bias, dropout)
         return self._feed_forward(x, attended, dropout), KeyValue(keys, values)
 
     def extend(self, x: Tensor, angles: Tensor | None, bias: Tensor, position: int, stored: KeyValue) -> Tensor:
-        """x (S, B, 1, D) at `position` -> the same shape; stores its keys and values, and attends to what is stored.
+        """x (B, 1, D) at `position` -> the same shape; stores its keys and values, and attends to what is stored.
 
         All W rows of the cache go into the products, the zeros after `position` too, where the bias is -inf: a part
         of the rows would be copied for each of them.
@@ -256,40 +233,29 @@ class Layer(nn.Module):
         return self._feed_forward(x, attended, NO_DROPOUT)
 
     def _heads(self, x: Tensor, angles: Tensor | None, widened: int) -> tuple[Tensor, ...]:
-        """x (S, B, L, D) -> queries, keys and values (S * B * H, W, K), zeros from L on to W = `widened`.
+        """x (B, L, D) -> queries, keys and values (B * H, W, K), zeros from L on to W = `widened`.
 
         Copied so that the heads' rows lie together: batched products on strided ones take twice as long on a CPU.
         """
-        packed = linear(x, self.qkv_weight, self.qkv_bias).unflatten(-1, (3, self.num_heads, self.head_dim))
-        heads = packed.permute(3, 0, 1, 4, 2, 5)  # (3, S, B, H, L, K)
+        packed = F.linear(x, self.qkv_weight, self.qkv_bias).unflatten(-1, (3, self.num_heads, self.head_dim))
+        heads = packed.permute(2, 0, 3, 1, 4)  # (3, B, H, L, K)
         if angles is not None:
-            heads = torch.cat((rotate(heads[:2], angles[:, :, None]), heads[2:]))
-        padding = widened - x.shape[2]
+            heads = torch.cat((rotate(heads[:2], angles[:, None]), heads[2:]))
+        padding = widened - x.shape[1]
         heads = F.pad(heads, (0, 0, 0, padding)) if padding else heads.contiguous()
-        return heads.flatten(1, 3).unbind(0)
+        return heads.flatten(1, 2).unbind(0)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, dropout: Dropout) -> Tensor:
-        """(S * B * H, Lq, K), twice (S * B * H, W, K) and a bias (1|S * B * H, Lq, W) -> the same as the queries."""
+        """(B * H, Lq, K), twice (B * H, W, K) and a bias (1|B * H, Lq, W) -> the same as the queries."""
         scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=1 / math.sqrt(self.head_dim))
         return torch.bmm(dropout(scores.softmax(dim=-1)), values)
 
     def _feed_forward(self, x: Tensor, attended: Tensor, dropout: Dropout) -> Tensor:
-        """The rest of the layer, for x (S, B, L, D), after attention's heads (S * B * H, L, K)."""
-        attended = attended.view(*x.shape[:2], self.num_heads, *attended.shape[1:]).transpose(2, 3).flatten(3)
-        x = self.attention_norm(x + dropout(linear(attended, self.attention_weight, self.attention_bias)))
-        inner = dropout(linear(x, self.inner_weight, self.inner_bias).relu())
-        return self.feedforward_norm(x + dropout(linear(inner, self.outer_weight, self.outer_bias)))
-
-
-NO_DROPOUT = Dropout(0.0, ())
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x (S, B, L, D) by weight (S, E, D) and bias (S, E), each seed by its own -> (S, B, L, E)."""
-    if len(weight) == 1:
-        return F.linear(x, weight.squeeze(0), bias.squeeze(0))
-    rows = torch.baddbmm(bias[:, None], x.flatten(1, 2), weight.transpose(1, 2))
-    return rows.unflatten(1, x.shape[1:3])
+        """The rest of the layer, for x (B, L, D), after attention's heads (B * H, L, K)."""
+        attended = attended.view(-1, self.num_heads, *attended.shape[1:]).transpose(1, 2).flatten(2)
+        x = self.attention_norm(x + dropout(F.linear(attended, self.attention_weight, self.attention_bias)))
+        inner = dropout(F.linear(x, self.inner_weight, self.inner_bias).relu())
+        return self.feedforward_norm(x + dropout(F.linear(inner, self.outer_weight, self.outer_bias)))
 
 
 def shape_of(definition: ModelDefinition, *, max_digits: int, max_length: int) -> ModelShape:

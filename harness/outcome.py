@@ -40,6 +40,7 @@ class Outcome:
     best: tuple[int, float] | None
     """Step and accuracy of the best weights beyond the trained lengths; None in a track without such."""
     drift: Drift | None
+    seen: float
     parameters: Parameters
     throughput: Throughput
     seconds: Seconds
@@ -71,6 +72,7 @@ def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) ->
         suites=_suites(scored),
         best=outcome.best and _checkpoint(*outcome.best, outcome),
         drift=outcome.drift,
+        seen=outcome.seen,
         digit_accuracy=curve[-1].digit_accuracy,
         curve=curve,
         examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),

@@ -62,7 +62,7 @@ class Positions(nn.Module):
         return [self.get_parameter(attribute) for attribute in self._tables]
 
     def description(self) -> tuple[object, ...]:
-        """What stacked seeds must agree on: dropout, the terms of every program, and which state has which shape."""
+        """What the seeds of a trial must agree on: dropout, the terms of every program, which state has which shape."""
         state = {name: getattr(self, name) for name in self._attributes}
         shapes = [(name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in state.items()]
         return self.dropout, tuple(sorted(self._names.items())), tuple(shapes)
@@ -86,25 +86,6 @@ class Positions(nn.Module):
             for batch in filled.split(program.batch):
                 with torch.no_grad():
                     self.terms(batch, training=program.training, generator=torch.Generator())
-
-
-def stacked_terms(
-    positions: Sequence[Positions], layout: Tensor, *, training: bool, generators: Sequence[torch.Generator]
-) -> Terms:
-    """The terms of S seeds led by an axis of S, each from its own positions and generator.
-
-    Args:
-        positions: of each seed; they differ in their parameters alone.
-        layout: (S|1, B, L) int64, of a shape that was exported.
-        generators: of each seed.
-    """
-    layouts = layout.expand(len(positions), -1, -1)
-    found = [
-        one.terms(own, training=training, generator=rng)
-        for one, own, rng in zip(positions, layouts, generators, strict=True)
-    ]
-    terms = {name: [getattr(one, name) for one in found] for name in Terms.__slots__}
-    return Terms(**{name: torch.stack(of) for name, of in terms.items() if of[0] is not None})
 
 
 def receive_positions(

@@ -38,14 +38,14 @@ def check_published(submission: Submission, track: Track, digits: int, seed: int
     problems["fresh/0"] = fresh_problems(track, digits, secrets.randbelow(2**53))
     problems |= validation_problems(track, digits)
     sets = encode(submission, problems, max_digits=max_digits, shuffle_seed=secrets.randbits(63)).sets
-    data = {name: Batches.of([own], CPU) for name, own in sets.items()}
+    data = {name: Batches.of(own, CPU) for name, own in sets.items()}
     (positions,) = export_positions_for(submission, track, data, max_digits=max_digits, seeds=[seed], device=CPU)
     scored = ["fresh/0", *fixed]
     shapes = {data[name].shape for name in scored}
     together = [[name for name in scored if data[name].shape == shape] for shape in shapes]
     for names in [*together, *([name] for name in fixed if name.startswith("lengths/"))]:
         prompts = [prompt for name in names for prompt in problems[name].prompts()]
-        layouts = torch.cat([data[name].layout[0] for name in names])
+        layouts = torch.cat([data[name].layout for name in names])
         if findings := list(check_blind(submission.name, positions, prompts, layouts)):
             return findings
     return []

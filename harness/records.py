@@ -167,6 +167,8 @@ class Record(_Part):
     """Only in a track that measures length generalisation; `suites` are of the final weights."""
     drift: Drift | None = None
     """Only of positions that have a table."""
+    seen: Share | None = None
+    """Of the problems of `fresh`, those whose ids, of prompt and answer, are those of a trained problem too."""
     digit_accuracy: Share | None = None
     """At the end of the training, on the first problems of `test`."""
     curve: list[CurvePoint] = []

@@ -10,7 +10,7 @@ from harness.scoring import State, state_of
 from harness.submissions import Broken, Submission
 from harness.track import Track
 
-COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "parameters"}
+COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "seen", "parameters"}
 """Keys of a record in which a second run on the same device, with the same torch, has the same bits."""
 MAX_SHOWN = 4
 

@@ -34,6 +34,14 @@ class Sequences:
         return self.token_ids.shape[1] - 1
 
 
+def share_seen(sequences: Sequences, trained: Sequences) -> float:
+    """The share of the sequences, in [0, 1], whose ids, of prompt and answer, are those of a trained one: a format may
+    write the sums of two pairs of operands alike."""
+    rows = [row.tobytes() for row in sequences.token_ids]
+    seen = set(rows).intersection(row.tobytes() for row in trained.token_ids)
+    return sum(row in seen for row in rows) / len(rows)
+
+
 def assemble(
     prompts: Ragged, answers: Ragged, vocabulary: Vocabulary, *, prompt_length: int, answer_length: int
 ) -> Sequences:

@@ -16,7 +16,7 @@ from harness.model import FrozenModel
 from harness.positions import Positions, Program
 from harness.records import Throughput
 from harness.track import Track
-from harness.training import Batches, Trainer
+from harness.training import Batches, Trainer, fast_step
 
 TRAIN_ROUNDS = 15
 DECODE_ROUNDS = 5
@@ -30,12 +30,13 @@ def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Th
     """Training and decoding rates of one seed of a submission.
 
     Args:
-        trainer: of the submission, one seed; its weights are not worth anything afterwards.
+        trainer: of the seed; its weights are not worth anything afterwards.
         prompts: at least one row to decode.
     """
     device = trainer.data.token_ids.device
     reference = reference_trainer(track, digits, device)
-    train = _interleaved(trainer.fast_step(), reference.fast_step(), TRAIN_ROUNDS, track.training.batch_size, device)
+    steps = fast_step([trainer]), fast_step([reference])
+    train = _interleaved(*steps, TRAIN_ROUNDS, track.training.batch_size, device)
     decode = _interleaved(
         _decoding(trainer, prompts), _decoding(reference, reference.data), DECODE_ROUNDS, EVALUATION_BATCH, device
     )
@@ -47,24 +48,23 @@ def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Th
     )
 
 
-def reference_trainer(track: Track, digits: int, device: torch.device, num_seeds: int = 1) -> Trainer:
+def reference_trainer(track: Track, digits: int, device: torch.device) -> Trainer:
     """The built-in reference on random tokens: speed does not depend on their values."""
     prompt_length, answer_length = 2 * digits + 2, digits + 2
     length = prompt_length + answer_length - 1
     rng = torch.Generator().manual_seed(0)
     rows = max(track.training.batch_size, EVALUATION_BATCH)
-    token_ids = torch.randint(PAD_ID, (1, rows, length + 1), generator=rng).to(device)
-    data = Batches(token_ids, torch.zeros(1, rows, length, dtype=torch.int64, device=device), prompt_length)
+    token_ids = torch.randint(PAD_ID, (rows, length + 1), generator=rng).to(device)
+    data = Batches(token_ids, torch.zeros(rows, length, dtype=torch.int64, device=device), prompt_length)
     settings = track.training.model_copy(update={"problems": track.training.batch_size})
-    seeds = range(num_seeds)
     return Trainer(
-        FrozenModel(track.model, VOCAB_SIZE, seeds).to(device),
-        [_sinusoidal(track.model.d_model, length, settings.batch_size, device) for _ in seeds],
+        FrozenModel(track.model, VOCAB_SIZE, seed=0).to(device),
+        _sinusoidal(track.model.d_model, length, settings.batch_size, device),
         data,
         settings,
         dropout=track.model.dropout,
         pad_id=PAD_ID,
-        seeds=seeds,
+        seed=0,
     )
 
 
@@ -124,6 +124,6 @@ def _synchronise(device: torch.device) -> None:
 
 
 def _first_rows(data: Batches) -> Batches:
-    """One evaluation batch of the first seed's; a shorter set is repeated."""
+    """One evaluation batch; a shorter set is repeated."""
     rows = torch.arange(EVALUATION_BATCH, device=data.token_ids.device) % len(data)
-    return Batches(data.token_ids[:1], data.layout[:1], data.prompt_length).take(rows)
+    return data.take(rows)

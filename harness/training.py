@@ -1,8 +1,8 @@
 """Training: one loop over batches that lie on the device, nothing in a step waits for the host.
 
-S seeds of one submission train side by side, each as it would alone: of its own weights, dropout and random positions,
-on the same batches. A step is a function of tensors on the device alone, the step's number included, so that a GPU can
-record it once and replay it (`capture.py`).
+A step is a function of tensors on the device alone, the step's number included, so that a GPU can record it once and
+replay it (`capture.py`). The seeds of a submission train side by side: one recording holds a step of each, and a GPU
+runs them at the same time.
 """
 
 import math
@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.capture import capture
+from harness.capture import capture, side_by_side
 from harness.model import Dropout, FrozenModel
-from harness.positions import Positions, stacked_terms
+from harness.positions import Positions
 from harness.randomness import generator
 from harness.sequences import Sequences
 from harness.track import TrainingDefinition
@@ -24,39 +24,34 @@ from harness.track import TrainingDefinition
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """Sequences on the device, in order; a leading 1 = the same for all seeds."""
+    """Sequences on the device, in order."""
 
     token_ids: Tensor
-    """(S|1, N, L + 1) int64."""
+    """(N, L + 1) int64."""
     layout: Tensor
-    """(S|1, N, L) int64 of `Kind`."""
+    """(N, L) int64 of `Kind`."""
     prompt_length: int
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequences], device: torch.device) -> "Batches":
-        """Of each seed's sequences, or of the one that all share."""
-        token_ids = torch.stack([torch.from_numpy(own.token_ids) for own in sequences])
-        layout = torch.stack([torch.from_numpy(own.layout) for own in sequences])
-        return cls(token_ids.to(device, torch.int64), layout.to(device, torch.int64), sequences[0].prompt_length)
+    def of(cls, sequences: Sequences, device: torch.device) -> "Batches":
+        token_ids, layout = torch.from_numpy(sequences.token_ids), torch.from_numpy(sequences.layout)
+        return cls(token_ids.to(device, torch.int64), layout.to(device, torch.int64), sequences.prompt_length)
 
     def __len__(self) -> int:
-        return self.token_ids.shape[1]
+        return len(self.token_ids)
 
     @property
     def answer_length(self) -> int:
         """Columns of an answer, its EOS included."""
-        return self.token_ids.shape[-1] - self.prompt_length
+        return self.token_ids.shape[1] - self.prompt_length
 
     def rows(self, start: int, stop: int) -> "Batches":
-        return Batches(self.token_ids[:, start:stop], self.layout[:, start:stop], self.prompt_length)
+        return Batches(self.token_ids[start:stop], self.layout[start:stop], self.prompt_length)
 
     @classmethod
     def concatenated(cls, parts: Sequence["Batches"]) -> "Batches":
-        """The rows of sets of one shape, one after the other; those that all seeds share are repeated for each if
-        any part has its own."""
-        num_seeds = max(len(part.token_ids) for part in parts)
-        token_ids = torch.cat([part.token_ids.expand(num_seeds, -1, -1) for part in parts], dim=1)
-        layout = torch.cat([part.layout.expand(num_seeds, -1, -1) for part in parts], dim=1)
+        """The rows of sets of one shape, one after the other."""
+        token_ids, layout = torch.cat([part.token_ids for part in parts]), torch.cat([part.layout for part in parts])
         return cls(token_ids, layout, parts[0].prompt_length)
 
     @property
@@ -66,7 +61,7 @@ class Batches:
 
     def take(self, rows: Tensor) -> "Batches":
         """The given rows, (n,) int64."""
-        return Batches(self.token_ids.index_select(1, rows), self.layout.index_select(1, rows), self.prompt_length)
+        return Batches(self.token_ids.index_select(0, rows), self.layout.index_select(0, rows), self.prompt_length)
 
 
 class Drift(NamedTuple):
@@ -79,39 +74,36 @@ class Drift(NamedTuple):
 
 
 class Trainer:
-    """The state of S trainings: weights, optimiser, random streams, the losses so far."""
+    """The state of a training: weights, optimiser, random streams, the losses so far."""
 
     def __init__(
         self,
         model: FrozenModel,
-        positions: Sequence[Positions],
+        positions: Positions,
         data: Batches,
         settings: TrainingDefinition,
         *,
         dropout: float,
         pad_id: int,
-        seeds: Sequence[int],
+        seed: int,
     ) -> None:
         """
         Args:
-            positions: of each seed.
             data: one epoch; every epoch goes through it in the same order.
             dropout: inside the model; the positional embedding brings its own.
             pad_id: targets of this id do not count.
-            seeds: of the trials; dropout and random positions draw from streams of their own.
+            seed: of the trial; dropout and random positions draw from streams of their own.
         """
         self.model, self.positions, self.data, self.settings, self.pad_id = model, positions, data, settings, pad_id
         device = data.token_ids.device
         self.batches_per_epoch = len(data) // settings.batch_size
-        self.losses = torch.zeros(settings.num_steps, len(seeds), device=device)
-        """(num_steps, S), in nats."""
-        self._generators = {
-            use: [generator(seed, use, device) for seed in seeds]
-            for use in ("dropout", "embedding dropout", "positions")
-        }
-        self._dropout = Dropout(dropout, self._generators["dropout"])
-        self._embedding_dropout = Dropout(positions[0].dropout, self._generators["embedding dropout"])
-        parameters = [parameter for module in (model, *positions) for parameter in module.parameters()]
+        self.losses = torch.zeros(settings.num_steps, device=device)
+        """(num_steps,), in nats."""
+        self.generators = [generator(seed, use, device) for use in ("dropout", "embedding dropout", "positions")]
+        dropout_rng, embedding_rng, self._positions_rng = self.generators
+        self._dropout = Dropout(dropout, dropout_rng)
+        self._embedding_dropout = Dropout(positions.dropout, embedding_rng)
+        parameters = [*model.parameters(), *positions.parameters()]
         # Whatever its vocabulary, a model's weights start at multiples of 16 bytes, by which CUDA chooses kernels.
         self._parameters = sorted(parameters, key=lambda parameter: parameter.numel() % 4 > 0)
         self._flat = _flatten(self._parameters)
@@ -129,74 +121,50 @@ class Trainer:
             fused=True,
             capturable=device.type == "cuda",
         )
+        # As AdamW makes them in its first step, which may be one that is undone: all state is there from the start.
+        self._optimizer.state[self._flat] = {
+            "step": torch.zeros((), device=device),
+            "exp_avg": torch.zeros_like(self._start),
+            "exp_avg_sq": torch.zeros_like(self._start),
+        }
 
     def step(self) -> None:
         """The next optimiser step; the losses stay on the device. Behind the last one the first comes again."""
         rows = torch.arange(self.settings.batch_size, device=self._step_index.device)
         rows = rows + self._step_index % self.batches_per_epoch * self.settings.batch_size
-        losses = self._losses(self.data.take(rows))
-        gradients = torch.autograd.grad(losses.sum(), self._parameters, materialize_grads=True)
+        loss = self._loss(self.data.take(rows))
+        gradients = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
         self._flat.grad = torch.cat([gradient.flatten() for gradient in gradients])
         self._optimizer.param_groups[0]["lr"].copy_(self._rates.index_select(0, self._step_index))
         self._optimizer.step()
         if self.settings.averaging > 0:
             self._average.lerp_(self._flat.detach(), self._average_shares.index_select(0, self._step_index))
-        self.losses.index_copy_(0, self._step_index, losses.detach()[None])
+        self.losses.index_copy_(0, self._step_index, loss.detach()[None])
         self._step_index.add_(1).remainder_(self.settings.num_steps)
 
-    def run(self, every: int, report: Callable[[int, list[float] | None], None]) -> None:
-        """All steps; calls `report(steps done, each seed's mean loss since last)` before the first and after `every`
-        so many, while the model has the weights that it is judged by. It keeps those at the end."""
-        report(0, None)
-        step, done = self.fast_step(), 0
-        for index in range(self.settings.num_steps):
-            step()
-            is_last = index + 1 == self.settings.num_steps
-            if (index + 1) % every == 0 or is_last:
-                trained = self.weights()
-                if self.settings.averaging > 0:
-                    self.load(self._average)
-                report(index + 1, self.losses[done : index + 1].mean(dim=0).tolist())
-                if not is_last:
-                    self.load(trained)
-                done = index + 1
+    def state(self) -> list[Tensor]:
+        """Every tensor that a step changes and the next one reads."""
+        return [self._flat.detach(), self._average, self._step_index, *self._optimizer.state[self._flat].values()]
 
-    def fast_step(self) -> Callable[[], None]:
-        """`step`, as one launch where the device can record it."""
-        generators = [rng for group in self._generators.values() for rng in group]
-        return capture(self.step, self._step_index.device, generators=generators, state=self._state)
+    def judged(self) -> Tensor:
+        """The weights by which the model is judged, (P,) float32: their average so far if the settings ask for it."""
+        return self._average if self.settings.averaging > 0 else self._flat.detach()
 
     def weights(self) -> Tensor:
         """A copy of all parameters, those of the positions included, (P,) float32."""
         return self._flat.detach().clone()
 
-    def renewed(self, kept: Tensor, which: Sequence[bool]) -> Tensor:
-        """`kept`, as `weights` gave it, with the weights that the seeds in `which`, (S,), have now."""
-        num_seeds, device = len(self.positions), self._flat.device
-        owner = {parameter: index for index, own in enumerate(self.positions) for parameter in own.parameters()}
-        owners = [
-            torch.full((parameter.numel(),), owner[parameter], device=device)
-            if parameter in owner
-            else torch.arange(num_seeds, device=device).repeat_interleave(parameter.numel() // num_seeds)
-            for parameter in self._parameters
-        ]
-        return torch.where(torch.tensor(which, device=device)[torch.cat(owners)], self._flat.detach(), kept)
-
     def load(self, weights: Tensor) -> None:
-        """Puts back what `weights` gave."""
+        """Puts in what `weights` or `judged` gave."""
         with torch.no_grad():
             self._flat.copy_(weights)
 
-    def drift(self) -> list[Drift | None]:
-        """Of each seed: how far the rows of the largest table of its positions have moved since the start, None
-        without a table.
+    def drift(self) -> Drift | None:
+        """How far the rows of the largest table of the positions have moved since the start, None without a table.
 
         A row is touched if it ever got a gradient: if Adam's second moment is not zero all along it.
         """
-        return [self._drift(positions) for positions in self.positions]
-
-    def _drift(self, positions: Positions) -> Drift | None:
-        tables = positions.tables()
+        tables = self.positions.tables()
         if not tables:
             return None
         table = max(tables, key=lambda parameter: parameter.numel())
@@ -212,22 +180,46 @@ class Trainer:
 
         return Drift(len(table), int(is_touched.sum()), root_mean(is_touched), root_mean(~is_touched))
 
-    def _losses(self, batch: Batches) -> Tensor:
-        """(S,): each seed's mean cross-entropy, in nats, of the answer's tokens and its EOS."""
-        inputs, first = batch.token_ids[..., :-1], batch.prompt_length - 1
-        terms = stacked_terms(self.positions, batch.layout, training=True, generators=self._generators["positions"])
+    def _loss(self, batch: Batches) -> Tensor:
+        """(): the mean cross-entropy, in nats, of the answer's tokens and its EOS."""
+        inputs, first = batch.token_ids[:, :-1], batch.prompt_length - 1
+        terms = self.positions.terms(batch.layout, training=True, generator=self._positions_rng)
         logits = self.model(
             inputs, terms, first=first, dropout=self._dropout, embedding_dropout=self._embedding_dropout
         )
-        targets = batch.token_ids[..., batch.prompt_length :].expand(logits.shape[:-1])
-        each = F.cross_entropy(
-            logits.flatten(0, -2), targets.flatten(), ignore_index=self.pad_id, reduction="none"
-        ).view(len(logits), -1)
-        return each.sum(dim=1) / (targets != self.pad_id).flatten(1).sum(dim=1)
+        targets = batch.token_ids[:, batch.prompt_length :]
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=self.pad_id)
 
-    def _state(self) -> list[Tensor]:
-        """Every tensor that a step changes and the next one reads."""
-        return [self._flat.detach(), self._average, self._step_index, *self._optimizer.state[self._flat].values()]
+
+def train(trainers: Sequence[Trainer], every: int, report: Callable[[int, list[float] | None], None]) -> None:
+    """All steps of trainings of one length, side by side; calls `report(steps done, each one's mean loss since last)`
+    before the first and after `every` so many, while the models have the weights that they are judged by. They keep
+    those at the end."""
+    report(0, None)
+    step, done, num_steps = fast_step(trainers), 0, trainers[0].settings.num_steps
+    for index in range(num_steps):
+        step()
+        is_last = index + 1 == num_steps
+        if (index + 1) % every == 0 or is_last:
+            trained = [trainer.weights() for trainer in trainers]
+            for trainer in trainers:
+                trainer.load(trainer.judged())
+            report(index + 1, [float(trainer.losses[done : index + 1].mean()) for trainer in trainers])
+            if not is_last:
+                for trainer, weights in zip(trainers, trained, strict=True):
+                    trainer.load(weights)
+            done = index + 1
+
+
+def fast_step(trainers: Sequence[Trainer]) -> Callable[[], None]:
+    """A step of each, as one launch where the device can record it."""
+    device = trainers[0].data.token_ids.device
+    return capture(
+        side_by_side([trainer.step for trainer in trainers], device),
+        device,
+        generators=[rng for trainer in trainers for rng in trainer.generators],
+        state=[tensor for trainer in trainers for tensor in trainer.state()],
+    )
 
 
 def _learning_rate(settings: TrainingDefinition, index: int) -> float:

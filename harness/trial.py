@@ -1,6 +1,7 @@
 """Trials from start to end: encode, export, train, score, decode, measure, record.
 
-The seeds of one submission at one number of digits run side by side, in one training; on a CPU one at a time.
+The seeds of one submission at one number of digits share what they can, the encoded problems above all, and train side
+by side; each comes to what it would come to alone.
 """
 
 import math
@@ -29,10 +30,11 @@ from harness.provenance import identity
 from harness.ragged import Ragged
 from harness.randomness import derived_seed
 from harness.records import CurvePoint, Drift, Parameters, Record, Seconds
+from harness.sequences import share_seen
 from harness.submissions import Submission
 from harness.task import Problems, fixed_suites, fresh_problems, strata, training_problems, validation_problems
 from harness.track import Track
-from harness.training import Batches, Trainer
+from harness.training import Batches, Trainer, train
 
 
 class Progress(NamedTuple):
@@ -77,40 +79,40 @@ def run_stack(
     max_digits = track.max_digits(digits)
     positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
     findings = [*encoded.findings, *_layout_findings(stack, encoded, positions[0])]
-    trainer = _trainer(stack, encoded, positions)
+    trainers = [_trainer(stack, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    decoder = Decoder(trainer.model, positions, pad_id=pad_id, eos_id=eos_id)
+    decoders = [Decoder(own.model, own.positions, pad_id=pad_id, eos_id=eos_id) for own in trainers]
     moments.append(time.perf_counter())
 
-    curves, best = _train(stack, encoded, trainer, decoder, report)
+    curves, best = _train(stack, encoded, trainers, decoders, report)
     moments.append(time.perf_counter())
 
     report(Progress("score", num_steps, num_steps))
-    drifts = trainer.drift()
-    texts, answer_findings = _answer(stack, encoded, trainer, decoder, best)
+    drifts = [trainer.drift() for trainer in trainers]
+    texts, answer_findings = _answer(stack, encoded, trainers, decoders, best)
     findings += answer_findings
     moments.append(time.perf_counter())
 
     peak = peak_memory_bytes(device)
     report(Progress("measure", num_steps, num_steps))
     # Speed is that of one training, however many ran side by side.
-    alone = trainer if len(seeds) == 1 else _trainer(stack, encoded, positions[:1])
-    rates = throughput.measure(alone, encoded.data["test"], track, digits)
+    rates = throughput.measure(trainers[0], encoded.data["test"], track, digits)
     moments.append(time.perf_counter())
 
     seconds = _shared_evenly(moments, len(seeds))
-    model_parameters = sum(parameter.numel() for parameter in trainer.model.parameters()) // len(seeds)
+    model_parameters = sum(parameter.numel() for parameter in trainers[0].model.parameters())
     machine = {"device_name": device_name(device), "products": products(device), "isolation": isolation()}
     records: list[Record] = []
     for index, (seed, fresh_seed) in enumerate(zip(seeds, fresh_seeds, strict=True)):
-        own_parameters, drift = positions[index].parameters(), drifts[index]
+        own_parameters, drift, own_best = positions[index].parameters(), drifts[index], best[index]
         outcome = Outcome(
             problems={"fresh": encoded.fresh[index], **encoded.fixed},
             texts=texts[index],
             curve=curves[index],
             curve_problems=track.evaluation.curve,
-            best=best and (best.steps[index], best.accuracies[index]),
+            best=own_best and (own_best.step, own_best.accuracy),
             drift=drift and Drift(**drift._asdict()),
+            seen=encoded.seen[index],
             parameters=Parameters(model=model_parameters, positions=sum(each.numel() for each in own_parameters)),
             throughput=rates,
             seconds=seconds,
@@ -155,14 +157,14 @@ def _layouts(data: dict[str, Batches], programs: Sequence[Program]) -> dict[Prog
     found: dict[Program, Tensor] = {}
     for program in programs:
         met = [batches.layout for name, batches in data.items() if (name == "train") == program.training]
-        rows = [layout.flatten(0, 1).unique(dim=0) for layout in met if layout.shape[-1] == program.length]
+        rows = [layout.unique(dim=0) for layout in met if layout.shape[-1] == program.length]
         if rows:
             found[program] = torch.cat(rows).unique(dim=0).cpu()
     return found
 
 
 class _Stack(NamedTuple):
-    """The trials of one submission at one number of digits that run side by side."""
+    """The trials of one submission at one number of digits that train side by side."""
 
     submission: Submission
     track: Track
@@ -179,8 +181,10 @@ class _Encoded(NamedTuple):
     fixed: dict[str, Problems]
     """The other suites."""
     data: dict[str, Batches]
-    """`train`, `validation/…` and every suite, on the device."""
+    """`train`, `validation/…` and every suite, on the device; `fresh/1` is that of the second seed."""
     vocabulary: Vocabulary
+    seen: list[float]
+    """Of each seed: see `records.Record.seen`."""
     planted: dict[str, list[int]]
     """Numbers of an audit and their ids, which travel among the generated ones."""
     findings: list[Finding]
@@ -206,114 +210,112 @@ def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
     findings = check_siblings(submission, probes, probe_ids)
     prompts = {name: (problems.prompts(), encoded.prompts[name]) for name, problems in sets.items()}
     findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
-    data = {name: Batches.of([own], device) for name, own in encoded.sets.items() if name not in fresh}
-    data["fresh"] = Batches.of([encoded.sets[name] for name in fresh], device)
+    data = {name: Batches.of(own, device) for name, own in encoded.sets.items()}
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
-    return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, planted, findings)
+    seen = [share_seen(encoded.sets[name], encoded.sets["train"]) for name in fresh]
+    return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, seen, planted, findings)
 
 
 def _layout_findings(stack: _Stack, encoded: _Encoded, positions: Positions) -> list[Finding]:
     """Of the layouts of `test` and of the first seed's `fresh`."""
     return [
         finding
-        for name, problems in (("test", encoded.fixed["test"]), ("fresh", encoded.fresh[0]))
-        for finding in check_blind(stack.submission.name, positions, problems.prompts(), encoded.data[name].layout[0])
+        for name, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]))
+        for finding in check_blind(stack.submission.name, positions, problems.prompts(), encoded.data[name].layout)
     ]
 
 
-def _trainer(stack: _Stack, encoded: _Encoded, positions: Sequence[Positions]) -> Trainer:
-    """Of as many of the seeds as there are positions."""
-    submission, track, _, seeds, device = stack
-    seeds = seeds[: len(positions)]
-    weight_seeds = [derived_seed(seed, "weights") for seed in seeds]
+def _trainer(stack: _Stack, encoded: _Encoded, positions: Positions, seed: int) -> Trainer:
+    submission, track, _, _, device = stack
     return Trainer(
-        FrozenModel(track.model, encoded.vocabulary.vocab_size, weight_seeds).to(device),
+        FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device),
         positions,
         encoded.data["train"],
         submission.training(track.training),
         dropout=submission.dropout(track.model),
         pad_id=encoded.vocabulary.pad_id,
-        seeds=seeds,
+        seed=seed,
     )
 
 
 class _Best(NamedTuple):
-    """The weights of every seed at the point where it did best beyond the trained lengths."""
+    """The weights of a seed at the point where it did best beyond the trained lengths, the last of equals."""
 
-    steps: list[int]
-    accuracies: list[float]
+    step: int
+    accuracy: float
     weights: Tensor
 
 
 def _train(
-    stack: _Stack, encoded: _Encoded, trainer: Trainer, decoder: Decoder, report: Listener
-) -> tuple[list[list[CurvePoint]], _Best | None]:
+    stack: _Stack, encoded: _Encoded, trainers: Sequence[Trainer], decoders: Sequence[Decoder], report: Listener
+) -> tuple[list[list[CurvePoint]], list[_Best | None]]:
     """Each seed's learning curve to the end, and its best weights beyond the trained lengths if the track has such."""
-    evaluation, num_seeds = stack.track.evaluation, len(stack.seeds)
-    num_steps, batch_size = trainer.settings.num_steps, trainer.settings.batch_size
+    evaluation, settings = stack.track.evaluation, trainers[0].settings
+    num_steps, batch_size = settings.num_steps, settings.batch_size
     curve_data = encoded.data["test"].rows(0, evaluation.curve)
     beyond = {length: encoded.data[f"validation/{length}"] for length in strata(encoded.data, "validation")}
-    curves: list[list[CurvePoint]] = [[] for _ in range(num_seeds)]
-    best: _Best | None = None
+    curves: list[list[CurvePoint]] = [[] for _ in trainers]
+    best: list[_Best | None] = [None for _ in trainers]
     start = time.perf_counter()
 
     def note(step: int, losses: list[float] | None) -> None:
-        nonlocal best
-        forced = decoder.teacher_forced(curve_data)
-        accuracies = forced.is_right.mean(axis=1).tolist()
-        lengths = {length: decoder.teacher_forced(batches).is_right.mean(axis=1) for length, batches in beyond.items()}
-        if lengths:
-            best = _better(best, step, np.mean(list(lengths.values()), axis=0).tolist(), trainer)
-        for index, curve in enumerate(curves):
-            loss = losses[index] if losses is not None and math.isfinite(losses[index]) else None
+        for index, (trainer, decoder) in enumerate(zip(trainers, decoders, strict=True)):
+            forced = decoder.teacher_forced(curve_data)
+            lengths = {
+                length: float(decoder.teacher_forced(batches).is_right.mean()) for length, batches in beyond.items()
+            }
+            if lengths:
+                best[index] = _better(best[index], step, float(np.mean(list(lengths.values()))), trainer)
             point = CurvePoint(
                 step=step,
                 examples=step * batch_size,
-                loss=loss,
-                accuracy=accuracies[index],
-                digit_accuracy=forced.digit_accuracy[index],
-                lengths={length: float(shares[index]) for length, shares in lengths.items()},
+                loss=losses[index] if losses is not None and math.isfinite(losses[index]) else None,
+                accuracy=float(forced.is_right.mean()),
+                digit_accuracy=forced.digit_accuracy,
+                lengths=lengths,
             )
-            curve.append(point)
-        rate = step * batch_size * num_seeds / (time.perf_counter() - start)
-        loss = sum(losses) / num_seeds if losses is not None and all(map(math.isfinite, losses)) else None
-        report(Progress("train", step, num_steps, rate, loss, sum(accuracies) / num_seeds))
+            curves[index].append(point)
+        rate = step * batch_size * len(trainers) / (time.perf_counter() - start)
+        loss = sum(losses) / len(losses) if losses is not None and all(map(math.isfinite, losses)) else None
+        accuracy = sum(curve[-1].accuracy for curve in curves) / len(curves)
+        report(Progress("train", step, num_steps, rate, loss, accuracy))
 
-    trainer.run(max(1, num_steps // evaluation.curve_points), note)
+    train(trainers, max(1, num_steps // evaluation.curve_points), note)
     return curves, best
 
 
-def _better(best: _Best | None, step: int, accuracies: list[float], trainer: Trainer) -> _Best:
-    """Each seed at the later of two points where it did equally well."""
-    if best is None:
-        return _Best([step] * len(accuracies), accuracies, trainer.weights())
-    is_better = [now >= before for now, before in zip(accuracies, best.accuracies, strict=True)]
-    return _Best(
-        [step if better else before for better, before in zip(is_better, best.steps, strict=True)],
-        [max(pair) for pair in zip(accuracies, best.accuracies, strict=True)],
-        trainer.renewed(best.weights, is_better),
-    )
+def _better(best: _Best | None, step: int, accuracy: float, trainer: Trainer) -> _Best:
+    if best is not None and accuracy < best.accuracy:
+        return best
+    return _Best(step, accuracy, trainer.weights())
 
 
 def _answer(
-    stack: _Stack, encoded: _Encoded, trainer: Trainer, decoder: Decoder, best: _Best | None
+    stack: _Stack,
+    encoded: _Encoded,
+    trainers: Sequence[Trainer],
+    decoders: Sequence[Decoder],
+    best: Sequence[_Best | None],
 ) -> tuple[list[dict[str, list[str]]], list[Finding]]:
-    """Each seed's texts by suite, those of the best weights below `best/`; the trainer then has the best weights."""
-    submission, track, digits, seeds, _ = stack
-    answers = decoder.answers_by_set({suite: encoded.data[suite] for suite in ("fresh", *encoded.fixed)})
-    if best is not None:
-        trainer.load(best.weights)
-        lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(encoded.fixed, "lengths")}
-        answers |= decoder.answers_by_set(lengths)
-    generated = [own for by_seed in answers.values() for own in by_seed]
+    """Each seed's texts by suite, those of the best weights below `best/`; the trainers then have the best weights."""
+    fixed = {suite: encoded.data[suite] for suite in encoded.fixed}
+    lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(encoded.fixed, "lengths")}
+    answers: list[dict[str, Ragged]] = []
+    for index, (trainer, decoder, own_best) in enumerate(zip(trainers, decoders, best, strict=True)):
+        own = decoder.answers_by_set({"fresh": encoded.data[f"fresh/{index}"], **fixed})
+        if own_best is not None:
+            trainer.load(own_best.weights)
+            own |= decoder.answers_by_set(lengths)
+        answers.append(own)
     *texts, planted = encoding.decode(
-        submission,
-        [*generated, Ragged.of(list(encoded.planted.values()))],
-        max_digits=track.max_digits(digits),
+        stack.submission,
+        [*(ids for own in answers for ids in own.values()), Ragged.of(list(encoded.planted.values()))],
+        max_digits=stack.track.max_digits(stack.digits),
         shuffle_seed=secrets.randbits(63),
     )
-    by_seed = [dict(zip(answers, texts[index :: len(seeds)], strict=True)) for index in range(len(seeds))]
-    return by_seed, list(check_planted(submission.name, list(encoded.planted), planted))
+    decoded = iter(texts)
+    by_seed = [{suite: next(decoded) for suite in own} for own in answers]
+    return by_seed, list(check_planted(stack.submission.name, list(encoded.planted), planted))
 
 
 def _shared_evenly(moments: Sequence[float], num_seeds: int) -> Seconds:

@@ -1,7 +1,7 @@
 """Small models, positions and additions for the tests of the torch side, made without hosts."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def additions(pairs: Iterable[tuple[int, int]], *, width: int = 1) -> Batches:
         rows.append([PAD_ID] * left + prompt + answer + [PAD_ID] * right)
         kinds = [{10: Kind.PLUS, 11: Kind.EQUALS}.get(token_id, Kind.NUMBER) for token_id in prompt]
         layouts.append([Kind.PAD] * left + kinds + [Kind.ANSWER] * (answer_length - 1))
-    return Batches(torch.tensor([rows]), torch.tensor([layouts]), prompt_length)
+    return Batches(torch.tensor(rows), torch.tensor(layouts), prompt_length)
 
 
 def random_pairs(count: int, *, width: int = 1, seed: int = 0) -> list[tuple[int, int]]:
@@ -78,12 +78,6 @@ def sinusoids(length: int, d_model: int) -> Terms:
     return Terms(embedding=torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[None])
 
 
-def behind_seeds(terms: Terms) -> Terms:
-    """As the model takes them: the same for all stacked seeds."""
-    used = {name: tensor for name in Terms.__slots__ if (tensor := getattr(terms, name)) is not None}
-    return Terms(**{name: tensor[None] for name, tensor in used.items()})
-
-
 def made_trainer(
     data: Batches,
     *,
@@ -92,7 +86,7 @@ def made_trainer(
     trainable: bool = False,
     dropout: float = 0.0,
     vocab_size: int = VOCAB_SIZE,
-    seeds: Sequence[int] = (0,),
+    seed: int = 0,
     steps: int = 50,
     **settings: float,
 ) -> Trainer:
@@ -103,15 +97,15 @@ def made_trainer(
     steps_an_epoch = len(data) // 64
     device = data.token_ids.device
     return Trainer(
-        FrozenModel(definition, vocab_size, seeds).to(device),
-        [fixed_positions(terms, programs, trainable=trainable).to(device) for _ in seeds],
+        FrozenModel(definition, vocab_size, seed).to(device),
+        fixed_positions(terms, programs, trainable=trainable).to(device),
         data,
         TrainingDefinition.model_validate(
             {"problems": 64 * steps_an_epoch, "epochs": math.ceil(steps / steps_an_epoch), **settings}
         ),
         dropout=dropout,
         pad_id=PAD_ID,
-        seeds=seeds,
+        seed=seed,
     )
 
 
@@ -119,16 +113,15 @@ def on(device: str, data: Batches) -> Batches:
     return Batches(data.token_ids.to(device), data.layout.to(device), data.prompt_length)
 
 
-def drawing_trainer(*, seeds: Sequence[int], device: str = "cpu", **settings: float) -> Trainer:
+def drawing_trainer(*, seed: int = 0, device: str = "cpu", **settings: float) -> Trainer:
     """Twelve steps with dropout everywhere, positions that draw and averaged weights: all that a step can have."""
     data = on(device, additions(random_pairs(256, width=2), width=2))
-    trainer = made_trainer(data, dropout=0.1, seeds=seeds, steps=12, averaging=0.9, **settings)
+    trainer = made_trainer(data, dropout=0.1, seed=seed, steps=12, averaging=0.9, **settings)
     trainer._embedding_dropout.p = 0.1
 
     def draw(layout: Tensor, generator: torch.Generator, *_: Tensor) -> tuple[Tensor]:
         return (torch.rand(1, layout.shape[1], TINY.d_model, generator=generator, device=layout.device),)
 
-    for positions in trainer.positions:
-        for program in positions._graphs:
-            positions._graphs[program] = draw  # type: ignore[index]
+    for program in trainer.positions._graphs:
+        trainer.positions._graphs[program] = draw  # type: ignore[index]
     return trainer

@@ -4,6 +4,8 @@ import gc
 import logging
 import warnings
 import weakref
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,38 +14,71 @@ from made_trainings import EOS_ID, PAD_ID, additions, drawing_trainer, made_trai
 from recorded_graphs import RecordedGraph
 from torch import Tensor
 
-from harness.capture import NUM_WARM_UPS, Recording, Replayed, can_capture, capture, refusing_to_wait
+from harness.capture import NUM_WARM_UPS, Recording, Replayed, can_capture, capture, refusing_to_wait, side_by_side
 from harness.decoding import Decoder
 from harness.errors import SubmissionError
-from harness.training import Trainer
+from harness.training import Trainer, fast_step, train
 
 CPU = torch.device("cpu")
 
 
-def trained(trainer: Trainer) -> Tensor:
-    """Losses of every step and weights at the end of a whole training."""
-    trainer.run(5, lambda *_: None)
-    return torch.cat((trainer.losses.flatten(), trainer.weights()))
+def trained(*trainers: Trainer) -> Tensor:
+    """Losses of every step and weights at the end of whole trainings, side by side."""
+    train(trainers, 5, lambda *_: None)
+    return torch.cat([part for trainer in trainers for part in (trainer.losses, trainer.weights())])
+
+
+def drawing_trainers(seeds: Sequence[int], device: str = "cpu") -> list[Trainer]:
+    return [drawing_trainer(seed=seed, device=device, warmup_steps=3, cooldown_steps=4) for seed in seeds]
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
 def test_a_training_replayed_is_the_training_to_the_bit(seeds: list[int], graphs: list[RecordedGraph]) -> None:
     """Dropout and positions draw, the learning rate changes, batches and epochs go by: nothing of it may freeze."""
-    recorded = drawing_trainer(seeds=seeds, warmup_steps=3, cooldown_steps=4)
-    found = trained(recorded)
-    assert [graph.num_replays for graph in graphs] == [recorded.settings.num_steps]
+    recorded = drawing_trainers(seeds)
+    found = trained(*recorded)
+    assert [graph.num_replays for graph in graphs] == [recorded[0].settings.num_steps]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.capture.can_capture", lambda device: False)
-        expected = trained(drawing_trainer(seeds=seeds, warmup_steps=3, cooldown_steps=4))
+        expected = trained(*drawing_trainers(seeds))
     assert torch.equal(found, expected)
+
+
+class Stream:
+    """Stands for `torch.cuda.Stream`, and notes who waits for whom."""
+
+    def __init__(self, events: list[str], name: object) -> None:
+        self.events, self.name = events, name
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.events.append(f"{self.name} waits for {other.name}")
+
+
+def test_each_of_several_works_begins_after_what_was_before_and_ends_before_what_comes_next(
+    graphs: list[RecordedGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a recording that makes a branch of each; one that is not waited for could be replayed in the middle of it."""
+    events: list[str] = []
+    monkeypatch.setattr("harness.capture._stream", lambda device, branch: Stream(events, branch))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(events, "current"))
+    works = [partial(events.append, f"work {number}") for number in (1, 2)]
+    side_by_side(works, CPU)()
+    begin = ["1 waits for current", "work 1", "2 waits for current", "work 2"]
+    assert events == [*begin, "current waits for 1", "current waits for 2"]
+
+
+def test_works_side_by_side_on_a_device_that_records_nothing_run_in_their_order() -> None:
+    done: list[int] = []
+    side_by_side([partial(done.append, number) for number in (1, 2, 3)], CPU)()
+    assert done == [1, 2, 3]
 
 
 def test_what_waits_for_the_device_is_launched_one_by_one_and_says_so(
     graphs: list[RecordedGraph], caplog: pytest.LogCaptureFixture
 ) -> None:
     def waiting() -> Trainer:
-        trainer = drawing_trainer(seeds=[0])
-        graphs, (draw, *_) = trainer.positions[0]._graphs, trainer.positions[0]._graphs.values()
+        trainer = drawing_trainer()
+        graphs, (draw, *_) = trainer.positions._graphs, trainer.positions._graphs.values()
 
         def wait(layout: Tensor, *others: Any) -> tuple[Tensor]:
             try:
@@ -157,22 +192,19 @@ def test_garbage_is_collected_before_a_recording_and_not_in_it(is_enabled: bool,
 
 
 def test_the_runs_of_the_warm_up_are_undone(graphs: list[RecordedGraph]) -> None:
-    total, count, made = torch.zeros(3), 0, []
+    total, count = torch.zeros(3), 0
 
     def work() -> None:
         nonlocal count
         count += 1
-        if not made:
-            made.append(torch.zeros(3))
-        made[0].add_(1)
-        total.add_(made[0])
+        total.add_(1)
 
-    run = capture(work, CPU, state=lambda: [total, *made])
+    run = capture(work, CPU, state=[total])
     assert count == NUM_WARM_UPS + 1
-    assert total.tolist() == made[0].tolist() == [0, 0, 0]
+    assert total.tolist() == [0, 0, 0]
     run()
     run()
-    assert (total.tolist(), made[0].tolist()) == ([3, 3, 3], [2, 2, 2])
+    assert total.tolist() == [2, 2, 2]
     assert count == NUM_WARM_UPS + 1
 
 
@@ -211,7 +243,7 @@ def test_a_function_is_not_called_recorded_before_a_shape_came_again_or_if_one_w
 
 def test_answers_decoded_by_replay_are_the_answers(graphs: list[RecordedGraph]) -> None:
     trainer = made_trainer(additions(random_pairs(640)), steps=60, learning_rate=4e-3)
-    trainer.run(60, lambda *_: None)
+    train([trainer], 60, lambda *_: None)
     data = additions(random_pairs(700, seed=5))  # three batches: the first as it is, one recorded, one replayed
     decoder = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
     before = len(graphs)
@@ -223,15 +255,15 @@ def test_answers_decoded_by_replay_are_the_answers(graphs: list[RecordedGraph]) 
         patch.setattr("harness.capture.can_capture", lambda device: False)
         plain = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
         assert forced.is_right.tolist() == plain.teacher_forced(data).is_right.tolist()
-        expected = [own.rows() for own in plain.greedy(data)]
-    assert [own.rows() for own in answers] == [own.rows() for own in greedy] == expected
+        expected = plain.greedy(data).rows()
+    assert answers.rows() == greedy.rows() == expected
     assert 0.1 < forced.is_right.mean() < 0.9
 
 
 def test_what_a_recording_uses_lives_as_long_as_it_does(graphs: list[RecordedGraph]) -> None:
     """A graph holds addresses: were the trainer freed, its memory would be somebody else's by the next replay."""
-    trainer = drawing_trainer(seeds=[0])
-    run, alive = trainer.fast_step(), weakref.ref(trainer)
+    trainer = drawing_trainer()
+    run, alive = fast_step([trainer]), weakref.ref(trainer)
     graphs[0].calls.clear()  # of the stand-in, which keeps every operator's arguments
     del trainer
     gc.collect()
@@ -264,10 +296,10 @@ def test_what_waits_on_a_gpu_is_launched_one_by_one_and_the_next_is_recorded(
     def waiting() -> None:
         total.add_(float(total.max()) + 1)
 
-    assert capture(waiting, cuda, state=lambda: [total]) is waiting
+    assert capture(waiting, cuda, state=[total]) is waiting
     assert "not recorded as a CUDA graph" in caplog.text
     assert total.tolist() == [0, 0, 0]
-    run = capture(lambda: total.add_(1), cuda, state=lambda: [total])
+    run = capture(lambda: total.add_(1), cuda, state=[total])
     assert isinstance(run, Recording)
     run()
     run()
@@ -279,13 +311,24 @@ def test_what_waits_on_a_gpu_is_launched_one_by_one_and_the_next_is_recorded(
 def test_a_training_recorded_on_a_gpu_is_the_training(seeds: list[int], cuda: torch.device) -> None:
     results: list[Tensor] = []
     for is_fast in (True, False):
-        trainer = drawing_trainer(seeds=seeds, device="cuda", warmup_steps=3, cooldown_steps=4)
-        step = trainer.fast_step() if is_fast else trainer.step
-        assert isinstance(step, Recording) == is_fast
-        for _ in range(trainer.settings.num_steps):
-            step()
-        results.append(torch.cat((trainer.losses.flatten(), trainer.weights())))
+        trainers = drawing_trainers(seeds, "cuda")
+        step = fast_step(trainers)
+        assert isinstance(step, Recording)
+        for _ in range(trainers[0].settings.num_steps):
+            if is_fast:
+                step()
+            else:
+                for trainer in trainers:
+                    trainer.step()
+        results.append(torch.cat([part for trainer in trainers for part in (trainer.losses, trainer.weights())]))
     torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_seeds_side_by_side_on_a_gpu_train_as_each_does_alone_to_the_bit(cuda: torch.device) -> None:
+    together = trained(*drawing_trainers([0, 1, 2], "cuda"))
+    alone = torch.cat([trained(*drawing_trainers([seed], "cuda")) for seed in (0, 1, 2)])
+    assert torch.equal(together, alone)
 
 
 @pytest.mark.gpu
@@ -293,7 +336,7 @@ def test_answers_replayed_on_a_gpu_are_those_launched_one_by_one(
     cuda: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = made_trainer(on("cuda", additions(random_pairs(640))), steps=60, learning_rate=4e-3)
-    trainer.run(60, lambda *_: None)
+    train([trainer], 60, lambda *_: None)
     data = on("cuda", additions(random_pairs(700, seed=5)))
     replayed = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
     forced, greedy = replayed.teacher_forced(data), replayed.greedy(data)
@@ -302,6 +345,6 @@ def test_answers_replayed_on_a_gpu_are_those_launched_one_by_one(
     monkeypatch.setattr("harness.capture.can_capture", lambda device: False)
     plain = Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
     assert forced.is_right.tolist() == plain.teacher_forced(data).is_right.tolist()
-    assert [own.rows() for own in greedy] == [own.rows() for own in plain.greedy(data)]
+    assert greedy.rows() == plain.greedy(data).rows()
     assert not plain.forced_pass.is_recorded
     assert 0.1 < forced.is_right.mean() < 0.9

@@ -10,7 +10,6 @@ from made_trainings import (
     TINY,
     VOCAB_SIZE,
     additions,
-    behind_seeds,
     fixed_positions,
     made_trainer,
     random_pairs,
@@ -22,7 +21,7 @@ from harness.decoding import EVALUATION_BATCH, Decoder, Forced
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions, Program
 from harness.protocol import Terms
-from harness.training import Batches, Trainer
+from harness.training import Batches, Trainer, train
 
 WHOLE = [(a, b) for a in range(10) for b in range(10)]
 
@@ -31,12 +30,12 @@ WHOLE = [(a, b) for a in range(10) for b in range(10)]
 def half_trained() -> Trainer:
     """Knows some sums of two digits and not others."""
     trainer = made_trainer(additions(random_pairs(640)), steps=60, learning_rate=4e-3)
-    trainer.run(60, lambda *_: None)
+    train([trainer], 60, lambda *_: None)
     return trainer
 
 
 def targets_of(data: Batches) -> list[list[int]]:
-    return [row[: row.index(EOS_ID)] for row in data.token_ids[0, :, data.prompt_length :].tolist()]
+    return [row[: row.index(EOS_ID)] for row in data.token_ids[:, data.prompt_length :].tolist()]
 
 
 def decoder_of(trainer: Trainer) -> Decoder:
@@ -44,8 +43,7 @@ def decoder_of(trainer: Trainer) -> Decoder:
 
 
 def generated(trainer: Trainer, data: Batches) -> list[list[int]]:
-    (answers,) = decoder_of(trainer).greedy(data)
-    return answers.rows()
+    return decoder_of(trainer).greedy(data).rows()
 
 
 def forced_on(trainer: Trainer, data: Batches) -> Forced:
@@ -56,21 +54,20 @@ def test_greedy_decoding_is_right_exactly_where_teacher_forcing_is(half_trained:
     data = additions(WHOLE)
     forced = forced_on(half_trained, data)
     is_right = [got == target for got, target in zip(generated(half_trained, data), targets_of(data), strict=True)]
-    assert forced.is_right.tolist() == [is_right]
+    assert forced.is_right.tolist() == is_right
     assert 10 < sum(is_right) < 90
 
 
 def test_digit_accuracy_is_the_share_of_answer_digits_predicted_after_the_right_prefix(half_trained: Trainer) -> None:
     data = additions(WHOLE[:60])
     right = total = 0
-    for row in data.token_ids[0].tolist():
+    for row in data.token_ids.tolist():
         for position in range(data.prompt_length, row.index(EOS_ID, data.prompt_length)):
             right += (
-                next_token(half_trained.model, torch.tensor([row[:position]]), half_trained.positions[0])
-                == row[position]
+                next_token(half_trained.model, torch.tensor([row[:position]]), half_trained.positions) == row[position]
             )
             total += 1
-    assert forced_on(half_trained, data).digit_accuracy == pytest.approx([right / total])
+    assert forced_on(half_trained, data).digit_accuracy == pytest.approx(right / total)
     assert 0 < right < total
 
 
@@ -79,8 +76,8 @@ def next_token(model: FrozenModel, prefix: Tensor, positions: Positions) -> int:
     program = next(iter(positions._graphs))
     terms = positions.terms(torch.zeros(program[1:]).long(), training=program.training, generator=torch.Generator())
     cut = Terms(embedding=terms.embedding[:, : prefix.shape[1]]) if terms.embedding is not None else Terms()
-    logits = model(prefix[None], behind_seeds(cut), first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
-    return int(logits[0, 0, -1].argmax())
+    logits = model(prefix, cut, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
+    return int(logits[0, -1].argmax())
 
 
 def cut_terms(terms: Terms, length: int) -> Terms:
@@ -96,10 +93,10 @@ def greedy_without_cache(model: FrozenModel, terms: Terms, prompts: Tensor, answ
     sequences = prompts
     with torch.no_grad():
         for _ in range(answer_length):
-            own = behind_seeds(cut_terms(terms, sequences.shape[-1]))
+            own = cut_terms(terms, sequences.shape[1])
             logits = model(sequences, own, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
-            sequences = torch.cat((sequences, logits[..., -1:, :].argmax(-1)), dim=-1)
-    answers = sequences[0, :, prompts.shape[-1] :].tolist()
+            sequences = torch.cat((sequences, logits[:, -1:].argmax(-1)), dim=1)
+    answers = sequences[:, prompts.shape[1] :].tolist()
     return [row[: row.index(EOS_ID)] if EOS_ID in row else row for row in answers]
 
 
@@ -108,47 +105,26 @@ def greedy_without_cache(model: FrozenModel, terms: Terms, prompts: Tensor, answ
 def test_the_cache_changes_nothing(used: tuple[str, ...] | str, width: int) -> None:
     """Layouts of 9 and 21 positions: the longer passes the width to which attention is padded while it decodes."""
     data = additions(random_pairs(EVALUATION_BATCH, width=width), width=width)
-    model = talkative_model(seeds=[0])
+    model = talkative_model()
     length = data.layout.shape[-1]
     drawn = random_terms(TINY, length, batch=EVALUATION_BATCH)
     names = Terms.__slots__ if used == "all" else used
     terms = Terms(**{name: getattr(drawn, name) for name in names})
     positions = fixed_positions(terms, [Program(False, EVALUATION_BATCH, length)])
-    (answers,) = Decoder(model, [positions], pad_id=PAD_ID, eos_id=EOS_ID).greedy(data)
-    got = answers.rows()
-    expected = greedy_without_cache(model, terms, data.token_ids[..., : data.prompt_length], data.answer_length)
+    got = Decoder(model, positions, pad_id=PAD_ID, eos_id=EOS_ID).greedy(data).rows()
+    expected = greedy_without_cache(model, terms, data.token_ids[:, : data.prompt_length], data.answer_length)
     assert got == expected
     assert len({tuple(row) for row in got}) > 20
 
 
-@pytest.mark.parametrize("width", [2, 6])
-def test_seeds_side_by_side_are_decoded_each_with_its_own_weights_and_terms(width: int) -> None:
-    """Against one model at a time, and no cache."""
-    data = additions(random_pairs(EVALUATION_BATCH, width=width), width=width)
-    length = data.layout.shape[-1]
-    stacked = talkative_model(seeds=[0, 1])
-    terms = [random_terms(TINY, length, batch=EVALUATION_BATCH, seed=seed) for seed in (0, 1)]
-    positions = [fixed_positions(own, [Program(False, EVALUATION_BATCH, length)]) for own in terms]
-    got = Decoder(stacked, positions, pad_id=PAD_ID, eos_id=EOS_ID).greedy(data)
-    expected: list[list[list[int]]] = []
-    for index, own in enumerate(terms):
-        alone = FrozenModel(TINY, VOCAB_SIZE, seeds=[index])
-        with torch.no_grad():
-            for parameter, of_both in zip(alone.parameters(), stacked.parameters(), strict=True):
-                parameter.copy_(of_both[index : index + 1])
-        expected.append(greedy_without_cache(alone, own, data.token_ids[..., : data.prompt_length], data.answer_length))
-    assert [answers.rows() for answers in got] == expected
-    assert expected[0] != expected[1]
-
-
-def talkative_model(seeds: list[int]) -> FrozenModel:
+def talkative_model() -> FrozenModel:
     """Far from ties, with answers that differ from prompt to prompt."""
-    model = FrozenModel(TINY, VOCAB_SIZE, seeds)
+    model = FrozenModel(TINY, VOCAB_SIZE, seed=0)
     with torch.no_grad():
         rng = torch.Generator().manual_seed(0)
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape, generator=rng)
-        model.output_bias[:, EOS_ID] -= 2
+        model.output_bias[EOS_ID] -= 2
     return model
 
 
@@ -167,33 +143,25 @@ def test_a_row_is_decoded_the_same_alone_in_another_order_and_in_other_company(h
     assert generated(half_trained, crowd)[300:] == together
 
 
-def test_sets_answered_together_are_answered_as_each_alone() -> None:
-    """Two seeds that know different sums; one set that the seeds share, one that each has to itself, one of its own
-    shape."""
-    trainer = made_trainer(additions(random_pairs(640)), steps=60, learning_rate=4e-3, seeds=(0, 1))
-    trainer.run(60, lambda *_: None)
-    decoder, data = decoder_of(trainer), additions(WHOLE)
-    own = [data.rows(40, 70), data.rows(70, 100)]
+def test_sets_answered_together_are_answered_as_each_alone(half_trained: Trainer) -> None:
+    """One of them of a shape of its own."""
+    decoder, data = decoder_of(half_trained), additions(WHOLE)
     sets = {
-        "shared": data.rows(0, 40),
-        "from the equals sign on": Batches(data.token_ids[:, :30], data.layout[:, :30], data.prompt_length - 1),
-        "own": Batches(
-            torch.cat([each.token_ids for each in own]), torch.cat([each.layout for each in own]), data.prompt_length
-        ),
+        "first": data.rows(0, 40),
+        "from the equals sign on": Batches(data.token_ids[:30], data.layout[:30], data.prompt_length - 1),
+        "second": data.rows(40, 100),
     }
     together = decoder.answers_by_set(sets)
     assert together.keys() == sets.keys()
     for name, each in sets.items():
-        alone = [answers.rows() for answers in decoder.answers(each)]
-        assert [answers.rows() for answers in together[name]] == alone
-        assert alone[0] != alone[1]
+        assert together[name].rows() == decoder.answers(each).rows()
 
 
 def test_scores_do_not_depend_on_the_batch_either(half_trained: Trainer) -> None:
     data = additions(WHOLE)
     order = list(range(99, -1, -1))
     forward, backward = (forced_on(half_trained, rows) for rows in (data, select(data, order)))
-    assert np.array_equal(forward.is_right, backward.is_right[:, ::-1])
+    assert np.array_equal(forward.is_right, backward.is_right[::-1])
     assert forward.digit_accuracy == backward.digit_accuracy
 
 
@@ -202,19 +170,19 @@ class Script:
 
     def __init__(self, rows: list[list[int]]) -> None:
         self.script = torch.tensor(rows + [[EOS_ID] * len(rows[0])] * (EVALUATION_BATCH - len(rows)))
-        self.output_bias = torch.zeros(1, VOCAB_SIZE)
+        self.output_bias = torch.zeros(VOCAB_SIZE)
         self.said = 0
 
     def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[object]]:
         return self._say(), []
 
     def extend(self, token_ids: Tensor, terms: Terms, position: int, cache: list[object]) -> Tensor:
-        assert torch.equal(token_ids[0], self.script[:, self.said - 1])
+        assert torch.equal(token_ids, self.script[:, self.said - 1])
         return self._say()
 
     def _say(self) -> Tensor:
         self.said += 1
-        return F.one_hot(self.script[None, :, self.said - 1], VOCAB_SIZE).float()
+        return F.one_hot(self.script[:, self.said - 1], VOCAB_SIZE).float()
 
 
 def decoded(script: list[list[int]]) -> tuple[list[list[int]], int]:
@@ -223,9 +191,8 @@ def decoded(script: list[list[int]]) -> tuple[list[list[int]], int]:
     data = additions(random_pairs(len(script), width=2), width=2)  # room for 3 digits and EOS
     positions = fixed_positions(Terms(), [Program(False, EVALUATION_BATCH, 9)])
     padded = data.take(torch.arange(EVALUATION_BATCH).clamp(max=len(script) - 1))
-    decoder = Decoder(model, [positions], pad_id=PAD_ID, eos_id=EOS_ID)  # type: ignore[arg-type]
-    (answers,) = decoder.greedy(padded)
-    return answers.rows()[: len(script)], model.said
+    decoder = Decoder(model, positions, pad_id=PAD_ID, eos_id=EOS_ID)  # type: ignore[arg-type]
+    return decoder.greedy(padded).rows()[: len(script)], model.said
 
 
 def test_what_follows_eos_is_ignored() -> None:

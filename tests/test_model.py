@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from made_trainings import TINY, VOCAB_SIZE, behind_seeds, random_terms
+from made_trainings import TINY, VOCAB_SIZE, random_terms
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
 
@@ -37,8 +37,7 @@ INITIAL_WEIGHTS = "43a6763ad4d32b51"
 
 
 def plain(model: FrozenModel, token_ids: Tensor, terms: Terms | None = None, first: int = 0) -> Tensor:
-    terms = behind_seeds(terms or Terms())
-    return model(token_ids[None], terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)[0]
+    return model(token_ids, terms or Terms(), first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
 
 
 def tokens(batch: int, length: int, seed: int = 0) -> Tensor:
@@ -51,16 +50,16 @@ def torch_encoder(model: FrozenModel) -> nn.TransformerEncoder:
     with torch.no_grad():
         for theirs, ours in zip(encoder.layers, model.layers, strict=True):
             for name, own in PAIRS.items():
-                theirs.get_parameter(name).copy_(ours.get_parameter(own)[0])
+                theirs.get_parameter(name).copy_(ours.get_parameter(own))
         for name in ("weight", "bias"):
-            encoder.norm.get_parameter(name).copy_(model.norm.get_parameter(name)[0])
+            encoder.norm.get_parameter(name).copy_(model.norm.get_parameter(name))
     return encoder
 
 
 def torch_logits(encoder: nn.TransformerEncoder, model: FrozenModel, token_ids: Tensor) -> Tensor:
     mask = nn.Transformer.generate_square_subsequent_mask(token_ids.shape[1])
-    x = encoder(F.embedding(token_ids, model.token_embedding[0]) * math.sqrt(128), mask=mask)
-    return F.linear(x, model.output_weight[0], model.output_bias[0])
+    x = encoder(F.embedding(token_ids, model.token_embedding) * math.sqrt(128), mask=mask)
+    return F.linear(x, model.output_weight, model.output_bias)
 
 
 def perturbed(model: FrozenModel) -> FrozenModel:
@@ -75,7 +74,7 @@ def perturbed(model: FrozenModel) -> FrozenModel:
 @pytest.mark.parametrize("length", [1, 2, 9, SOFTMAX_WIDTH, SOFTMAX_WIDTH + 1, 33])
 @pytest.mark.parametrize("share", [0.0, 0.6])
 def test_logits_are_those_of_torchs_encoder(length: int, share: float) -> None:
-    model = perturbed(FrozenModel(FROZEN, VOCAB_SIZE, seeds=[0]))
+    model = perturbed(FrozenModel(FROZEN, VOCAB_SIZE, seed=0))
     token_ids, first = tokens(3, length), int(share * length)
     expected = torch_logits(torch_encoder(model), model, token_ids)[:, first:]
     torch.testing.assert_close(plain(model, token_ids, first=first), expected, rtol=0, atol=1e-5)
@@ -83,12 +82,12 @@ def test_logits_are_those_of_torchs_encoder(length: int, share: float) -> None:
 
 def gradient_of(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
-    return parameter.grad[0]
+    return parameter.grad
 
 
 @pytest.mark.parametrize("length", [9, 20])
 def test_gradients_are_those_of_torchs_encoder(length: int) -> None:
-    model = perturbed(FrozenModel(FROZEN, VOCAB_SIZE, seeds=[0]))
+    model = perturbed(FrozenModel(FROZEN, VOCAB_SIZE, seed=0))
     encoder, token_ids, first = torch_encoder(model), tokens(4, length), length // 2
     targets = tokens(4, length, seed=1)[:, first:].flatten()
     F.cross_entropy(torch_logits(encoder, model, token_ids)[:, first:].flatten(0, 1), targets).backward()
@@ -106,7 +105,7 @@ def test_gradients_are_those_of_torchs_encoder(length: int) -> None:
 
 
 def test_it_has_668942_parameters_at_a_vocabulary_of_14() -> None:
-    model = FrozenModel(FROZEN, 14, seeds=[0])
+    model = FrozenModel(FROZEN, 14, seed=0)
     assert sum(parameter.numel() for parameter in model.parameters()) == 668_942
 
 
@@ -119,7 +118,7 @@ def test_weights_start_as_those_of_nn_transformer(name: str) -> None:
             for _ in range(8)  # one encoder's layers are copies of each other, biases included
             for layer in nn.Transformer(128, 16, 1, 1, 64, batch_first=True).encoder.layers
         ]
-    ours = [layer.get_parameter(PAIRS[name]).detach().flatten() for layer in FrozenModel(FROZEN, 14, seeds=[3]).layers]
+    ours = [layer.get_parameter(PAIRS[name]).detach().flatten() for layer in FrozenModel(FROZEN, 14, seed=3).layers]
     expected, got = torch.cat(theirs), torch.cat(ours)
     if expected.unique().numel() == 1:
         assert torch.equal(got, expected)
@@ -130,7 +129,7 @@ def test_weights_start_as_those_of_nn_transformer(name: str) -> None:
 
 
 def test_embedding_and_output_head_start_as_in_the_notebook() -> None:
-    model = FrozenModel(FROZEN, 2048, seeds=[3])
+    model = FrozenModel(FROZEN, 2048, seed=3)
     for name in ("token_embedding", "output_weight"):
         weights = model.get_parameter(name).detach()
         assert 0.0999 < float(weights.abs().max()) <= 0.1
@@ -141,19 +140,19 @@ def test_embedding_and_output_head_start_as_in_the_notebook() -> None:
 
 
 def test_the_layers_start_alike_whatever_the_vocabulary_and_differ_by_seed() -> None:
-    few, many, other = (FrozenModel(FROZEN, size, seeds=[seed]) for size, seed in ((14, 0), (69, 0), (14, 1)))
+    few, many, other = (FrozenModel(FROZEN, size, seed=seed) for size, seed in ((14, 0), (69, 0), (14, 1)))
     for weight, same, different in zip(*(model.layers.parameters() for model in (few, many, other)), strict=True):
         assert torch.equal(weight, same)
         assert weight.unique().numel() == 1 or not torch.equal(weight, different)
-    assert torch.equal(few.token_embedding, many.token_embedding[:, :14])
+    assert torch.equal(few.token_embedding, many.token_embedding[:14])
 
 
 def weights_fingerprint() -> str:
     """Of the first 64 numbers of every tensor, to 3 decimals: a last bit may differ from machine to machine."""
     digest = hashlib.sha256()
-    for name, parameter in FrozenModel(FROZEN, VOCAB_SIZE, seeds=[0]).named_parameters():
-        thousandths = parameter[0].detach().flatten()[:64].mul(1000).round().to(torch.int16)
-        digest.update(f"{name} {tuple(parameter.shape[1:])}".encode() + thousandths.numpy().tobytes())
+    for name, parameter in FrozenModel(FROZEN, VOCAB_SIZE, seed=0).named_parameters():
+        thousandths = parameter.detach().flatten()[:64].mul(1000).round().to(torch.int16)
+        digest.update(f"{name} {tuple(parameter.shape)}".encode() + thousandths.numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -165,7 +164,7 @@ def slow_logits(model: FrozenModel, token_ids: Tensor, terms: Terms, dropout: Ca
     """The definition of design and contract, number by number, in float64."""
     definition, (batch, length) = model.definition, token_ids.shape
     width = definition.head_dim
-    weights = {name: parameter[0].detach().double() for name, parameter in model.named_parameters()}
+    weights = {name: parameter.detach().double() for name, parameter in model.named_parameters()}
 
     def of(term: Tensor, row: int) -> Tensor:
         return term[row if len(term) > 1 else 0].double()
@@ -228,7 +227,7 @@ TERMS = ("embedding", "embedding_angles", "angles", "bias")
 @pytest.mark.parametrize("used", [(), *((name,) for name in TERMS), TERMS], ids=lambda used: "+".join(used) or "none")
 @pytest.mark.parametrize(("rows", "heads", "length"), [(1, 1, 5), (2, 4, 5), (1, 4, SOFTMAX_WIDTH + 2)])
 def test_every_term_acts_where_the_contract_says(used: tuple[str, ...], rows: int, heads: int, length: int) -> None:
-    model = perturbed(FrozenModel(TINY, VOCAB_SIZE, seeds=[0]))
+    model = perturbed(FrozenModel(TINY, VOCAB_SIZE, seed=0))
     drawn = random_terms(TINY, length, batch=rows, heads=heads)
     terms, token_ids = Terms(**{name: getattr(drawn, name) for name in used}), tokens(2, length)
     expected = slow_logits(model, token_ids, terms, lambda x: x)
@@ -246,7 +245,7 @@ def test_angles_turn_the_two_halves_of_a_vector_together() -> None:
 @pytest.mark.parametrize("length", [9, SOFTMAX_WIDTH + 4])
 @pytest.mark.parametrize(("past", "size"), [(0.0, 1e4), (0.0, math.inf), (-1e4, 0.0), (-1e4, 1e4)])
 def test_no_bias_lifts_the_causal_mask(length: int, past: float, size: float) -> None:
-    model = FrozenModel(TINY, VOCAB_SIZE, seeds=[0])
+    model = FrozenModel(TINY, VOCAB_SIZE, seed=0)
     future = torch.ones(length, length).triu(1).bool()
     bias = torch.full((1, 1, length, length), past).masked_fill(future, size)
     token_ids = tokens(2, length)
@@ -280,17 +279,17 @@ class Masks:
 
 
 def test_dropout_acts_on_the_embedding_and_at_torchs_four_places_of_a_layer_in_their_order() -> None:
-    model = perturbed(FrozenModel(TINY, VOCAB_SIZE, seeds=[0]))
+    model = perturbed(FrozenModel(TINY, VOCAB_SIZE, seed=0))
     token_ids, masks, same_masks = tokens(2, 5), Masks(0, SOFTMAX_WIDTH), Masks(0)
-    (got,) = model(token_ids[None], Terms(), first=0, dropout=masks, embedding_dropout=masks)
-    wide, layer = (1, 2, 5, 32), [(2 * 4, 5, SOFTMAX_WIDTH), (1, 2, 5, 32), (1, 2, 5, 48), (1, 2, 5, 32)]
+    got = model(token_ids, Terms(), first=0, dropout=masks, embedding_dropout=masks)
+    wide, layer = (2, 5, 32), [(2 * 4, 5, SOFTMAX_WIDTH), (2, 5, 32), (2, 5, 48), (2, 5, 32)]
     assert masks.shapes == [wide, *layer, *layer]
     torch.testing.assert_close(got.double(), slow_logits(model, token_ids, Terms(), same_masks), rtol=0, atol=1e-5)
 
 
 def test_dropout_is_torchs_dropout_at_the_same_rate() -> None:
     """Torch's own layer in training, many times over: the same mean and variance of the logits."""
-    model = FrozenModel(FROZEN, VOCAB_SIZE, seeds=[0])
+    model = FrozenModel(FROZEN, VOCAB_SIZE, seed=0)
     token_ids = tokens(1, 4).expand(4096, 4)
     encoder = torch_encoder(model)
     for module in encoder.modules():
@@ -298,11 +297,11 @@ def test_dropout_is_torchs_dropout_at_the_same_rate() -> None:
             module.p = 0.1
         elif isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.1
-    dropout = Dropout(0.1, [torch.Generator().manual_seed(0)])
+    dropout = Dropout(0.1, torch.Generator().manual_seed(0))
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         theirs = torch_logits(encoder, model, token_ids)
-        (ours,) = model(token_ids[None], Terms(), first=0, dropout=dropout, embedding_dropout=NO_DROPOUT)
+        ours = model(token_ids, Terms(), first=0, dropout=dropout, embedding_dropout=NO_DROPOUT)
     error = theirs.std(0) / math.sqrt(4096)
     assert ((ours.mean(0) - theirs.mean(0)).abs() < 6 * error).all()
     torch.testing.assert_close(ours.std(0), theirs.std(0), rtol=0.1, atol=0)
@@ -310,7 +309,7 @@ def test_dropout_is_torchs_dropout_at_the_same_rate() -> None:
 
 def test_dropout_sets_a_share_of_p_to_zero_and_keeps_the_mean() -> None:
     count, p = 2_000_000, 6554 / 65536  # 0.1 to the nearest 65536th
-    dropped = Dropout(0.1, [torch.Generator().manual_seed(0)])(torch.ones(count))
+    dropped = Dropout(0.1, torch.Generator().manual_seed(0))(torch.ones(count))
     assert float((dropped == 0).double().mean()) == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / count))
     assert dropped.unique().tolist() == pytest.approx([0, 1 / (1 - p)])
     neighbours = torch.corrcoef(dropped.view(-1, 4).T)  # four are cut from one random word
@@ -319,7 +318,7 @@ def test_dropout_sets_a_share_of_p_to_zero_and_keeps_the_mean() -> None:
 
 def test_dropout_draws_anew_at_every_call_and_the_same_from_the_same_seed() -> None:
     x = torch.ones(1001)
-    one, other = (Dropout(0.5, [torch.Generator().manual_seed(7)]) for _ in range(2))
+    one, other = (Dropout(0.5, torch.Generator().manual_seed(7)) for _ in range(2))
     first, second = one(x), one(x)
     assert not torch.equal(first, second)
     assert torch.equal(first, other(x))
@@ -330,12 +329,12 @@ def test_dropout_draws_anew_at_every_call_and_the_same_from_the_same_seed() -> N
 def test_dropout_of_zero_is_the_identity_and_of_almost_one_still_finite() -> None:
     x = torch.randn(10, generator=torch.Generator().manual_seed(0))
     assert NO_DROPOUT(x) is x
-    almost = Dropout(1 - 1e-9, [torch.Generator().manual_seed(0)])(torch.ones(1000))
+    almost = Dropout(1 - 1e-9, torch.Generator().manual_seed(0))(torch.ones(1000))
     assert almost.isfinite().all()
 
 
 def test_dropout_passes_gradients_where_it_passes_values() -> None:
     x = torch.ones(1000, requires_grad=True)
-    dropped = Dropout(0.5, [torch.Generator().manual_seed(0)])(x)
+    dropped = Dropout(0.5, torch.Generator().manual_seed(0))(x)
     (gradient,) = torch.autograd.grad(dropped.sum(), x)
     assert torch.equal(dropped, gradient)

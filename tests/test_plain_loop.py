@@ -22,23 +22,23 @@ def with_weights_of(model: FrozenModel, length: int) -> PlainModel:
     plain = PlainModel(TINY, 14, length)
     with torch.no_grad():
         plain.embedding.weight.copy_(model.token_embedding[0])
-        plain.head.weight.copy_(model.output_weight[0])
-        plain.head.bias.copy_(model.output_bias[0])
+        plain.head.weight.copy_(model.output_weight)
+        plain.head.bias.copy_(model.output_bias)
         for kind in ("weight", "bias"):
-            plain.encoder.get_parameter(f"norm.{kind}").copy_(model.norm.get_parameter(kind)[0])
+            plain.encoder.get_parameter(f"norm.{kind}").copy_(model.norm.get_parameter(kind))
             for theirs, ours in zip(plain.encoder.layers, model.layers, strict=True):
                 for name, own in PAIRS.items():
-                    theirs.get_parameter(name + kind).copy_(ours.get_parameter(own + kind)[0])
+                    theirs.get_parameter(name + kind).copy_(ours.get_parameter(own + kind))
     return plain.eval()
 
 
 def test_it_is_the_frozen_model_under_a_sinusoidal_table() -> None:
     token_ids = torch.randint(14, (3, 12), generator=torch.Generator().manual_seed(0))
-    model = FrozenModel(TINY, 14, seeds=[4])
+    model = FrozenModel(TINY, 14, seed=4)
     embedding = sinusoids(12, TINY.d_model).embedding
     assert isinstance(embedding, Tensor)
-    terms = Terms(embedding=embedding[None])
-    (expected,) = model(token_ids[None], terms, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
+    terms = Terms(embedding=embedding)
+    expected = model(token_ids, terms, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
     torch.testing.assert_close(with_weights_of(model, 12)(token_ids), expected, rtol=0, atol=1e-5)
 
 

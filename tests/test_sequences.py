@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from harness.host.client import Vocabulary
 from harness.protocol import Kind
 from harness.ragged import Ragged
-from harness.sequences import assemble, kinds
+from harness.sequences import Sequences, assemble, kinds, share_seen
 
 CHARACTERS = Vocabulary(vocab_size=14, pad_id=12, eos_id=13, texts=(*"0123456789+=", "", ""))
 ROWS = st.lists(st.lists(st.integers(0, 11), min_size=1, max_size=6), min_size=1, max_size=5)
@@ -51,6 +51,15 @@ def test_the_layout_does_not_depend_on_the_answer(answers: list[list[int]], othe
         for rows in (answers, others)
     ]
     assert np.array_equal(*layouts)
+
+
+def test_sequences_are_seen_whose_ids_prompt_and_answer_are_those_of_a_trained_one() -> None:
+    def of(prompts: list[list[int]], answers: list[list[int]]) -> Sequences:
+        return assemble(ragged(prompts), ragged(answers), CHARACTERS, prompt_length=5, answer_length=3)
+
+    trained = of([[1, 10, 2, 11], [2, 10, 2, 11], [10, 2, 11]], [[3], [4], [2]])
+    asked = of([[1, 10, 2, 11], [2, 10, 1, 11], [10, 2, 11], [1, 10, 2, 11], [2, 10, 2, 11]], [[3], [3], [2], [3], [5]])
+    assert share_seen(asked, trained) == 3 / 5
 
 
 @pytest.mark.parametrize(

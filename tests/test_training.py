@@ -8,14 +8,13 @@ import torch
 from made_trainings import EOS_ID, PAD_ID, TINY, additions, drawing_trainer, made_trainer, random_pairs, random_terms
 from recorded_graphs import WAITING, name_of
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.capture import refusing_to_wait
 from harness.model import NO_DROPOUT
-from harness.positions import Positions, Program, stacked_terms
+from harness.positions import Positions, Program
 from harness.track import ModelDefinition
-from harness.training import Batches, Trainer
+from harness.training import Batches, Trainer, train
 
 PINNED_LOSSES = {
     0.0: [2.8228, 2.1228, 2.0788, 1.8523, 1.5893, 1.6673],
@@ -30,7 +29,7 @@ def data_of(count: int = 256, width: int = 2) -> Batches:
 
 
 def all_parameters(trainer: Trainer) -> list[Tensor]:
-    return [*trainer.model.parameters(), *trainer.positions[0].parameters()]
+    return [*trainer.model.parameters(), *trainer.positions.parameters()]
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 8])
@@ -58,18 +57,17 @@ def test_one_flat_adamw_steps_like_torchs_on_separate_parameters(
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]], ids=str)
 @pytest.mark.parametrize("vocab_size", [14, 15, 16])
-def test_weights_start_at_multiples_of_16_bytes_whatever_the_vocabulary(vocab_size: int, seeds: list[int]) -> None:
+def test_weights_start_at_multiples_of_16_bytes_whatever_the_vocabulary(vocab_size: int) -> None:
     """All but those whose size is no multiple of that, as the bias of one head between 9 positions."""
     terms = random_terms(TINY, 9, heads=1)
-    trainer = made_trainer(data_of(64), vocab_size=vocab_size, terms=terms, trainable=True, seeds=seeds)
+    trainer = made_trainer(data_of(64), vocab_size=vocab_size, terms=terms, trainable=True)
     start, end = trainer._flat.data_ptr(), trainer._flat.data_ptr() + 4 * trainer._flat.numel()
-    parameters = [parameter for module in (trainer.model, *trainer.positions) for parameter in module.parameters()]
+    parameters = all_parameters(trainer)
     assert all(start <= parameter.data_ptr() < end for parameter in parameters)
     assert sum(parameter.numel() for parameter in parameters) == trainer._flat.numel()
     aligned = [parameter for parameter in parameters if parameter.numel() % 4 == 0]
-    assert len(parameters) - len(aligned) == len(seeds) + (vocab_size * len(seeds) % 4 != 0)
+    assert len(parameters) - len(aligned) == 1 + (vocab_size % 4 != 0)
     assert {(parameter.data_ptr() - start) % 16 for parameter in aligned} == {0}
 
 
@@ -87,13 +85,13 @@ def test_the_first_step_descends_the_gradient_of_the_loss() -> None:
 
 def slow_loss(trainer: Trainer, batch: Batches) -> float:
     """Minus the mean log probability of each answer token and EOS, token by token, in float64."""
-    terms = stacked_terms(trainer.positions, batch.layout, training=True, generators=[torch.Generator()])
+    terms = trainer.positions.terms(batch.layout, training=True, generator=torch.Generator())
     with torch.no_grad():
         logits = trainer.model(
-            batch.token_ids[..., :-1], terms, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT
+            batch.token_ids[:, :-1], terms, first=0, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT
         )
     total, count = 0.0, 0
-    for row, scores in zip(batch.token_ids[0].tolist(), logits[0].double().tolist(), strict=True):
+    for row, scores in zip(batch.token_ids.tolist(), logits.double().tolist(), strict=True):
         answer = row[batch.prompt_length : row.index(EOS_ID) + 1]
         for offset, token_id in enumerate(answer):
             position = scores[batch.prompt_length - 1 + offset]
@@ -104,8 +102,8 @@ def slow_loss(trainer: Trainer, batch: Batches) -> float:
 
 def test_the_loss_counts_the_answer_and_its_eos_and_no_padding() -> None:
     data = data_of(64)
-    assert (data.token_ids[..., -1] == PAD_ID).any()
-    assert (data.token_ids[..., -1] == EOS_ID).any()
+    assert (data.token_ids[:, -1] == PAD_ID).any()
+    assert (data.token_ids[:, -1] == EOS_ID).any()
     trainer = made_trainer(data, steps=1)
     expected = slow_loss(trainer, data)
     trainer.step()
@@ -116,58 +114,36 @@ def test_batches_come_in_the_order_of_the_data_and_again_in_the_next_epoch() -> 
     data = data_of(192)
     trainer = made_trainer(data, steps=6, learning_rate=1e-12, weight_decay=0.0)
     expected = [slow_loss(trainer, data.rows(start, start + 64)) for start in (0, 64, 128)]
-    trainer.run(1, lambda *_: None)
-    assert trainer.losses[:, 0].tolist() == pytest.approx([*expected, *expected], rel=1e-5)
+    train([trainer], 1, lambda *_: None)
+    assert trainer.losses.tolist() == pytest.approx([*expected, *expected], rel=1e-5)
     assert len(set(expected)) == 3
 
 
 def test_the_same_trial_trains_to_the_same_bits() -> None:
     results: list[Tensor] = []
     for seed in (0, 0, 1):
-        trainer = drawing_trainer(seeds=[seed])
-        trainer.run(5, lambda *_: None)
-        results.append(torch.cat([trainer.losses.flatten(), *(p.detach().flatten() for p in all_parameters(trainer))]))
+        trainer = drawing_trainer(seed=seed)
+        train([trainer], 5, lambda *_: None)
+        results.append(torch.cat([trainer.losses, *(p.detach().flatten() for p in all_parameters(trainer))]))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("num_seeds", [2, 3])
-def test_seeds_side_by_side_train_as_each_does_alone(num_seeds: int) -> None:
-    """Products of a stack are summed in another order: equal to rounding, which grows from step to step."""
-    together = drawing_trainer(seeds=range(num_seeds))
-    together.run(12, lambda *_: None)
-    for seed in range(num_seeds):
-        alone = drawing_trainer(seeds=[seed])
-        alone.run(12, lambda *_: None)
-        torch.testing.assert_close(together.losses[:1, seed], alone.losses[:1, 0], rtol=1e-5, atol=0)
-        torch.testing.assert_close(together.losses[:, seed], alone.losses[:, 0], rtol=1e-3, atol=0)
-        for name, own in alone.model.named_parameters():
-            torch.testing.assert_close(together.model.get_parameter(name)[seed], own[0], rtol=0, atol=1e-3)
-    assert len(set(together.losses[0].tolist())) == num_seeds
-
-
-def test_renewed_weights_are_those_of_the_seeds_that_were_named() -> None:
-    terms = random_terms(TINY, 9, heads=1)
-    trainer = made_trainer(data_of(), terms=terms, trainable=True, seeds=[0, 1, 2])
-    kept = trainer.weights()
-    trainer.step()
-    now = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
-    positions = [parameters_to_vector(own.parameters()).detach() for own in trainer.positions]
-    trainer.load(trainer.renewed(kept, [False, True, False]))
-    for name, parameter in trainer.model.named_parameters():
-        assert torch.equal(parameter[1], now[name][1])
-        assert not torch.equal(parameter[[0, 2]], now[name][[0, 2]])
-    unchanged = [
-        torch.equal(parameters_to_vector(own.parameters()), was)
-        for own, was in zip(trainer.positions, positions, strict=True)
-    ]
-    assert unchanged == [False, True, False]
+def test_seeds_side_by_side_train_as_each_does_alone_to_the_bit() -> None:
+    together = [drawing_trainer(seed=seed) for seed in range(3)]
+    train(together, 5, lambda *_: None)
+    for seed, trainer in enumerate(together):
+        alone = drawing_trainer(seed=seed)
+        train([alone], 5, lambda *_: None)
+        assert torch.equal(trainer.losses, alone.losses)
+        assert torch.equal(trainer.weights(), alone.weights())
+    assert len({float(trainer.losses[0]) for trainer in together}) == 3
 
 
 def losses(dropout: float) -> list[float]:
     trainer = made_trainer(data_of(3200), definition=ModelDefinition(), dropout=dropout, steps=50)
-    trainer.run(50, lambda *_: None)
-    return [round(trainer.losses[index, 0].item(), 4) for index in (0, 10, 20, 30, 40, 49)]
+    train([trainer], 50, lambda *_: None)
+    return [round(trainer.losses[index].item(), 4) for index in (0, 10, 20, 30, 40, 49)]
 
 
 @pytest.mark.slow
@@ -180,14 +156,15 @@ def test_fifty_steps_of_the_frozen_model_lose_what_they_lost_before(dropout: flo
 
 
 def test_each_report_holds_the_mean_loss_since_the_last_and_the_first_none() -> None:
-    trainer = made_trainer(data_of(64), steps=7)
+    trainers = [made_trainer(data_of(64), steps=7, seed=seed) for seed in (0, 1)]
     reports: list[tuple[int, list[float] | None]] = []
-    trainer.run(3, lambda done, loss: reports.append((done, loss)))
-    steps = trainer.losses[:, 0].tolist()
-    means = [sum(steps[:3]) / 3, sum(steps[3:6]) / 3, steps[6]]
+    train(trainers, 3, lambda done, loss: reports.append((done, loss)))
     assert [done for done, _ in reports] == [0, 3, 6, 7]
     assert reports[0][1] is None
-    assert [losses[0] for _, losses in reports[1:] if losses] == pytest.approx(means)
+    for index, trainer in enumerate(trainers):
+        steps = trainer.losses.tolist()
+        means = [sum(steps[:3]) / 3, sum(steps[3:6]) / 3, steps[6]]
+        assert [losses[index] for _, losses in reports[1:] if losses] == pytest.approx(means)
 
 
 def test_a_model_is_judged_by_the_average_of_its_weights_and_trains_on_with_the_last() -> None:
@@ -196,8 +173,8 @@ def test_a_model_is_judged_by_the_average_of_its_weights_and_trains_on_with_the_
     plain, averaged = made_trainer(data_of(), steps=8), made_trainer(data_of(), steps=8, averaging=decay)
     weights: list[Tensor] = []
     judged: dict[int, Tensor] = {}
-    plain.run(1, lambda *_: weights.append(plain.weights().double()))
-    averaged.run(3, lambda done, _: judged.setdefault(done, averaged.weights()))
+    train([plain], 1, lambda *_: weights.append(plain.weights().double()))
+    train([averaged], 3, lambda done, _: judged.setdefault(done, averaged.weights()))
     assert torch.equal(averaged.losses, plain.losses)
     assert torch.equal(judged[0].double(), weights[0])
     for step in (3, 6, 8):
@@ -217,7 +194,7 @@ class NoHostSync(TorchDispatchMode):
 
 
 def test_a_step_never_waits_for_the_device() -> None:
-    trainer = drawing_trainer(seeds=[0])
+    trainer = drawing_trainer()
     with NoHostSync():
         trainer.step()
         trainer.step()
@@ -229,7 +206,7 @@ def test_a_step_never_waits_for_the_device() -> None:
 def test_a_step_never_waits_for_a_real_device() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    trainer = drawing_trainer(seeds=[0], device="cuda")
+    trainer = drawing_trainer(device="cuda")
     trainer.step()
     with refusing_to_wait():
         trainer.step()
@@ -241,7 +218,7 @@ def test_parameters_without_a_gradient_only_decay() -> None:
     trainer = made_trainer(data_of(64), terms=terms, trainable=True, steps=1, learning_rate=1e-2, weight_decay=0.5)
     assert terms.bias is not None
     trainer.step()
-    trained = dict(trainer.positions[0].named_parameters())["state_3"]
+    trained = dict(trainer.positions.named_parameters())["state_3"]
     future = torch.ones(9, 9).triu(1).bool()
     torch.testing.assert_close(trained[..., future], terms.bias[..., future] * (1 - 1e-2 * 0.5))
     assert not torch.equal(trained[..., ~future], terms.bias[..., ~future] * (1 - 1e-2 * 0.5))
@@ -267,7 +244,7 @@ def with_table(num_rows: int, length: int, **settings: float) -> Trainer:
 
     table = torch.ones(num_rows, TINY.d_model)
     positions = Positions({"table": table}, {"table"}, {program: first_rows}, {program: ("embedding",)}, 0.0, {"table"})
-    return Trainer(trainer.model, [positions], data, trainer.settings, dropout=0.0, pad_id=PAD_ID, seeds=[0])
+    return Trainer(trainer.model, positions, data, trainer.settings, dropout=0.0, pad_id=PAD_ID, seed=0)
 
 
 def test_drift_tells_trained_rows_of_a_table_from_those_that_only_decay() -> None:
@@ -275,10 +252,10 @@ def test_drift_tells_trained_rows_of_a_table_from_those_that_only_decay() -> Non
     trainer = with_table(num_rows=12, length=5, learning_rate=1e-3, weight_decay=0.5)
     for _ in range(30):
         trainer.step()
-    (drift,) = trainer.drift()
+    drift = trainer.drift()
     assert drift is not None
     assert (drift.rows, drift.touched_rows) == (12, 5)
-    table = next(iter(trainer.positions[0].parameters())).detach()
+    table = next(iter(trainer.positions.parameters())).detach()
     assert drift.touched == pytest.approx(float((table[:5] - 1).square().mean().sqrt()))
     assert drift.untouched == pytest.approx(1 - (1 - 1e-3 * 0.5) ** 30, rel=1e-3)
     assert drift.touched > drift.untouched
@@ -287,12 +264,12 @@ def test_drift_tells_trained_rows_of_a_table_from_those_that_only_decay() -> Non
 def test_a_table_whose_rows_are_all_trained_has_no_untouched_drift_and_no_table_no_drift() -> None:
     trainer = with_table(num_rows=5, length=5)
     trainer.step()
-    (drift,) = trainer.drift()
+    drift = trainer.drift()
     assert drift is not None
     assert (drift.rows, drift.touched_rows, drift.untouched) == (5, 5, None)
     without = made_trainer(data_of())
     without.step()
-    assert without.drift() == [None]
+    assert without.drift() is None
 
 
 def test_weights_that_are_put_back_give_the_losses_that_they_gave() -> None:
