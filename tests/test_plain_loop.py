@@ -21,7 +21,7 @@ PAIRS = {
 def with_weights_of(model: FrozenModel, length: int) -> PlainModel:
     plain = PlainModel(TINY, 14, length)
     with torch.no_grad():
-        plain.embedding.weight.copy_(model.token_embedding[0])
+        plain.embedding.weight.copy_(model.token_embedding)
         plain.head.weight.copy_(model.output_weight)
         plain.head.bias.copy_(model.output_bias)
         for kind in ("weight", "bias"):
