@@ -97,6 +97,8 @@ class Result:
     edge: float
     longest_carry: float | None
     """Share of the problems whose carry runs through every column."""
+    seen: float | None
+    """Share of the problems of `fresh` that are written as trained ones are; null where no record tells."""
     digit_accuracy: float | None
     examples_to_90: float | None
     """Median over seeds; null unless more than half of them got there."""
@@ -411,6 +413,7 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
     chains = [found.carry[str(digits)] for found in suites if str(digits) in found.carry]
     lengths = _by_length([found.lengths for found in suites], track)
     best_lengths = _by_length([trial.best.lengths for trial in trials if trial.best], track)
+    seen = [trial.seen for trial in trials if trial.seen is not None]
     accuracies = [trial.digit_accuracy for trial in trials if trial.digit_accuracy is not None]
     examples = [np.inf if trial.examples_to_90 is None else trial.examples_to_90 for trial in trials]
     median_examples = float(np.median(examples))
@@ -420,6 +423,7 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
         test=_mean([found.test for found in suites]),
         edge=_mean([found.edge for found in suites]),
         longest_carry=_mean(chains) if chains else None,
+        seen=float(np.mean(seen)) if seen else None,
         digit_accuracy=float(np.mean(accuracies)) if accuracies else None,
         examples_to_90=median_examples if np.isfinite(median_examples) else None,
         lengths=lengths,

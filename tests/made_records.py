@@ -83,6 +83,7 @@ def make_record(
                 for length in range(1, (track.longest or 0) + 1)
             },
         ),
+        "seen": 0.125,
         "digit_accuracy": right,
         "examples_to_90": 12_800 if right >= 0.9 else None,
         "mistakes": [Mistake(prompt="57+68=", answer="125", got="115")],
@@ -94,7 +95,14 @@ def make_record(
 
 
 def make_failure(submission: Submission, track: Track, digits: int, seed: int, reason: str) -> Record:
-    nothing = {"suites": None, "digit_accuracy": None, "examples_to_90": None, "mistakes": [], "throughput": None}
+    nothing = {
+        "suites": None,
+        "seen": None,
+        "digit_accuracy": None,
+        "examples_to_90": None,
+        "mistakes": [],
+        "throughput": None,
+    }
     return make_record(submission, track, digits, seed, 0, status="failed", reason=reason, **nothing)
 
 

@@ -202,16 +202,17 @@ def test_a_page_of_several_tracks_starts_with_links_to_them(root):
     assert "Tracks: [quick](#quick) · [smoke](#smoke)\n" in board_of(root).split("## quick")[0]
 
 
-def test_the_details_name_authors_and_the_share_of_every_seed(root):
+def test_the_details_name_authors_the_share_of_every_seed_and_of_the_ids_that_were_seen(root):
     track = make_track(digits=[3], seeds=[0, 1, 2])
     save_track(root, track)
     one = make_submission(root, "one")
-    save_all(root, [make_record(one, track, 3, seed, share) for seed, share in enumerate((0.1, 0.95, 0.5))])
+    shares = {0.1: 0.2, 0.95: 0.4, 0.5: 0.3}
+    save_all(root, [make_record(one, track, 3, i, right, seen=seen) for i, (right, seen) in enumerate(shares.items())])
     section = board_of(root).split("## mine")[1].split("## quick")[0]
     details = section.split("Details")[1]
     headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
     row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))
-    assert (row["authors"], row["by seed"]) == ("Ada", "10.0, 95.0, 50.0")
+    assert (row["authors"], row["by seed"], row["ids seen"]) == ("Ada", "10.0, 95.0, 50.0", "30.0")
 
 
 def test_a_bar_over_several_seeds_shows_each_as_a_dot():

@@ -167,6 +167,10 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[
         )
     columns += [
         (
+            Column("ids seen", f"fresh problems that are written as trained ones are, at {last} digits"),
+            _of_result(last, lambda result: _share(result.seen)),
+        ),
+        (
             Column("digit accuracy", f"answer digits right, each after right ones, at {last} digits"),
             _of_result(last, lambda result: _share(result.digit_accuracy)),
         ),

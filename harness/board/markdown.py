@@ -53,9 +53,9 @@ TAIL = """\
   that length.
 * **What is fresh**: pairs of operands that no split trains on, whichever is first. With two digits there are 946 of
   them (477, whichever is first), the same for every seed, and they repeat: intervals speak of those pairs, and as ones
-  of all sums of two digits they are too narrow ([by how much](docs/research.md)). Unordered column pairs write `3+70`
-  and `0+73` with the same ids: 59 % of the fresh pairs of two digits and 24 % of those of three are ids that
-  `ColumnPairs` was trained on, of six digits none, as of all other formats here.
+  of all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write
+  two pairs alike, as unordered column pairs do `3+70` and `0+73`: **ids seen** is the share of the fresh problems whose
+  ids, of prompt and answer, are those of a trained one. They ask for memory, not for addition.
 * **mean** is over the numbers of digits, and ranks; where there is a *reach*, it is over the lengths beyond training.
   There, n digits means that the longer operand has n: in half of the problems the other has n too, in half any number
   of digits up to n. The column of the trained lengths is of operands that are each 1 to as many digits, equally often.
@@ -88,11 +88,10 @@ TAIL = """\
 ## Reproduce a row
 
 `harness reproduce NAME --track TRACK` runs its trials again on the problems that they drew: on the same device, with
-the same torch, everything but the speeds comes out the same to the bit (on a GPU if the same seeds train side by side,
-and the positions use no operator whose sums CUDA adds in any order, such as `gather`). On another processor sums are
-added in another order, which training can carry far: there a score may move by as much as with another seed. `harness
-compare A B` holds two rows against each other. `harness leaderboard --check` tells whether this page is what the
-records say.
+the same torch, everything but the speeds comes out the same to the bit (on a GPU if the positions use no operator whose
+sums CUDA adds in any order, such as `gather`). On another processor sums are added in another order, which training can
+carry far: there a score may move by as much as with another seed. `harness compare A B` holds two rows against each
+other. `harness leaderboard --check` tells whether this page is what the records say.
 """
 
 
@@ -193,6 +192,7 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
         "by seed": _by_digits(row, track, lambda result: _seed_shares(result.seed_shares)),
         "test": _mean(row, track, lambda result: result.test),
         "edge": _mean(row, track, lambda result: result.edge),
+        f"ids seen{several}": _by_digits(row, track, lambda result: _percent(result.seen)),
         "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
         f"longest carry{several}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
         f"examples to 90 %{several}": _by_digits(row, track, lambda result: _thousands(result.examples_to_90)),
