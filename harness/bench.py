@@ -10,7 +10,7 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import cycle
@@ -33,8 +33,8 @@ from harness.training import Trainer, fast_step
 
 ROUNDS = 15
 WARM_UP_ROUNDS = 3
-STACKS = (1, 3, 8)
-"""Seeds side by side; more than one only where a step can be recorded, elsewhere nothing is gained by it."""
+NUM_SEEDS = (1, 3, 8)
+"""Side by side where a step can be recorded; elsewhere nothing is gained by it."""
 PEAK_SIZE = {"cuda": 8192, "cpu": 1024}
 """Width of the square product whose rate counts as what the device can do."""
 FOLDER = Path("docs") / "performance"
@@ -154,14 +154,12 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
 
     ways: list[tuple[int, str, Callable[[], None], int | None]] = [(1, "plain loop", plain_step, None)]
     flops = _flops(reference_trainer(track, digits, device))
-    for num_seeds in STACKS if can_capture(device) else STACKS[:1]:
-        make = partial(_references, track, digits, device, num_seeds)
-        memory = _peak_memory_bytes(make, _one_by_one, device)
-        ways.append((num_seeds, "launched one by one", _one_by_one(make()), memory))
-        if can_capture(device):
-            memory = _peak_memory_bytes(make, fast_step, device)
-            step = fast_step(make())
-            ways.append((num_seeds, _how(isinstance(step, Recording), device), step, memory))
+    make = partial(reference_trainer, track, digits, device)
+    ways.append((1, "launched one by one", make().step, _peak_memory_bytes(lambda: make().step, device)))
+    for num_seeds in NUM_SEEDS if can_capture(device) else ():
+        record = partial(_recorded, make, num_seeds)
+        step, memory = record(), _peak_memory_bytes(record, device)
+        ways.append((num_seeds, _how(isinstance(step, Recording), device), step, memory))
     samples = _in_turn([work for _, _, work, _ in ways], device)
     plain_rate = size / median(samples[0])
     return [
@@ -230,28 +228,19 @@ def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> list[lis
     return samples
 
 
-def _references(track: Track, digits: int, device: torch.device, num_seeds: int) -> list[Trainer]:
-    return [reference_trainer(track, digits, device) for _ in range(num_seeds)]
+def _recorded(make: Callable[[], Trainer], num_seeds: int) -> Callable[[], None]:
+    return fast_step([make() for _ in range(num_seeds)])
 
 
-def _one_by_one(trainers: Sequence[Trainer]) -> Callable[[], None]:
-    def step() -> None:
-        for trainer in trainers:
-            trainer.step()
-
-    return step
-
-
-def _peak_memory_bytes(
-    make: Callable[[], list[Trainer]], step_of: Callable[[list[Trainer]], Callable[[], None]], device: torch.device
-) -> int | None:
-    """What the device holds at most while a step is made and run, beyond what it held before; None on a CPU."""
+def _peak_memory_bytes(make_step: Callable[[], Callable[[], None]], device: torch.device) -> int | None:
+    """What the device holds at most while a step is made and run, beyond what it held before; None on a CPU. Not what
+    libraries keep for each stream from its first step on, if another step was made before."""
     if device.type != "cuda":
         return None
     gc.collect()
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    step = step_of(make())
+    step = make_step()
     for _ in range(WARM_UP_ROUNDS):
         step()
     torch.cuda.synchronize(device)

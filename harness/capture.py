@@ -2,7 +2,8 @@
 
 A step of the frozen model is hundreds of kernels of a few microseconds, and to launch them one by one from Python takes
 longer than they run. What is recorded reads and writes tensors that stay where they are, so nothing in it may be a
-Python number that changes from one time to the next.
+Python number that changes from one time to the next. Works that have nothing to do with each other can be branches of
+one recording, which run at the same time.
 """
 
 import contextlib
@@ -76,7 +77,7 @@ def capture(
 
 
 def side_by_side(works: Sequence[Callable[[], object]], device: torch.device) -> Callable[[], None]:
-    """The works as one; what they read and write must not be shared.
+    """The works as one; none may write what another reads or writes.
 
     On a device that can record, each has a stream of its own. A recording then has a branch for each, and their
     kernels, most of which leave most of a GPU idle, run at the same time. Elsewhere they run one after the other.
@@ -118,7 +119,7 @@ def _warm_up(
     generators: Sequence[torch.Generator],
     state: Sequence[Tensor],
 ) -> str | None:
-    """Runs the work on the side stream and undoes it; None, or what torch says if the work waits for the device.
+    """Runs the work on the stream of recordings and undoes it; None, or what torch says if it waits for the device.
 
     Waiting is looked for here, since a recording that is broken off leaves torch in a state that nobody vouches for.
     """
@@ -168,8 +169,8 @@ def _record(
 
 @cache
 def _stream(device: torch.device, branch: int = 0) -> torch.cuda.Stream:
-    """One for all recordings, and one for each of their branches: libraries keep a workspace for every stream that they
-    meet."""
+    """The one on which all works are warmed up and recorded, or that of a branch, counted from 1. Few, since libraries
+    keep a workspace for every stream that they meet."""
     return torch.cuda.Stream(device)
 
 

@@ -41,6 +41,7 @@ class Outcome:
     """Step and accuracy of the best weights beyond the trained lengths; None in a track without such."""
     drift: Drift | None
     seen: float
+    """See `records.Record.seen`."""
     parameters: Parameters
     throughput: Throughput
     seconds: Seconds

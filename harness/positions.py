@@ -62,7 +62,7 @@ class Positions(nn.Module):
         return [self.get_parameter(attribute) for attribute in self._tables]
 
     def description(self) -> tuple[object, ...]:
-        """What the seeds of a trial must agree on: dropout, the terms of every program, which state has which shape."""
+        """What the seeds of a job must agree on: dropout, the terms of every program, which state has which shape."""
         state = {name: getattr(self, name) for name in self._attributes}
         shapes = [(name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in state.items()]
         return self.dropout, tuple(sorted(self._names.items())), tuple(shapes)

@@ -1,11 +1,13 @@
-"""Positions on the problems that a track of length generalisation ranks by, which everyone knows beforehand (P10, P40).
+"""Positions on published problems, which everyone knows beforehand, and of every seed (P10, P40).
 
-A trial audits positions on the batches of `test` and `fresh`. Problems beyond the trained lengths are the same in every
-trial, in the same order, and so are the batches in which they are scored: positions that read one row by another could
-know a batch by its lengths, and each row's sum by its place.
+A trial audits the positions of its first seed on the batches of `test` and `fresh`. That leaves out two things.
+Problems beyond the trained lengths rank, are the same in every trial, in the same order, and so are the batches in
+which they are scored: positions that read one row by another could know a batch by its lengths, and each row's sum by
+its place. And positions may be built otherwise from another seed.
 """
 
 import secrets
+from collections.abc import Sequence
 
 import torch
 
@@ -21,31 +23,31 @@ from harness.trial import export_positions_for
 CPU = torch.device("cpu")
 
 
-def check_published(submission: Submission, track: Track, digits: int, seed: int) -> list[Finding]:
-    """The first finding on the published problems, in the batches in which a trial scores them: all sets of one shape
-    together, and those of each length alone.
+def check_published(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
+    """The first finding on the published problems and fresh ones, in the batches in which a trial scores them: all sets
+    of one shape together, and those of each length alone.
 
     Args:
-        digits: of the trial.
-        seed: of the trial.
+        digits: of the trials.
+        seeds: of the trials of one job.
 
     Raises:
         SubmissionError: the submission broke its contract.
     """
     max_digits, fixed = track.max_digits(digits), fixed_suites(track, digits)
-    # As a trial asks for them, so that a submission cannot tell which of the two it is in.
-    problems = {"train": training_problems(track, digits), **fixed}
-    problems["fresh/0"] = fresh_problems(track, digits, secrets.randbelow(2**53))
-    problems |= validation_problems(track, digits)
+    fresh = {f"fresh/{index}": fresh_problems(track, digits, secrets.randbelow(2**53)) for index in range(len(seeds))}
+    # As a job asks for them, so that a submission cannot tell which of the two it is in.
+    problems = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
     sets = encode(submission, problems, max_digits=max_digits, shuffle_seed=secrets.randbits(63)).sets
     data = {name: Batches.of(own, CPU) for name, own in sets.items()}
-    (positions,) = export_positions_for(submission, track, data, max_digits=max_digits, seeds=[seed], device=CPU)
+    positions = export_positions_for(submission, track, data, max_digits=max_digits, seeds=seeds, device=CPU)
     scored = ["fresh/0", *fixed]
     shapes = {data[name].shape for name in scored}
     together = [[name for name in scored if data[name].shape == shape] for shape in shapes]
     for names in [*together, *([name] for name in fixed if name.startswith("lengths/"))]:
         prompts = [prompt for name in names for prompt in problems[name].prompts()]
         layouts = torch.cat([data[name].layout for name in names])
-        if findings := list(check_blind(submission.name, positions, prompts, layouts)):
-            return findings
+        for own in positions:
+            if findings := list(check_blind(submission.name, own, prompts, layouts)):
+                return findings
     return []

@@ -168,7 +168,7 @@ class Record(_Part):
     drift: Drift | None = None
     """Only of positions that have a table."""
     seen: Share | None = None
-    """Of the problems of `fresh`, those whose ids, of prompt and answer, are those of a trained problem too."""
+    """Share of the problems of `fresh` whose ids, of prompt and answer, are those of a trained problem."""
     digit_accuracy: Share | None = None
     """At the end of the training, on the first problems of `test`."""
     curve: list[CurvePoint] = []
@@ -180,7 +180,7 @@ class Record(_Part):
     throughput: Throughput | None = None
     seconds: Seconds | None = None
     peak_memory_bytes: Count | None = None
-    """Of all seeds that ran side by side."""
+    """Of all seeds that trained side by side; on a GPU with what libraries keep for a stream from its first use on."""
     digest: str = ""
 
     @property

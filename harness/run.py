@@ -96,10 +96,10 @@ def run_trials(
     definition = track.model_dump(mode="json")
     left: dict[str, list[PlannedTrial]] = {}
     jobs: list[Job] = []
-    for stack in stacks(trials, max_seeds):
-        job = _trial_job(stack, definition, device, verdicts.get(stack[0].submission.name, ()))
+    for group in grouped(trials, max_seeds):
+        job = _trial_job(group, definition, device, verdicts.get(group[0].submission.name, ()))
         jobs.append(job)
-        left[job.name] = stack
+        left[job.name] = group
     for event in run(jobs, num_workers):
         name = event.job.name
         if event.kind == "progress":
@@ -121,7 +121,7 @@ def run_trials(
             yield crash
 
 
-def stacks(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedTrial]]:
+def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedTrial]]:
     """The trials in their order, those of one submission at one number of digits together, at most `max_seeds` each."""
     found: list[list[PlannedTrial]] = []
     for trial in trials:
@@ -134,19 +134,19 @@ def stacks(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedT
     return found
 
 
-def _trial_job(stack: Sequence[PlannedTrial], track: dict[str, Any], device: str, findings: Sequence[Found]) -> Job:
-    first = stack[0]
+def _trial_job(group: Sequence[PlannedTrial], track: dict[str, Any], device: str, findings: Sequence[Found]) -> Job:
+    first = group[0]
     payload = {
         "kind": "trial",
         **_place(first.submission),
         "track": track,
         "digits": first.digits,
-        "seeds": [trial.seed for trial in stack],
-        "fresh_seeds": _fresh_seeds(stack),
+        "seeds": [trial.seed for trial in group],
+        "fresh_seeds": _fresh_seeds(group),
         "device": device,
         "findings": findings,
     }
-    return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in stack[1:])}", payload)
+    return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in group[1:])}", payload)
 
 
 def _was_divided(event: Event) -> bool:
@@ -161,10 +161,10 @@ def _divided(trial: PlannedTrial, track: Track) -> Record:
     return failed_record(trial.submission, track, trial.digits, trial.seed, error, **where)
 
 
-def _fresh_seeds(stack: Sequence[PlannedTrial]) -> list[int] | None:
+def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
     """Of trials that are to be reproduced; others draw their own."""
-    known = [trial.fresh_seed for trial in stack if trial.fresh_seed is not None]
-    return known if len(known) == len(stack) else None
+    known = [trial.fresh_seed for trial in group if trial.fresh_seed is not None]
+    return known if len(known) == len(group) else None
 
 
 def _place(submission: Submission) -> dict[str, str]:

@@ -36,7 +36,7 @@ class Sequences:
 
 def share_seen(sequences: Sequences, trained: Sequences) -> float:
     """The share of the sequences, in [0, 1], whose ids, of prompt and answer, are those of a trained one: a format may
-    write the sums of two pairs of operands alike."""
+    write the sums of two pairs of operands alike. Both must have been assembled to the same widths."""
     rows = [row.tobytes() for row in sequences.token_ids]
     seen = set(rows).intersection(row.tobytes() for row in trained.token_ids)
     return sum(row in seen for row in rows) / len(rows)

@@ -147,7 +147,8 @@ class Trainer:
         return [self._flat.detach(), self._average, self._step_index, *self._optimizer.state[self._flat].values()]
 
     def judged(self) -> Tensor:
-        """The weights by which the model is judged, (P,) float32: their average so far if the settings ask for it."""
+        """The weights by which the model is judged, (P,) float32: their average so far if the settings ask for it. No
+        copy."""
         return self._average if self.settings.averaging > 0 else self._flat.detach()
 
     def weights(self) -> Tensor:
@@ -192,9 +193,11 @@ class Trainer:
 
 
 def train(trainers: Sequence[Trainer], every: int, report: Callable[[int, list[float] | None], None]) -> None:
-    """All steps of trainings of one length, side by side; calls `report(steps done, each one's mean loss since last)`
-    before the first and after `every` so many, while the models have the weights that they are judged by. They keep
-    those at the end."""
+    """Trains all to the end, side by side; they have the same number of steps.
+
+    Calls `report(steps done, each one's mean loss since last)` before the first and after `every` so many, while the
+    models have the weights that they are judged by. They keep those at the end.
+    """
     report(0, None)
     step, done, num_steps = fast_step(trainers), 0, trainers[0].settings.num_steps
     for index in range(num_steps):

@@ -174,7 +174,7 @@ class _Stack(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """The problems of a stack, and what the tokenizer made of them."""
+    """The problems of all seeds, and what the tokenizer made of them."""
 
     fresh: list[Problems]
     """Of each seed."""

@@ -20,7 +20,7 @@ from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track
 
-MAX_SEEDS_A_STACK = 8
+MAX_SEEDS_A_JOB = 8
 """Seeds of one submission that a GPU trains side by side; on a CPU nothing is gained by it."""
 
 
@@ -105,7 +105,7 @@ def watch_trials(
             results,
             device=device,
             num_workers=num_workers or (2 if on_gpu else num_cores()),
-            max_seeds=MAX_SEEDS_A_STACK if on_gpu else 1,
+            max_seeds=MAX_SEEDS_A_JOB if on_gpu else 1,
             verdicts=verdicts or {},
         ):
             if isinstance(event, Finished):

@@ -1,10 +1,11 @@
 """Recorded work does what the work does: on a stand-in for CUDA graphs, and on a GPU where there is one."""
 
+import contextlib
 import gc
 import logging
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,27 +45,35 @@ def test_a_training_replayed_is_the_training_to_the_bit(seeds: list[int], graphs
     assert torch.equal(found, expected)
 
 
-class Stream:
+class NotingStream:
     """Stands for `torch.cuda.Stream`, and notes who waits for whom."""
 
     def __init__(self, events: list[str], name: object) -> None:
         self.events, self.name = events, name
 
-    def wait_stream(self, other: "Stream") -> None:
+    def wait_stream(self, other: "NotingStream") -> None:
         self.events.append(f"{self.name} waits for {other.name}")
 
 
 def test_each_of_several_works_begins_after_what_was_before_and_ends_before_what_comes_next(
     graphs: list[RecordedGraph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a recording that makes a branch of each; one that is not waited for could be replayed in the middle of it."""
+    """On a stream of its own, which a recording makes a branch."""
     events: list[str] = []
-    monkeypatch.setattr("harness.capture._stream", lambda device, branch: Stream(events, branch))
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(events, "current"))
+
+    @contextlib.contextmanager
+    def on(stream: NotingStream) -> Iterator[None]:
+        events.append(f"on {stream.name}")
+        yield
+        events.append("back")
+
+    monkeypatch.setattr("harness.capture._stream", lambda device, branch: NotingStream(events, branch))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: NotingStream(events, "current"))
+    monkeypatch.setattr(torch.cuda, "stream", on)
     works = [partial(events.append, f"work {number}") for number in (1, 2)]
     side_by_side(works, CPU)()
-    begin = ["1 waits for current", "work 1", "2 waits for current", "work 2"]
-    assert events == [*begin, "current waits for 1", "current waits for 2"]
+    branches = [(f"{i} waits for current", f"on {i}", f"work {i}", "back") for i in (1, 2)]
+    assert events == [*branches[0], *branches[1], "current waits for 1", "current waits for 2"]
 
 
 def test_works_side_by_side_on_a_device_that_records_nothing_run_in_their_order() -> None:
@@ -73,10 +82,13 @@ def test_works_side_by_side_on_a_device_that_records_nothing_run_in_their_order(
     assert done == [1, 2, 3]
 
 
+@pytest.mark.parametrize("num_others", [0, 2])
 def test_what_waits_for_the_device_is_launched_one_by_one_and_says_so(
-    graphs: list[RecordedGraph], caplog: pytest.LogCaptureFixture
+    num_others: int, graphs: list[RecordedGraph], caplog: pytest.LogCaptureFixture
 ) -> None:
-    def waiting() -> Trainer:
+    """Alone, and as the last of several seeds."""
+
+    def waiting() -> list[Trainer]:
         trainer = drawing_trainer()
         graphs, (draw, *_) = trainer.positions._graphs, trainer.positions._graphs.values()
 
@@ -88,16 +100,16 @@ def test_what_waits_for_the_device_is_launched_one_by_one_and_says_so(
 
         for program in graphs:
             graphs[program] = wait  # type: ignore[index]
-        return trainer
+        return [*(drawing_trainer(seed=1 + index) for index in range(num_others)), trainer]
 
     with caplog.at_level(logging.WARNING):
-        found = trained(waiting())
+        found = trained(*waiting())
     assert "not recorded as a CUDA graph" in caplog.text
     assert "called a synchronizing CUDA operation" in caplog.text
     assert graphs == []  # found out before anything was recorded
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.capture.can_capture", lambda device: False)
-        expected = trained(waiting())
+        expected = trained(*waiting())
     assert torch.equal(found, expected)
 
 
@@ -312,14 +324,11 @@ def test_a_training_recorded_on_a_gpu_is_the_training(seeds: list[int], cuda: to
     results: list[Tensor] = []
     for is_fast in (True, False):
         trainers = drawing_trainers(seeds, "cuda")
-        step = fast_step(trainers)
-        assert isinstance(step, Recording)
+        steps = [fast_step(trainers)] if is_fast else [trainer.step for trainer in trainers]
+        assert isinstance(steps[0], Recording) == is_fast
         for _ in range(trainers[0].settings.num_steps):
-            if is_fast:
+            for step in steps:
                 step()
-            else:
-                for trainer in trainers:
-                    trainer.step()
         results.append(torch.cat([part for trainer in trainers for part in (trainer.losses, trainer.weights())]))
     torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)
 

@@ -155,6 +155,7 @@ def test_sets_answered_together_are_answered_as_each_alone(half_trained: Trainer
     assert together.keys() == sets.keys()
     for name, each in sets.items():
         assert together[name].rows() == decoder.answers(each).rows()
+    assert 10 < decoder.teacher_forced(data).is_right.sum() < 90
 
 
 def test_scores_do_not_depend_on_the_batch_either(half_trained: Trainer) -> None:

@@ -9,6 +9,7 @@ import pytest
 from harness.encoding import encode
 from harness.plan import PlannedTrial
 from harness.published import check_published
+from harness.randomness import derived_seed
 from harness.run import Finished, run_trials
 from harness.submissions import Submission
 from harness.task import fixed_suites
@@ -49,6 +50,19 @@ class PositionalEmbedding(protocol.PositionalEmbedding):
 """
 
 
+LATER = """
+class PositionalEmbedding(protocol.PositionalEmbedding):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.table = nn.Parameter(torch.randn(shape.max_length + 2, shape.d_model))
+        self.looks_around = torch.initial_seed() == {seed}
+
+    def forward(self, layout):
+        company = (layout != 0).sum() % 2 if self.looks_around else 0
+        return protocol.Terms(embedding=self.table[(layout != 0).long().cumsum(1) + company])
+"""
+
+
 def key_of(submission: Submission, suite: str) -> int:
     """What `KNOWING` computes of the suite's batch."""
     problems = fixed_suites(TRACK, 2)
@@ -64,13 +78,21 @@ def knowing(write_submission: Callable[..., Submission]) -> Submission:
 
 
 def test_positions_that_tell_the_rows_of_a_published_batch_apart_are_found(knowing: Submission) -> None:
-    (finding,) = check_published(knowing, TRACK, 2, 0)
+    (finding,) = check_published(knowing, TRACK, 2, [0])
     assert (finding.rule, finding.level) == ("P40", "gate")
     assert finding.message.startswith("Terms.embedding of a problem changes with the other rows of its batch")
 
 
 def test_positions_of_a_row_alone_are_no_finding(write_submission: Callable[..., Submission]) -> None:
-    assert check_published(write_submission(positions=OWN), TRACK, 2, 0) == []
+    assert check_published(write_submission(positions=OWN), TRACK, 2, [0]) == []
+
+
+def test_positions_are_looked_at_with_every_seed_of_a_job(write_submission: Callable[..., Submission]) -> None:
+    """They may be built otherwise from another seed, and a job audits those of its first."""
+    later = write_submission(positions=LATER.replace("{seed}", str(derived_seed(1, "positions"))))
+    assert check_published(later, TRACK, 2, [0]) == []
+    (finding,) = check_published(later, TRACK, 2, [0, 1])
+    assert (finding.rule, finding.level) == ("P40", "gate")
 
 
 def test_a_trial_of_positions_that_know_published_batches_fails_with_the_rule(

@@ -10,7 +10,7 @@ from made_records import make_track
 
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
-from harness.run import Crashed, Finished, audit_all, keep_definition, run_trials, stacks
+from harness.run import Crashed, Finished, audit_all, grouped, keep_definition, run_trials
 from harness.track import TrainingDefinition
 
 
@@ -29,8 +29,8 @@ def test_seeds_of_one_submission_at_one_number_of_digits_go_together(
     due = [(one, 3, 0), (one, 3, 1), (one, 3, 2), (one, 6, 0), (other, 3, 1), (other, 3, 2)]
     trials = [PlannedTrial(submission, digits, seed, "missing") for submission, digits, seed in due]
     found = [
-        f"{stack[0].submission.name} {stack[0].digits} {[trial.seed for trial in stack]}"
-        for stack in stacks(trials, max_seeds)
+        f"{group[0].submission.name} {group[0].digits} {[trial.seed for trial in group]}"
+        for group in grouped(trials, max_seeds)
     ]
     assert found == expected
 

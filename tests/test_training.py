@@ -57,6 +57,17 @@ def test_one_flat_adamw_steps_like_torchs_on_separate_parameters(
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_the_optimisers_state_is_that_which_torch_makes_in_its_first_step() -> None:
+    trainer, fresh = made_trainer(data_of(64)), torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.AdamW([fresh], fused=True)
+    fresh.grad = torch.ones(3)
+    optimizer.step()
+    expected = {name: (value.dtype, value.dim()) for name, value in optimizer.state[fresh].items()}
+    own = trainer._optimizer.state[trainer._flat]
+    assert {name: (value.dtype, value.dim()) for name, value in own.items()} == expected
+    assert not any(value.any() for value in own.values())
+
+
 @pytest.mark.parametrize("vocab_size", [14, 15, 16])
 def test_weights_start_at_multiples_of_16_bytes_whatever_the_vocabulary(vocab_size: int) -> None:
     """All but those whose size is no multiple of that, as the bias of one head between 9 positions."""

@@ -115,22 +115,24 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iter
     def report(progress: Progress) -> None:
         _send(events, event="progress", **progress._asdict())
 
-    # On a CPU nothing is gained by seeds side by side, and apart one that fails takes none with it.
-    parts = [slice(i, i + 1) for i in range(len(seeds))] if device.type == "cpu" else [slice(None)]
-    for part in parts:
-        try:
-            for rule, _, message in gates(job["findings"])[:1]:
-                raise SubmissionError(submission.name, rule, message)
-            own_fresh = fresh_seeds and fresh_seeds[part]
-            with budget("the trial", TRIAL_BUDGET_S):
-                for finding in check_published(submission, track, digits, seeds[part][0]) if track.longest else []:
+    try:
+        for rule, _, message in gates(job["findings"])[:1]:
+            raise SubmissionError(submission.name, rule, message)
+        with budget("the trial", TRIAL_BUDGET_S):
+            if track.longest or len(seeds) > 1:
+                for finding in check_published(submission, track, digits, seeds):
                     raise SubmissionError(submission.name, finding.rule, finding.message)
-                records = run_stack(submission, track, digits, seeds[part], device, report, own_fresh)
-            yield from (_with_audits(record, job["findings"]) for record in records)
-        except SubmissionError as error:
-            name = device_name(device)
-            for seed in seeds[part]:
-                yield failed_record(submission, track, digits, seed, error, device_name=name, isolation=isolation())
+            records = run_stack(submission, track, digits, seeds, device, report, fresh_seeds)
+    except SubmissionError as error:
+        if len(seeds) > 1:  # each alone, so that one which cannot be finished takes none with it
+            for index, seed in enumerate(seeds):
+                alone = {"seeds": [seed], "fresh_seeds": fresh_seeds and [fresh_seeds[index]]}
+                yield from _trials({**job, **alone}, submission, events)
+            return
+        known = {"device_name": device_name(device), "isolation": isolation()}
+        yield failed_record(submission, track, digits, seeds[0], error, **known)
+        return
+    yield from (_with_audits(record, job["findings"]) for record in records)
 
 
 def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
