@@ -397,7 +397,7 @@ def test_sections_stand_in_the_fixed_order(root):
     save_track(root, custom)
     save_all(root, make_trials(one, custom, 0.5))
     sections = re.findall(r"^## (.*)$", board_of(root), re.MULTILINE)
-    assert sections[:6] == ["standard", "quick", "notebook", "length", "custom", "smoke"]
+    assert sections[:6] == ["quick", "standard", "notebook", "length", "custom", "smoke"]
 
 
 def test_smoke_shows_scores_and_no_ranks(root):

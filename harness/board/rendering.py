@@ -15,7 +15,8 @@ from harness.scoring import State, rows_of
 from harness.submissions import Broken, Submission, discover
 from harness.track import Track, built_in_names, load_track
 
-FIRST = ("standard", "quick", "quick-seeds", "notebook", "length")
+FIRST = ("quick", "quick-seeds", "standard", "notebook", "length")
+"""The default track leads: who has just run their first looks for it."""
 LAST = ("smoke",)
 
 
