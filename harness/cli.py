@@ -444,6 +444,7 @@ def _validate_and_train(
     planned: "Plan", track: "Track", track_file: Path, results: Path, device: Device, workers: int | None
 ) -> ExitCode:
     """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank."""
+    from harness.engines.local import keeping_workers
     from harness.records import require_writable
     from harness.rules import Found
     from harness.watching import watch_audits, watch_trials
@@ -457,11 +458,12 @@ def _validate_and_train(
     due = {trial.submission.name: trial.submission for trial in planned.to_run}
     verdicts: dict[str, list[Found]] = {}
     widths = [track.max_digits(digits) for digits in track.digits]
-    code = watch_audits(list(due.values()), verdicts, workers, also_at=widths)
-    trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
-    trained = watch_trials(
-        trials, track, track_file, results, device=device.value, num_workers=workers, verdicts=verdicts
-    )
+    with keeping_workers():
+        code = watch_audits(list(due.values()), verdicts, workers, also_at=widths)
+        trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
+        trained = watch_trials(
+            trials, track, track_file, results, device=device.value, num_workers=workers, verdicts=verdicts
+        )
     return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 

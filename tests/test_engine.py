@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from bad_folders import TINY, descendants, left_running, make_submission
 
 from harness.engines import local, worker
-from harness.engines.local import Event, Job, memory_of_a_worker, run
+from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, run
 from harness.errors import ExitCode
 from harness.records import Record
 from harness.submissions import Submission
@@ -71,6 +72,26 @@ def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_ne
     assert kinds == ["findings", "bug", "findings"]
     assert [len(found) for found in workers] == [1, 1, 1]
     assert workers[0] == workers[1] != workers[2]
+
+
+def test_workers_that_are_kept_do_the_jobs_of_the_next_run_no_more_of_them_than_it_wants(tmp_path: Path) -> None:
+    """The folder is gone, so that a job is an error at once."""
+    jobs = [audit_job(make_submission(tmp_path, name)) for name in ("one", "two")]
+    shutil.rmtree(tmp_path / "submissions")
+    before = descendants(os.getpid())
+
+    def workers() -> set[int]:
+        return {child for child in descendants(os.getpid()) - before if is_worker(child)}
+
+    with keeping_workers():
+        assert [event.kind for event in run(jobs, num_workers=2)] == ["error", "error"]
+        first = workers()
+        assert [event.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
+        assert len(first) == 2
+        assert workers() < first
+    assert workers() == set()
+    assert [event.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
+    assert workers() == set()
 
 
 def test_a_seed_that_cannot_be_finished_takes_none_of_its_neighbours_with_it(tmp_path: Path) -> None:

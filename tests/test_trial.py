@@ -194,8 +194,18 @@ def check_recorded(folder: Path, device: torch.device) -> None:
     assert decoder.greedy_pass.is_recorded
 
 
+def one_of_each_positions() -> list[Path]:
+    """Folders whose positions no other of them has; a tokenizer's ids are there before anything is recorded."""
+    found: dict[tuple[Path, str], Path] = {}
+    for folder in FOLDERS:
+        submission = read_folder(folder)
+        assert isinstance(submission, Submission)
+        found.setdefault((submission.positions.folder, submission.positions.entry_point), folder)
+    return list(found.values())
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", one_of_each_positions(), ids=lambda folder: folder.name)
 def test_nothing_of_a_worked_submission_waits_for_the_device(folder: Path, graphs: list[RecordedGraph]) -> None:
     check_recorded(folder, CPU)
     assert len(graphs) == 3

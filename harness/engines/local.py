@@ -46,14 +46,17 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
     Closing the iterator, or an exception in its consumer, kills the workers and what they started.
     """
     waiting = deque(jobs)
+    idle = [] if _kept is None else _kept
+    _dismiss(idle, keep=min(num_workers, len(jobs)))
     memory = memory_of_a_worker(min(num_workers, len(jobs)))
-    workers: list[_Worker] = []
+    busy: list[_Worker] = []
     with selectors.DefaultSelector() as selector:
 
         def hire() -> None:
             if waiting:
-                workers.append(_Worker(waiting.popleft(), memory))
-                selector.register(workers[-1].output, selectors.EVENT_READ, workers[-1])
+                busy.append(idle.pop() if idle else _Worker())
+                busy[-1].begin(waiting.popleft(), memory)
+                selector.register(busy[-1].output, selectors.EVENT_READ, busy[-1])
 
         try:
             for _ in range(num_workers):
@@ -63,15 +66,31 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
                     worker: _Worker = key.data
                     yield from worker.read()
                     if worker.job is None and waiting and not worker.is_spent:
-                        worker.begin(waiting.popleft())
+                        worker.begin(waiting.popleft(), memory)
                     elif worker.job is None:
                         selector.unregister(worker.output)
-                        worker.kill()
                         if worker.is_spent:
+                            worker.kill()
                             hire()
+                        else:
+                            idle.append(worker)
+                        busy.remove(worker)
         finally:
-            for worker in workers:
-                worker.kill()
+            _dismiss(busy)
+            if _kept is None:
+                _dismiss(idle)
+
+
+@contextlib.contextmanager
+def keeping_workers() -> Iterator[None]:
+    """Inside, workers stay for the jobs of the next `run`: to load torch and hosts to fork from takes them seconds."""
+    global _kept
+    _kept = []
+    try:
+        yield
+    finally:
+        _dismiss(_kept)
+        _kept = None
 
 
 def memory_of_a_worker(num_workers: int, meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -90,8 +109,7 @@ def memory_of_a_worker(num_workers: int, meminfo: Path = Path("/proc/meminfo")) 
 class _Worker:
     """One worker process and the job it is doing."""
 
-    def __init__(self, job: Job, memory: int | None) -> None:
-        self._memory = memory
+    def __init__(self) -> None:
         self.process = subprocess.Popen(
             # -P: a file called harness.py where the command runs is not ours to import.
             [sys.executable, "-P", "-m", "harness.engines.worker", str(os.getpid())],
@@ -108,12 +126,13 @@ class _Worker:
         self.is_spent = False
         """Takes no further job: it has ended, or is about to."""
         self._unread = b""
-        self.begin(job)
+        self.job: Job | None = None
 
-    def begin(self, job: Job) -> None:
-        self.job: Job | None = job
+    def begin(self, job: Job, memory: int | None) -> None:
+        """`memory`: bytes that it may take."""
+        self.job = job
         with contextlib.suppress(BrokenPipeError):  # it has ended; the end of its output says so
-            self._requests.write(json.dumps({**job.payload, "memory": self._memory}).encode() + b"\n")
+            self._requests.write(json.dumps({**job.payload, "memory": memory}).encode() + b"\n")
 
     def read(self) -> Iterator[Event]:
         """The events that have arrived. A worker that ended in the middle of a job leaves an error in its place; one
@@ -147,3 +166,12 @@ class _Worker:
             self.process.wait()
         self._requests.close()
         self._events.close()
+
+
+_kept: list[_Worker] | None = None
+"""Those without a job, in `keeping_workers`."""
+
+
+def _dismiss(workers: list[_Worker], *, keep: int = 0) -> None:
+    while len(workers) > keep:
+        workers.pop().kill()
