@@ -14,7 +14,7 @@ from bad_folders import MANIFEST, TINY, is_running, left_running, make_submissio
 
 from harness.audits import audit
 from harness.errors import HostError, SubmissionError
-from harness.host import client
+from harness.host import client, zygote
 from harness.host.client import MAX_OUTPUT_BYTES, Host, Role, budget
 from harness.host.frames import DTYPES
 from harness.host.sandbox import Isolation, isolation
@@ -99,6 +99,25 @@ def test_a_host_does_not_get_the_secrets_of_the_environment(tmp_path: Path, monk
     seen = decoded(make_submission(tmp_path, decode="import os\nreturn str(sorted(os.environ))"), hash_seed=77)
     assert "PATH" in seen
     assert "SECRET_TOKEN" not in seen
+
+
+def test_the_processes_from_which_hosts_of_both_compared_hash_seeds_are_forked_start_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zygote, "_zygotes", {})
+    level = isolation()
+    one = zygote.zygote_for(0, level)
+    other = zygote._zygotes[1, level]
+    try:
+        assert one.is_running
+        assert other.is_running
+        assert zygote.zygote_for(1, level) is other
+        other.close()
+        assert zygote.zygote_for(0, level) is one
+        assert zygote.zygote_for(1, level) is not other
+    finally:
+        for each in zygote._zygotes.values():
+            each.close()
 
 
 def test_a_host_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,8 @@ MAX_MESSAGE_BYTES = 64 * 1024
 FOLDER_PREFIX = "harness-host-"
 REAP_S = 1.0
 """Seconds that a host which closed its pipes is given to end."""
+COMPARED = (0, 1)
+"""Hash seeds: that of every host, and the one with which audits compare it."""
 MAX_UNUSED_IDS = 64
 """Process ids that are used up before a host starts, at most."""
 
@@ -105,12 +107,14 @@ _zygotes: dict[tuple[int, Isolation], Zygote] = {}
 
 def zygote_for(hash_seed: int, level: Isolation) -> Zygote:
     """The one zygote of this process for a hash seed and a level, a new one if the last has died; it ends with us."""
-    zygote = _zygotes.get((hash_seed, level))
-    if zygote is None or not zygote.is_running:
-        # Hosts of other hash seeds are only asked to encode.
-        zygote = _zygotes[hash_seed, level] = Zygote(hash_seed, level, exports=hash_seed == 0)
-        atexit.register(zygote.close)
-    return zygote
+    # Both are wanted sooner or later, and get ready at the same time.
+    for needed in COMPARED if hash_seed in COMPARED else (hash_seed,):
+        zygote = _zygotes.get((needed, level))
+        if zygote is None or not zygote.is_running:
+            # Hosts of other hash seeds than 0 are only asked to encode.
+            zygote = _zygotes[needed, level] = Zygote(needed, level, exports=needed == 0)
+            atexit.register(zygote.close)
+    return _zygotes[hash_seed, level]
 
 
 def probe(readable: list[str]) -> None:
