@@ -300,7 +300,7 @@ class PositionalEmbedding(protocol.PositionalEmbedding):
 """
 
 
-def test_seeds_that_would_not_stack_end_with_the_remedy(write_submission: WriteSubmission) -> None:
+def test_seeds_of_a_job_that_disagree_end_with_the_remedy(write_submission: WriteSubmission) -> None:
     submission, track = write_submission(positions=BY_SEED), short(load_track("smoke"))
     with pytest.raises(
         SubmissionError, match=r"P00: another seed gives other terms, dropout or parameters; let __init__"
