@@ -13,7 +13,7 @@ from harness.submissions import Broken, Submission, shown_name
 def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) -> list[Submission | Broken]:
     """Those whose folders, or folders they borrow from, differ from the commit where this branch left `ref`.
 
-    Uncommitted changes are included.
+    Uncommitted changes are included, except for files that .gitignore hides.
 
     Raises:
         UsageError: not a git checkout, no such ref, or no git.
@@ -31,9 +31,4 @@ def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) ->
             reason = visible((os.fsdecode(error.stderr).strip().splitlines() or ["git failed"])[0])
             raise UsageError(f"--changed {ref}: {reason}; name a commit or branch of this checkout") from error
     folders = {shown_name(path.split("/")[1]) for path in paths if path.startswith("submissions/")}
-    return [entry for entry in found if folders & _folders_of(entry)]
-
-
-def _folders_of(entry: Submission | Broken) -> set[str]:
-    borrowed = {entry.tokenizer.folder.name, entry.positions.folder.name} if isinstance(entry, Submission) else set()
-    return {entry.name, *borrowed}
+    return [entry for entry in found if folders & {entry.name, *entry.lenders}]

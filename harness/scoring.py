@@ -223,7 +223,7 @@ def marks_of(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked
     now = _fingerprints(submissions, hacked)
     marks: dict[str, Hacked] = {}
     for entry in submissions:
-        folders = {entry.name: entry.fingerprint} | {name: now[name] for name in _lenders(entry) if name in now}
+        folders = {entry.name: entry.fingerprint} | {name: now[name] for name in entry.lenders if name in now}
         found = (mark_of(name, fingerprint, hacked, now) for name, fingerprint in folders.items())
         if mark := next(filter(None, found), None):
             marks[entry.name] = mark
@@ -234,16 +234,10 @@ def _fingerprints(submissions: Sequence[Submission | Broken], hacked: Sequence[H
     """Of those given, of the folders that they borrow from and of the marked ones beside them, by name."""
     beside = {entry.folder.parent for entry in submissions if isinstance(entry, Submission)}
     names = {mark.submission for mark in hacked if NAME.fullmatch(mark.submission)}
-    names |= {name for entry in submissions for name in _lenders(entry)}
+    names |= {name for entry in submissions for name in entry.lenders}
     known = {entry.name: entry.fingerprint for entry in submissions}
     folders = [parent / name for parent in beside for name in names.difference(known)]
     return known | {folder.name: read_folder(folder).fingerprint for folder in folders if folder.is_dir()}
-
-
-def _lenders(entry: Submission | Broken) -> list[str]:
-    """The folders that its parts lie in, where they are not its own; those of a pair are both."""
-    parts = (entry.tokenizer, entry.positions) if isinstance(entry, Submission) else ()
-    return [part.folder.name for part in parts if part.folder.name != entry.name]
 
 
 def _contradiction(record: Record, track: Track) -> str | None:

@@ -51,6 +51,12 @@ class Manifest(BaseModel):
     reference: WebAddress | None = None
     hyperparameters: Hyperparameters = Hyperparameters()
 
+    @property
+    def lenders(self) -> frozenset[str]:
+        """The folders that it borrows from, by name."""
+        named = (entry_point.rpartition("/")[0] for entry_point in (self.tokenizer, self.positions))
+        return frozenset(filter(None, named))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
@@ -91,6 +97,11 @@ class Submission:
         return _digest(json.dumps([parts, self.manifest.hyperparameters.set_values()], sort_keys=True), {})
 
     @property
+    def lenders(self) -> frozenset[str]:
+        """The other folders that its parts lie in, by name; those of a pair are both."""
+        return frozenset(part.folder.name for part in (self.tokenizer, self.positions)) - {self.name}
+
+    @property
     def division(self) -> str:
         return "open" if self.manifest.hyperparameters.set_values() else "closed"
 
@@ -117,6 +128,8 @@ class Broken:
     name: str
     error: SubmissionError
     fingerprint: str
+    lenders: frozenset[str] = frozenset()
+    """The folders that it would borrow from, by name, as far as its manifest tells."""
 
 
 def discover(root: Path) -> list[Submission | Broken]:
@@ -200,6 +213,7 @@ def read_folder(folder: Path) -> Submission | Broken:
     """The folder as a submission, or what is wrong with it (rule T00)."""
     problems: list[str] = []
     files: dict[str, bytes] = {}
+    lenders: frozenset[str] = frozenset()
     if not NAME.fullmatch(folder.name):
         near = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")[:40]
         rename = f"rename it, to {near} say" if NAME.fullmatch(near) else "rename it"
@@ -216,6 +230,7 @@ def read_folder(folder: Path) -> Submission | Broken:
     if not problems:
         try:
             manifest = read_yaml(folder / "submission.yaml", Manifest)
+            lenders = manifest.lenders
             tokenizer = _part("tokenizer", manifest.tokenizer, folder, files)
             positions = _part("positions", manifest.positions, folder, files)
             return Submission(
@@ -224,7 +239,7 @@ def read_folder(folder: Path) -> Submission | Broken:
         except DocumentError as error:
             problems.append(f"submission.yaml: {error}")
     name = shown_name(folder.name)
-    return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), _digest("", files))
+    return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), _digest("", files), lenders)
 
 
 def _without_manifest(files: Mapping[str, bytes]) -> str:

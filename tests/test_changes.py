@@ -67,6 +67,20 @@ def test_a_change_counts_for_those_who_borrow_from_the_folder_too(checkout):
     assert checkout.changed() == ["a", "b"]
 
 
+@pytest.mark.parametrize("spoil", ["delete the folder", "add a file that is no text"])
+def test_a_lender_that_is_no_more_changes_those_who_borrowed_from_it(checkout, spoil):
+    manifest = (checkout.root / "submissions" / "b" / "submission.yaml").read_text()
+    checkout.write("b/submission.yaml", manifest + "tokenizer: a/submission:Tokenizer\n")
+    checkout.commit()
+    git(checkout.root, "branch", "-f", "main")
+    if spoil == "delete the folder":
+        git(checkout.root, "rm", "-q", "-r", "submissions/a")
+    else:
+        (checkout.root / "submissions" / "a" / "weights.bin").write_bytes(b"\xff")
+    checkout.commit()
+    assert "b" in checkout.changed()
+
+
 def test_what_happened_on_the_other_branch_does_not_count(checkout):
     checkout.write("a/submission.py")
     checkout.commit()
