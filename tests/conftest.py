@@ -2,7 +2,7 @@
 
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,18 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Any:
     from recorded_graphs import stand_in  # which loads torch, as most tests need not
 
     return stand_in(monkeypatch)
+
+
+@pytest.fixture
+def torch_as_found() -> Iterator[None]:
+    """Leaves torch's threads and products to the tests after it as they were."""
+    import torch  # which most tests need not
+
+    one_dnn: Any = torch.backends.mkldnn  # an object that stands for the module of this name, with more on it
+    threads, precision = torch.get_num_threads(), one_dnn.matmul.fp32_precision
+    yield
+    torch.set_num_threads(threads)
+    one_dnn.matmul.fp32_precision = precision
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,12 +18,8 @@ one_dnn: Any = torch.backends.mkldnn
 
 
 @pytest.fixture(autouse=True)
-def put_back() -> Iterator[None]:
-    threads, precision = torch.get_num_threads(), one_dnn.matmul.fp32_precision
+def torch_as_it_comes(torch_as_found: None) -> None:
     one_dnn.matmul.fp32_precision = "none"
-    yield
-    torch.set_num_threads(threads)
-    one_dnn.matmul.fp32_precision = precision
 
 
 @pytest.mark.parametrize("shapes", [((700, 128), (128, 384)), ((64, 23, 8), (64, 8, 23)), ((128, 640), (640, 64))])
