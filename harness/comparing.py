@@ -50,7 +50,7 @@ def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
 
 
 def _counts(row: Row, track: Track) -> Counts:
-    if row.counts is None:
+    if row.counts is None or len(row.trials) < len(track.digits) * len(track.seeds):
         reason = f": {row.standing.reason}" if row.standing.reason else ""
         first = "mend it, then " if row.standing.state is State.FAILED else ""
         raise UsageError(

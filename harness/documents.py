@@ -84,6 +84,9 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         raise DocumentError(f"{line}not the YAML that is read here: {error.problem}{remedy}") from error
     except yaml.YAMLError as error:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from error
+    except (ValueError, OverflowError) as error:  # PyYAML hands "\UFFFFFFFF" to chr()
+        message = "is not YAML: an escape such as \\U00110000 names no character; write the character itself"
+        raise DocumentError(message) from error
     except RecursionError as error:
         raise DocumentError("nests too deeply; two levels of keys are enough") from error
     if not isinstance(values, dict):

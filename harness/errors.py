@@ -68,6 +68,12 @@ class MachineError(HarnessError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class ChangedError(HarnessError):
+    """Code was edited while a command was at work with it: what would run now is not what was looked at."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
 class EngineError(HarnessError):
     """A host or its zygote did what no submission can bring about: our bug, or the machine's end of memory."""
 

@@ -28,7 +28,13 @@ Measured = Annotated[float, Field(ge=0, le=10**9)]
 """Seconds, rates and ratios; bounded for the same reason."""
 Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
 """A key: JSON's are texts."""
-Finite = Annotated[float | None, BeforeValidator(lambda value: value if value is None or isfinite(value) else None)]
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+Finite = Annotated[float | None, BeforeValidator(_finite)]
 """Null where it was not finite: the training diverged."""
 
 

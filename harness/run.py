@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.engines.local import Event, Job, run
 from harness.errors import ExitCode, MachineError, SubmissionError, TrackError
+from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
@@ -167,10 +168,11 @@ def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
     return known if len(known) == len(group) else None
 
 
-def _place(submission: Submission) -> dict[str, str]:
-    """Where the worker reads the submission, or the two that a pair is crossed from."""
-    crossed_with = submission.crossed_with
-    return {"folder": str(submission.folder)} | ({"crossed_with": str(crossed_with)} if crossed_with else {})
+def _place(submission: Submission) -> dict[str, Any]:
+    """Where the worker reads the submission, or the two that a pair is crossed from, and what it should find there."""
+    planned = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
+    crossed_with = {"crossed_with": str(submission.crossed_with)} if submission.crossed_with else {}
+    return {"folder": str(submission.folder), "planned": planned, **crossed_with}
 
 
 def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> Crashed:

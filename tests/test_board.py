@@ -359,6 +359,25 @@ def test_speeds_of_two_devices_have_columns_of_their_own(root):
     assert "Measured on: Other GPU (torch 2.13.0); Some CPU (torch 2.13.0)" in board
 
 
+def test_two_devices_whose_names_begin_alike_have_columns_of_their_own(root):
+    track = make_track(digits=[3], seeds=[0])
+    save_track(root, track)
+    for name, model in (("one", "8375C CPU @ 2.90GHz"), ("other", "8488C")):
+        record = make_record(make_submission(root, name), track, 3, 0, 0.9)
+        device = f"CPU: Intel(R) Xeon(R) Platinum {model}"
+        save_all(
+            root, [record.model_copy(update={"environment": record.environment.model_copy(update={"device": device})})]
+        )
+    board = board_of(root).split("## mine")[1]
+    headers = cells(next(line for line in board.splitlines() if "train ×" in line and line.startswith("|")))
+    assert sum("train ×" in header for header in headers) == 2
+    for name, others in (("one", "8488C"), ("other", "8375C")):
+        row = dict(zip(headers, cells(lines_about(board, name)[0]), strict=True))
+        speeds = {header: cell for header, cell in row.items() if "train ×" in header}
+        assert sorted(speeds.values()) == ["1.25", "–"]
+        assert next(header for header, cell in speeds.items() if cell == "–").count(others) == 1
+
+
 def test_a_custom_track_is_shown_with_the_command_that_runs_it(root):
     track = make_track(name="mine")
     save_track(root, track)

@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.records import Record
 from harness.scoring import Row, rows_of
 from harness.submissions import Submission
-from harness.track import Track, load_track
+from harness.track import EvaluationDefinition, Track, load_track
 
 
 def rows(track: Track, *trials: tuple[Submission, list[Record]], harness: str = HARNESS) -> list[Row]:
@@ -71,6 +71,17 @@ def test_five_seeds_are_compared_in_pairs_and_nothing_is_provisional(tmp_path):
     text, _ = compared(*two(tmp_path, track, 0.9, 0.8), track)
     assert "by a paired t-test over seeds and one on the counts" in text
     assert "Provisional" not in text
+
+
+def test_a_trial_that_does_not_rank_is_missed_too(tmp_path):
+    """Of 10 digits no length lies beyond training, so the ranking number is complete without them."""
+    evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
+    track = make_track(digits=[5, 10], seeds=[0], longest=10, evaluation=evaluation)
+    one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other")
+    found = rows(track, (one, make_trials(one, track, 0.9)), (other, [make_record(other, track, 5, 0, 0.8)]))
+    assert found[1].counts is not None
+    with pytest.raises(UsageError, match=r"other has no complete results on mine \(incomplete: 1 of 2 trials"):
+        compared(*found, track)
 
 
 def test_what_is_stale_or_open_is_said(tmp_path):

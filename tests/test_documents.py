@@ -204,6 +204,11 @@ def test_what_is_no_finite_number_is_refused(file, number):
     assert refusal(file, f"title: t\ninner: {{rate: {number}}}").startswith("line 2: `inner.rate`: ")
 
 
+@pytest.mark.parametrize("escape", ["\\UFFFFFFFF", "\\U00110000"])
+def test_an_escape_that_names_no_character_is_refused(file, escape):
+    assert refusal(file, f'title: "{escape}"\n').endswith("names no character; write the character itself")
+
+
 def test_a_file_of_the_largest_size_is_read_and_one_byte_more_is_refused(file):
     text = "title: t\n#"
     assert read(file, text.ljust(MAX_BYTES, "x")).title == "t"

@@ -14,6 +14,7 @@ from bad_folders import TINY, descendants, left_running, make_submission
 from harness.engines import local, worker
 from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, run
 from harness.errors import ExitCode
+from harness.fingerprint import harness_fingerprint
 from harness.records import Record
 from harness.submissions import Submission
 
@@ -23,8 +24,13 @@ return Terms(embedding=self.table[None, :layout.shape[1]] + 0 * torch.matmul(one
 """A product of 96 * 96 numbers, for which torch lays out 2.4 GB."""
 
 
+def place(submission: Submission) -> dict[str, object]:
+    planned = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
+    return {"folder": str(submission.folder), "planned": planned}
+
+
 def audit_job(submission: Submission) -> Job:
-    return Job(submission.name, {"kind": "audit", "also_at": [], "decoy": False, "folder": str(submission.folder)})
+    return Job(submission.name, {"kind": "audit", "also_at": [], "decoy": False, **place(submission)})
 
 
 def trial_job(
@@ -34,7 +40,7 @@ def trial_job(
     findings: tuple[tuple[str, str, str], ...] = (),
     seeds: tuple[int, ...] = (0,),
 ) -> Job:
-    payload = {"kind": "trial", "folder": str(submission.folder), "track": TINY.model_dump(mode="json")}
+    payload = {"kind": "trial", **place(submission), "track": TINY.model_dump(mode="json")}
     drawn: dict[str, object] = {"digits": 1, "seeds": list(seeds), "fresh_seeds": None}
     return Job(submission.name, {**payload, **drawn, "device": device, "findings": findings})
 
@@ -64,7 +70,7 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
 def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_new_one(tmp_path: Path) -> None:
     """A GPU whose context broke in one trial would fail every later one of the same process."""
     honest = make_submission(tmp_path, "honest")
-    jobs = [audit_job(honest), Job("no_kind", {"folder": str(honest.folder)}), Job("again", audit_job(honest).payload)]
+    jobs = [audit_job(honest), Job("no_kind", place(honest)), Job("again", audit_job(honest).payload)]
     before, workers, kinds = descendants(os.getpid()), [], []
     for event in run(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
@@ -118,7 +124,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     gone = Job("gone", {"kind": "audit", "folder": str(tmp_path / "submissions" / "gone")})
     (tmp_path / "submissions" / "gone").mkdir()
     no_gpu = Job("no_gpu", trial_job(honest, device="cuda").payload)
-    jobs = [trial_job(raising), audit_job(honest), gone, Job("no_kind", {"folder": str(honest.folder)}), no_gpu]
+    jobs = [trial_job(raising), audit_job(honest), gone, Job("no_kind", place(honest)), no_gpu]
     events = list(run(jobs, num_workers=1))
     ended = last_of(events)
     assert list(dict.fromkeys(event.job.name for event in events)) == [job.name for job in jobs]
@@ -133,6 +139,26 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     assert "KeyError: 'kind'" in ended["no_kind"].values["message"]
     assert ended["no_gpu"].values["exit_code"] == ExitCode.ENVIRONMENT
     assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].values["message"]
+
+
+def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(tmp_path: Path) -> None:
+    """An edit, or a `git pull`, while the job waited for its turn."""
+    edited, honest = make_submission(tmp_path, "edited"), make_submission(tmp_path, "honest")
+    of_another_harness = trial_job(honest).payload
+    of_another_harness["planned"] = {**of_another_harness["planned"], "harness": "0123456789abcdef"}
+    jobs = [audit_job(edited), Job("trial", trial_job(edited).payload), Job("another", of_another_harness)]
+    with (edited.folder / "submission.py").open("a") as file:
+        file.write("# one comment more\n")
+    ended = last_of(list(run([*jobs, audit_job(honest)], num_workers=1)))
+    assert {name: event.kind for name, event in ended.items()} == {
+        "edited": "error",
+        "trial": "error",
+        "another": "error",
+        "honest": "findings",
+    }
+    assert {event.values["exit_code"] for name, event in ended.items() if name != "honest"} == {ExitCode.INCOMPLETE}
+    assert "its code changed after this command had read it" in ended["trial"].values["message"]
+    assert "the harness's own code changed" in ended["another"].values["message"]
 
 
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:

@@ -270,6 +270,14 @@ def test_numbers_that_are_none_are_refused(saved, number):
     assert refusal(saved) == "`throughput.train_ratio`: Input should be a finite number; run the trial again"
 
 
+@pytest.mark.parametrize("value", ["abc", [1], {}, 10**400])
+def test_a_drift_that_is_no_number_is_refused(saved, value):
+    drift = {"rows": 2, "touched_rows": 1, "touched": value, "untouched": 0.5}
+    assert refusal(rewrite(saved, json.loads(saved.read_text()) | {"drift": drift}, seal=True)).startswith(
+        "`drift.touched`: Input should be a"
+    )
+
+
 @pytest.mark.parametrize("key", ["new", "format", "seed"])
 def test_numbers_that_are_none_are_refused_wherever_they_stand(saved, key):
     values = json.loads(saved.read_text()) | {key: float("nan")}

@@ -164,16 +164,27 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         cells[trained_heading(track, digits)] = _interval(result.fresh) if result else None
     if track.longest:
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
-    devices = sorted({device for other in rows for device in other.speeds})
-    for device in devices:
-        where = f" ({markdown(device, 30)})" if len(devices) > 1 else ""
+    for device, label in _labels_of_devices(rows).items():
         speed = row.speeds.get(device)
-        cells[f"train ×{where}"] = f"{speed.train_ratio:.2f}" if speed else None
-        cells[f"decode ×{where}"] = f"{speed.decode_ratio:.2f}" if speed else None
+        cells[f"train ×{label}"] = f"{speed.train_ratio:.2f}" if speed else None
+        cells[f"decode ×{label}"] = f"{speed.decode_ratio:.2f}" if speed else None
     cells["sets"] = settings(row.submission) or None
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
     cells["state"] = _state(row)
     return cells
+
+
+def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
+    """What the headings of each device's speeds end in: nothing if there is but one, else its name, as short as keeps
+    them apart."""
+    devices = sorted({device for row in rows for device in row.speeds})
+    if len(devices) == 1:
+        return {devices[0]: ""}
+    names = (
+        [*(markdown(device, limit) for device in devices)] for limit in (30, 60, max(map(len, devices), default=0))
+    )
+    apart = next((names for names in names if len(set(names)) == len(devices)), list(map(str, range(len(devices)))))
+    return {device: f" ({name})" for device, name in zip(devices, apart, strict=True)}
 
 
 def _details(track: Track, rows: Sequence[Row]) -> list[str]:

@@ -20,12 +20,13 @@ import numpy as np
 from harness.audits import audit
 from harness.decoy import check_decoy
 from harness.documents import visible
-from harness.errors import ExitCode, HarnessError, SubmissionError
+from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
+from harness.fingerprint import harness_fingerprint
 from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
 from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
 from harness.processor import device_name, device_of, set_up_processor
-from harness.provenance import failed_record
+from harness.provenance import commit_and_changes, failed_record
 from harness.published import check_published
 from harness.records import Audit, Record
 from harness.rules import Found, gates
@@ -44,6 +45,9 @@ def main() -> None:
     # A GPU's first steps run uncaptured, to see whether they can be captured; torch takes that for a mistake.
     warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
     set_up_processor()
+    # Of the code that this process has loaded, not of what the files hold when its first trial is over.
+    harness_fingerprint()
+    commit_and_changes()
     for line in sys.stdin:
         job = json.loads(line)
         try:
@@ -65,9 +69,7 @@ def do(job: dict[str, Any], events: TextIO) -> None:
     """One job, to its last event but `done`."""
     is_on_cpu = job["kind"] != "trial" or device_of(job["device"]).type == "cpu"
     limit_memory(job.get("memory") if is_on_cpu else None)
-    submission = _read(job["folder"])
-    if "crossed_with" in job:
-        submission = pair(submission, _read(job["crossed_with"]))
+    submission = _submission_of(job)
     if job["kind"] == "audit":
         with budget("the audit", AUDIT_BUDGET_S):
             findings = audit(submission, also_at=job["also_at"])
@@ -97,6 +99,22 @@ def limit_memory(num_bytes: int | None) -> None:
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether torch or Python could get no more memory, outside of what a submission is to blame for."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
+def _submission_of(job: dict[str, Any]) -> Submission:
+    """
+    Raises:
+        SubmissionError: its folder cannot be read any more.
+        ChangedError: it, or the harness, is not what the job was planned with.
+    """
+    submission = _read(job["folder"])
+    if "crossed_with" in job:
+        submission = pair(submission, _read(job["crossed_with"]))
+    if harness_fingerprint() != job["planned"]["harness"]:
+        raise ChangedError("the harness's own code changed while this command ran; start it again")
+    if submission.fingerprint != job["planned"]["submission"]:
+        raise ChangedError("its code changed after this command had read it; start it again, to validate what is there")
+    return submission
 
 
 def _read(folder: str) -> Submission:
