@@ -202,7 +202,8 @@ _RULES = (
         title="Positions cross as a graph",
         level="gate",
         checked="*validate, trial.* They export in training and in evaluation; only allowed operators; two exports "
-        "agree; shapes as the contract says. *validate.* Every number is finite and at most 1000 in size.",
+        "agree; shapes as the contract says. *validate.* Two processes that import the file export the same; every "
+        "number is finite and at most 1000 in size.",
         why="The trainer runs the graph, never the submission's Python.",
         remedy="Write tensor arithmetic; branch on `self.training` and shapes alone; draw with torch.randint or "
         "torch.rand*.",

@@ -241,6 +241,28 @@ def test_the_position_audit_catches(tmp_path: Path, case: str) -> None:
     assert expected in " | ".join(f"{finding.rule} {finding.message}" for finding in findings)
 
 
+@pytest.mark.parametrize(
+    "scale", ["random.random()", "time.time() % 1", "len(os.urandom(9)) * os.urandom(1)[0]", "hash('x') % 97 / 97"]
+)
+def test_what_is_drawn_when_the_file_is_imported_is_found_by_a_second_process(tmp_path: Path, scale: str) -> None:
+    drawn = {"top": f"import os, random, time\nSCALE = {scale}"}
+    submission = make_submission(tmp_path, forward="return Terms(embedding=SCALE * self.table[None, :length])", **drawn)
+    (finding,) = check_positions(submission, [3])
+    assert (finding.rule, finding.level) == ("P00", "gate")
+    assert "two processes that import the file build other positions from the same seed" in finding.message
+
+
+def test_tables_that_torch_draws_are_the_same_in_a_second_process(tmp_path: Path) -> None:
+    drawn = {
+        "top": "import random\nimport torch\nNOISE = torch.randn(64, 128)\nRNG = random.Random(3)\nSCALE = RNG.random()"
+    }
+    forward = """
+noise = torch.randn(length, 128, device=layout.device) if self.training else NOISE[:length]
+return Terms(embedding=SCALE * (self.table[:length] + noise)[None])"""
+    submission = make_submission(tmp_path, forward=forward, **drawn)
+    assert [finding.message for finding in check_positions(submission, [3])] == []
+
+
 def test_positions_that_count_from_the_end_are_not_causal(tmp_path: Path) -> None:
     backwards = "return Terms(embedding=self.table[torch.arange(length - 1, -1, -1, device=layout.device)][None])"
     findings = list(check_positions(make_submission(tmp_path, forward=backwards)))

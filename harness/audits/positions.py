@@ -45,6 +45,9 @@ def check_positions(submission: Submission, widths: Sequence[int] = MAX_DIGITS) 
         for training in (True, False):
             terms = _terms(positions, layout, training=training)
             yield from check_finite(submission, terms, training=training, max_digits=max_digits)
+        if max_digits == widths[0]:
+            again = _export(submission, sequences, max_digits, hash_seed=1)
+            yield from check_repeatable(submission, positions, again, layout)
         yield from check_gradient(submission, positions, layout)
         yield from check_rows(submission.name, positions, layout)
         yield from check_causal(submission, positions, layout, sequences.prompt_length)
@@ -160,6 +163,30 @@ def check_gradient(submission: Submission, positions: Positions, layout: Tensor)
         yield gate(submission.name, "P00", "a gradient is sparse; leave out sparse=True and sparse_grad=True")
 
 
+def check_repeatable(
+    submission: Submission, positions: Positions, again: Positions, layout: Tensor
+) -> Iterator[Finding]:
+    """P00: two exports in two processes are one to the bit. A process exports everything twice, but imports the file
+    once, so that it cannot see what is drawn at import, from the clock, or by an order that hashing gives.
+
+    Args:
+        again: the other export, of a process with another hash seed.
+    """
+    pairs = list(zip(positions.state_dict().values(), again.state_dict().values(), strict=False))
+    is_same = positions.description() == again.description()
+    for training in (True, False) if is_same else ():
+        one, other = (_terms(each, layout, training=training) for each in (positions, again))
+        pairs += [
+            (getattr(one, name), getattr(other, name)) for name in Terms.__slots__ if getattr(one, name) is not None
+        ]
+    if not is_same or not all(torch.allclose(*pair, rtol=0, atol=0, equal_nan=True) for pair in pairs):
+        message = (
+            "two processes that import the file build other positions from the same seed, so that no trial could be "
+            "repeated; draw with torch alone, inside __init__ or forward, and from no clock and no set's order"
+        )
+        yield gate(submission.name, "P00", message)
+
+
 def check_finite(submission: Submission, terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:
     """P00: every number of every term is finite and at most 1e3 in size; angles may be as large as they like."""
     mode = "training" if training else "evaluation"
@@ -203,12 +230,12 @@ def check_causal(submission: Submission, positions: Positions, layout: Tensor, p
                 return
 
 
-def _export(submission: Submission, sequences: Sequences, max_digits: int) -> Positions:
+def _export(submission: Submission, sequences: Sequences, max_digits: int, *, hash_seed: int = 0) -> Positions:
     length = sequences.length
     programs = [Program(True, BATCH, length), Program(False, BATCH, length)]
     programs += [Program(False, BATCH, cut) for cut in _cut_lengths(sequences.prompt_length, length)]
     shape = shape_of(ModelDefinition(), max_digits=max_digits, max_length=length)
-    with Host(submission, "positions", max_digits=max_digits) as host:
+    with Host(submission, "positions", max_digits=max_digits, hash_seed=hash_seed) as host:
         return receive_positions(host, submission.name, shape, programs, seed=0, device=torch.device("cpu"))
 
 

@@ -111,8 +111,8 @@ def zygote_for(hash_seed: int, level: Isolation) -> Zygote:
     for needed in COMPARED if hash_seed in COMPARED else (hash_seed,):
         zygote = _zygotes.get((needed, level))
         if zygote is None or not zygote.is_running:
-            # Hosts of other hash seeds than 0 are only asked to encode.
-            zygote = _zygotes[needed, level] = Zygote(needed, level, exports=needed == 0)
+            # Hosts of further hash seeds are only asked to encode.
+            zygote = _zygotes[needed, level] = Zygote(needed, level, exports=needed in COMPARED)
             atexit.register(zygote.close)
     return _zygotes[hash_seed, level]
 
