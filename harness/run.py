@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.local import Event, Job, run
-from harness.errors import ExitCode, MachineError, SubmissionError, TrackError
+from harness.errors import ExitCode, MachineError, SubmissionError, TrackError, UsageError
 from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
@@ -185,19 +185,20 @@ def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> 
 def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials: bool) -> None:
     """Keeps that of a track which is not built in beside its records, so that they can be read without it.
 
-    Without trials to come it takes the place of one that the records were made by only if they stay valid by it: words,
-    digits and seeds may change.
+    Without trials to come it takes the place of a stored one only if the two have one fingerprint (the summary, digits
+    or seeds were edited), and of a lost one only if there are records.
     """
     kept, text = folder / "track.yaml", track_file.read_text(encoding="utf-8")
     if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
         return
-    if has_trials or (kept.is_file() and _fits(kept, track)):
+    is_known = kept.is_file() or any(folder.glob("*/*.json"))
+    if has_trials or (is_known and _fits(kept, track)):
         write_atomically(kept, text)
 
 
 def _fits(kept: Path, track: Track) -> bool:
-    """Whether a record of the one is a record of the other; a definition that cannot be read has nothing to lose."""
+    """Whether both definitions have one fingerprint; a stored one that cannot be read, or is lost, fits any."""
     try:
         return load_track(str(kept)).fingerprint == track.fingerprint
-    except TrackError:
+    except (TrackError, UsageError):
         return True

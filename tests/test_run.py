@@ -70,6 +70,11 @@ def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_th
     assert keep(has_trials=False, summary="Other words.", seeds=[5]) == file.read_text()
     kept.write_text("name: [torn")
     assert keep(has_trials=False) == file.read_text()
+    kept.unlink()
+    assert keep(has_trials=False) == ""
+    (kept.parent / "one").mkdir()
+    (kept.parent / "one" / "d3-s0.json").write_text("{}")
+    assert keep(has_trials=False) == file.read_text()
     before = kept.read_text()
     assert keep(has_trials=False, training=TrainingDefinition(problems=64, epochs=1)) == before
     assert keep(has_trials=True, training=TrainingDefinition(problems=64, epochs=1)) == file.read_text()

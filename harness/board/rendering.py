@@ -15,7 +15,7 @@ from harness.scoring import State, rows_of
 from harness.submissions import Broken, Submission, discover
 from harness.track import Track, built_in_names, load_track
 
-FIRST = ("quick", "quick-seeds", "standard", "notebook", "length")
+FIRST = ("quick", "quick-seeds", "quick-length", "standard", "notebook", "length")
 """The default track leads: who has just run their first looks for it."""
 LAST = ("smoke",)
 
@@ -43,7 +43,7 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
 
 
 def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) -> bool:
-    """Draws the plot anew if the file shows something else; whether it does."""
+    """Draws the plot anew if the file shows something else; returns whether it did."""
     differs = digest(plot, theme.name) not in _content(path)
     if differs and not check:
         write_atomically(path, draw(plot, theme))
@@ -51,7 +51,7 @@ def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) ->
 
 
 def update_text(path: Path, text: str, *, check: bool = False) -> bool:
-    """Writes the text if the file holds another; whether it does."""
+    """Writes the text if the file holds another; returns whether it did."""
     differs = _content(path) != text
     if differs and not check:
         write_atomically(path, text)
@@ -77,8 +77,10 @@ def sections_of(root: Path) -> list[Section]:
 
 
 def _require_known_versions(hacked: list[Hacked], submissions: list[Submission | Broken], results: Path) -> None:
-    """Raises:
-    UsageError: a mark means a version that there is none of, so that what it should mark would rank.
+    """Refuses a mark whose fingerprint no folder and no record has: what it should mark would rank.
+
+    Raises:
+        UsageError: there is such a mark.
     """
     marked = {mark.fingerprint: mark.submission for mark in hacked if mark.fingerprint}
     if not marked:
@@ -124,7 +126,8 @@ def _track(results: Path, name: str) -> Track:
         return load_track(name)
     saved = results / name / "track.yaml"
     if not saved.is_file():
-        raise HarnessError(f"no track has this name, and no definition stands at results/{name}/track.yaml")
+        remedy = f"`harness run --track FILE`, with the file that defines {name}, puts it back"
+        raise HarnessError(f"no track has this name, and no definition stands at results/{name}/track.yaml; {remedy}")
     track = load_track(str(saved))
     if track.name != name:
         raise HarnessError(f"results/{name}/track.yaml defines a track of another name, {track.name}")
