@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.errors import RecordError
 from harness.hacked import Hacked, mark_of
-from harness.records import Mistake, Parameters, Record, Score, Suites, record_path
+from harness.records import Drift, Mistake, Parameters, Record, Score, Suites, record_path
 from harness.statistics import Counts, Estimate, are_separated, estimate
 from harness.submissions import NAME, Broken, Submission, read_folder
 from harness.task import edge_problems, one_digit_problems
@@ -103,11 +103,16 @@ class Result:
     examples_to_90: float | None
     """Median over seeds; null unless more than half of them got there."""
     lengths: dict[int, Estimate]
+    """By digits of the longer operand; empty but in a track of length generalisation."""
+    best_lengths: dict[int, Estimate]
+    """The same of the checkpoint that did best beyond the trained lengths; of the seeds that have one."""
     reach: Reach | None
     seed_reaches: list[int]
     """The reach of each seed's own final weights, in the order of the seeds; empty without lengths."""
     best_reach: Reach | None
-    """Of the checkpoint that did best beyond the trained lengths; `reach` is of the final weights."""
+    """Of the best checkpoint; `reach` is of the final weights."""
+    drift: Drift | None
+    """Of the first seed: how far rows of the positional table moved, those that training touched and the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -421,9 +426,11 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
         digit_accuracy=float(np.mean(accuracies)) if accuracies else None,
         examples_to_90=median_examples if np.isfinite(median_examples) else None,
         lengths=lengths,
+        best_lengths=best_lengths,
         reach=_reach(lengths) if lengths else None,
         seed_reaches=[_reach(_by_length([found.lengths], track)).value for found in suites] if lengths else [],
         best_reach=_reach(best_lengths) if best_lengths else None,
+        drift=trials[0].drift,
     )
 
 

@@ -197,9 +197,9 @@ def test_a_submission_that_ran_on_another_track_only_is_named_below_the_table_an
 
 
 def test_a_page_of_several_tracks_starts_with_links_to_them(root):
-    assert "Tracks: " not in board_of(root)
+    assert "\n[quick](#quick) · [How to read this](" in board_of(root).split("## quick")[0]
     save_all(root, make_trials(make_submission(root, "one"), load_track("smoke"), 1))
-    assert "Tracks: [quick](#quick) · [smoke](#smoke)\n" in board_of(root).split("## quick")[0]
+    assert "\n[quick](#quick) · [smoke](#smoke) · [How to read this](" in board_of(root).split("## quick")[0]
 
 
 def test_the_details_name_authors_the_share_of_every_seed_and_of_the_ids_that_were_seen(root):
@@ -216,8 +216,10 @@ def test_the_details_name_authors_the_share_of_every_seed_and_of_the_ids_that_we
 
 
 def test_a_bar_over_several_seeds_shows_each_as_a_dot():
-    one = Series(place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], seed_shares=[0.1, 0.9, 0.5])
-    alone = Series(place=1, label="alone", is_open=False, estimates=[Estimate(0.3, 0.2, 0.4)], seed_shares=[])
+    one = Series(
+        place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], best=[], seed_shares=[0.1, 0.9, 0.5]
+    )
+    alone = Series(place=1, label="alone", is_open=False, estimates=[Estimate(0.3, 0.2, 0.4)], best=[], seed_shares=[])
     (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[one, alone], trained_to=None), LIGHT).axes
     dots = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
     assert dots == [[[0.1, 0.0], [0.9, 0.0], [0.5, 0.0]], []]
@@ -446,7 +448,9 @@ def test_curves_by_length_have_a_panel_each_with_their_own_numbers():
 
     def series(place: int, is_open: bool, reach: int) -> Series:
         estimates = [Estimate(float(n <= reach), 0.0, 1.0) for n in digits]
-        return Series(place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates, seed_shares=[])
+        return Series(
+            place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates, best=[], seed_shares=[]
+        )
 
     entries = [series(place, place == 6, 10 + place) for place in range(7)]
     figure = _figure_of(AccuracyPlot(digits=digits, series=entries, trained_to=10), LIGHT)
@@ -468,7 +472,9 @@ def test_the_longest_label_stands_above_its_own_panel_of_the_curves_by_length():
     label = "column_pairs_ordered_learned"
     assert len(label) == MAX_LABEL
     estimates = [Estimate(1.0, 1.0, 1.0)] * 20
-    entries = [Series(place=i, label=label, is_open=True, estimates=estimates, seed_shares=[]) for i in range(8)]
+    entries = [
+        Series(place=i, label=label, is_open=True, estimates=estimates, best=[], seed_shares=[]) for i in range(8)
+    ]
     figure = _figure_of(AccuracyPlot(digits=list(range(1, 21)), series=entries, trained_to=10), LIGHT)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
@@ -517,7 +523,9 @@ def test_plots_of_twenty_five_rows_are_transparent_and_repeatable_and_name_each_
 def test_of_many_points_the_best_are_named_and_those_than_which_nothing_better_is_as_fast():
     def point(place: int, ratio: float) -> tuple[float, Series]:
         estimate = Estimate(1 - place / 100, 0.0, 1.0)
-        return ratio, Series(place=place, label=str(place), is_open=False, estimates=[estimate], seed_shares=[])
+        return ratio, Series(
+            place=place, label=str(place), is_open=False, estimates=[estimate], best=[], seed_shares=[]
+        )
 
     points = [point(place, 1.0) for place in range(22)] + [point(22, 1.2), point(23, 1.1), point(24, 1.3)]
     assert [one.place for _, one in _named(points)] == [*range(20), 22, 24]

@@ -62,7 +62,8 @@ def render_crossing(crossing: Crossing, root: Path) -> list[Path]:
     shares = [
         [round(row.score.value, 6) if row.is_fresh and row.score else None for row in line] for line in crossing.rows
     ]
-    plot = GridPlot(rows=crossing.tokenizers, columns=crossing.positions, shares=shares)
+    marks = [["" if row.is_fresh and row.score else _cell(row) for row in line] for line in crossing.rows]
+    plot = GridPlot(rows=crossing.tokenizers, columns=crossing.positions, shares=shares, marks=marks)
     plots = {theme: folder / f"cross-{theme.name}.svg" for theme in THEMES}
     differing = [path for theme, path in plots.items() if update_plot(path, plot, theme)]
     return differing + [path for path in [folder / "cross.md"] if update_text(path, page(crossing))]

@@ -184,6 +184,8 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
         axes.fill_between(plot.digits, low, high, color=theme.series[0], alpha=0.25, linewidth=0)
         style = "--" if one.is_open else "-"
         axes.plot(plot.digits, value, color=theme.series[0], linewidth=1.8, linestyle=style)
+        if one.best:
+            axes.plot(plot.digits, one.best, color=theme.series[1], linewidth=0.9)
         axes.set_title(_label(one), loc="left", fontsize=7, color=theme.text)
         axes.set_xticks(sorted({first, trained_to, last}))
         axes.set_yticks((0, 1), ("0 %", "100 %"))
@@ -194,7 +196,8 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
     for axes in panels[len(plot.series) - across : len(plot.series)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel(
-        "digits of the longer operand; shaded: trained lengths, dotted: 90 %, grey: the best at each length",
+        "digits of the longer operand; shaded: trained lengths, dotted: 90 %, grey: the best of all at each length, "
+        "orange: the best checkpoint",
         fontsize=8,
         color=theme.text,
     )
@@ -270,9 +273,9 @@ def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
     ground = LinearSegmentedColormap.from_list("share", [f"{theme.series[0]}10", theme.series[0]])
     shares = np.array([[np.nan if share is None else share for share in line] for line in plot.shares])
     axes.imshow(shares, cmap=ground, vmin=0, vmax=1, aspect="auto")
-    for row, line in enumerate(plot.shares):
-        for column, share in enumerate(line):
-            text, colour = ("–", theme.muted) if share is None else (percent(share), theme.text)
+    for row, (line, marks) in enumerate(zip(plot.shares, plot.marks, strict=True)):
+        for column, (share, mark) in enumerate(zip(line, marks, strict=True)):
+            text, colour = (mark, theme.muted) if share is None else (percent(share), theme.text)
             if share is not None and share > 0.6:
                 colour = theme.on_series
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)

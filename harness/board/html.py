@@ -54,6 +54,8 @@ class Line:
 
     label: str
     points: str
+    is_beside: bool = False
+    """What stands beside the result, not for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -272,9 +274,16 @@ def _curves(title: str, trials: Sequence[Record]) -> Chart:
 def _lengths(result: Result, digits: int) -> Chart:
     lengths = sorted(result.lengths)
     span = max(1, lengths[-1] - lengths[0])
-    shares = [((length - lengths[0]) / span, result.lengths[length].value) for length in lengths]
-    title = f"exact match by digits of the longer operand, trained up to {digits}"
-    return Chart(title=title, first=str(lengths[0]), last=str(lengths[-1]), lines=[Line("", _points(shares))])
+    best = result.best_lengths
+    weights = {"final weights": result.lengths, "best checkpoint (thin)": best}
+    lines = [
+        Line(label, _points(((length - lengths[0]) / span, found[length].value) for length in lengths), found is best)
+        for label, found in weights.items()
+        if len(found) == len(lengths)
+    ]
+    beside = "; thin: the best checkpoint" if len(lines) > 1 else ""
+    title = f"exact match by digits of the longer operand, trained up to {digits}{beside}"
+    return Chart(title=title, first=str(lengths[0]), last=str(lengths[-1]), lines=lines)
 
 
 def _points(shares: Iterable[tuple[float, float]]) -> str:

@@ -8,6 +8,7 @@ from tabulate import tabulate
 from harness.board.plots import Plot
 from harness.board.section import Section
 from harness.board.text import NOTHING, listed, markdown, percent, settings
+from harness.records import Drift
 from harness.scoring import (
     MIN_SEEDS,
     Reach,
@@ -21,6 +22,7 @@ from harness.scoring import (
 )
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
+from harness.task import one_digit_problems
 from harness.track import Track
 
 MAX_NAME = 60
@@ -33,14 +35,16 @@ NEVER_RUN_NAMED = 12
 HEAD = """\
 # Leaderboard
 
-Which tokenizer and which positional embedding let a small, frozen transformer learn to add? Model, data and training
-are the same for everyone; a submission brings only how a problem becomes tokens and how their positions are told. A
-problem counts when the whole sum is right, on *fresh* problems that were drawn when the trial started; in the track
-`length`, on problems longer than any trained one, which are the same for everyone. This page is written by `harness
-leaderboard` from the records in `results/`.
+Which tokenizer and which positional embedding let a small transformer learn to add? Model, data and training recipe are
+the same for everyone; a submission brings only how a problem becomes tokens and how their positions are told. A problem
+counts when the whole sum is right, on *fresh* problems that were drawn when the trial started; in tracks of length
+generalisation, on problems longer than any trained one, which are the same for everyone. This page is written by
+`harness leaderboard` from the records in `results/`.
 """
 
 EMPTY = "Nothing has been run yet: `harness all` validates, runs and ranks what is in `submissions/`.\n"
+
+KEY = "[How to read this](#how-to-read-this) · [Reproduce a row](#reproduce-a-row)"
 
 TAIL = """\
 ## How to read this
@@ -49,8 +53,8 @@ TAIL = """\
   the counts of one trial, a bootstrap over problems for a mean of several lengths or numbers of digits, over seeds and
   problems where there are several seeds. All seeds train on the same problems in the same order, so it says nothing of
   another training set. Where a scheme learns from few starts five seeds may all miss them, and it lies too low: look at
-  *by seed*. In the track `length` it speaks of the problems that all share, and is narrower than one of all sums of
-  that length.
+  *by seed*. Beyond the trained lengths it speaks of the problems that all share, and is narrower than one of all sums
+  of that length.
 * **What is fresh**: pairs of operands that no split trains on, whichever is first. With two digits there are 946 of
   them (477, whichever is first), the same for every seed, and they repeat: intervals speak of those pairs, and as ones
   of all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write
@@ -71,6 +75,8 @@ TAIL = """\
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
+  **Rows trained**: of the first seed's largest positional table, how many ever got a gradient, how far (root mean
+  square) those moved from where they began, and how far the others, which weight decay alone moves.
 * **Format** (rule T80, at 3 and 20 digits): *positional* formats write the digits down, *re-encodings* (binary,
   residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
@@ -80,10 +86,11 @@ TAIL = """\
   right, each after the right ones before it, on the problems of those evaluations; tokens are what the format makes
   them, single digits, several, or hints, so compare it within a format. **Longest carry**: exact match on problems
   whose carry runs through every column, with two digits of 44 pairs. **Edge**: on zeros, powers of ten and nines.
-* **State**: *fresh* rows rank. *incomplete*: trials are missing. *stale*: the submission, the track or the harness
-  changed since. *refused*: an audit inside a trial found a rule broken (`harness explain RULE`). *in review*: it found
-  what a person should look at. *hacked*: a maintainer says so. *failed*: a trial or the folder did. *unverified*: a
-  record cannot be believed. *no sandbox*: a trial ran without one. *not run*: no record.
+* **State**: *fresh* rows, those up to date, rank (their problems are called fresh for another reason). *incomplete*:
+  trials are missing. *stale*: the submission, the track or the harness changed since. *refused*: an audit inside a
+  trial found a rule broken (`harness explain RULE`). *in review*: it found what a person should look at. *hacked*: a
+  maintainer says so. *failed*: a trial or the folder did. *unverified*: a record cannot be believed. *no sandbox*: a
+  trial ran without one. *not run*: no record.
 
 ## Reproduce a row
 
@@ -99,8 +106,9 @@ def page(sections: Sequence[Section]) -> str:
     parts = [HEAD, *(_section(section) for section in sections), TAIL]
     if not sections:
         parts.insert(1, EMPTY)
-    elif len(shown := [section.name for section in sections if section.track]) > 1:
-        parts.insert(1, f"Tracks: {' · '.join(f'[{name}](#{name})' for name in shown)}\n")
+    else:
+        shown = [section.name for section in sections if section.track]
+        parts.insert(1, " · ".join([*(f"[{name}](#{name})" for name in shown), KEY]) + "\n")
     return "\n".join(parts)
 
 
@@ -139,7 +147,8 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
 def _problems(track: Track) -> str:
     suites = track.evaluation
     counts = {"fresh": suites.fresh, "test": suites.test, "for each carry chain": suites.carry}
-    counts |= {"of each length": suites.lengths, "at an evaluation in training": suites.curve}
+    few = f" ({len(one_digit_problems())} of one digit)" if suites.lengths > len(one_digit_problems()) else ""
+    counts |= {f"of each length{few}": suites.lengths, "at an evaluation in training": suites.curve}
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
@@ -209,6 +218,9 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
         f"examples to 90 %{several}": _by_digits(row, track, lambda result: _thousands(result.examples_to_90)),
         "reach by seed": _by_digits(row, track, lambda result: _seed_reaches(result.seed_reaches)),
         "reach of the best checkpoint": _by_digits(row, track, lambda result: _reach(result.best_reach)),
+        "rows trained, moved by, others by": _by_digits(row, track, lambda result: _drift(result.drift))
+        if track.longest
+        else None,
         "parameters": f"{parameters.model:,}" if parameters else None,
         "of positions": f"{parameters.positions:,}" if parameters else None,
         "division": row.division,
@@ -310,6 +322,14 @@ def _by_digits(row: Row, track: Track, text: Callable[[Result], str | None]) -> 
 
 def _reach(reach: Reach | None) -> str | None:
     return f"{reach.value} <sub>{reach.low}–{reach.high}</sub>" if reach else None
+
+
+def _drift(drift: Drift | None) -> str | None:
+    """`10 of 14, 0.146, 0.0038`"""
+    if drift is None:
+        return None
+    moved = (NOTHING if by is None else f"{by:.2g}" for by in (drift.touched, drift.untouched))
+    return ", ".join([f"{drift.touched_rows} of {drift.rows}", *moved])
 
 
 def _seed_shares(shares: Sequence[float]) -> str | None:

@@ -10,7 +10,7 @@ from harness.scoring import Row
 from harness.statistics import Estimate
 from harness.track import Track
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
 MAX_LABEL = 28
 
@@ -24,6 +24,8 @@ class Series:
     label: str
     is_open: bool
     estimates: list[Estimate]
+    best: list[float]
+    """Of the best checkpoint, at each place of the axis; empty where there is none."""
     seed_shares: list[float]
     """What the only estimate is the mean of; empty where there are several, or one seed."""
 
@@ -75,6 +77,8 @@ class GridPlot:
     rows: list[str]
     columns: list[str]
     shares: list[list[float | None]]
+    marks: list[list[str]]
+    """What stands where there is no share."""
 
     @property
     def description(self) -> str:
@@ -115,7 +119,7 @@ def _accuracy_plot(track: Track, complete: Sequence[Row]) -> AccuracyPlot:
                 place,
                 row,
                 [row.results[number].fresh for number in digits],
-                row.results[digits[0]].seed_shares if len(digits) == 1 else (),
+                seed_shares=row.results[digits[0]].seed_shares if len(digits) == 1 else (),
             )
             for place, row in enumerate(complete)
         ]
@@ -123,18 +127,31 @@ def _accuracy_plot(track: Track, complete: Sequence[Row]) -> AccuracyPlot:
     trained = max(track.digits)
     digits = list(range(1, track.longest + 1))
     series = [
-        _series(place, row, [row.results[trained].lengths[length] for length in digits])
+        _series(
+            place,
+            row,
+            [row.results[trained].lengths[length] for length in digits],
+            best=[estimate.value for estimate in row.results[trained].best_lengths.values()],
+        )
         for place, row in enumerate(complete)
         if len(row.results[trained].lengths) == len(digits)
     ]
     return AccuracyPlot(digits=digits, series=series, trained_to=trained)
 
 
-def _series(place: int, row: Row, estimates: Sequence[Estimate], seed_shares: Sequence[float] = ()) -> Series:
+def _series(
+    place: int,
+    row: Row,
+    estimates: Sequence[Estimate],
+    *,
+    best: Sequence[float] = (),
+    seed_shares: Sequence[float] = (),
+) -> Series:
     return Series(
         place=place,
         label=plain(row.name, MAX_LABEL),
         is_open=row.division == "open",
         estimates=[Estimate(*(round(value, 6) for value in one)) for one in estimates],
+        best=[round(share, 6) for share in best],
         seed_shares=[round(share, 6) for share in seed_shares] if len(seed_shares) > 1 else [],
     )
