@@ -36,11 +36,11 @@ from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_o
 from harness.board.rendering import sections_of
 from harness.board.text import markdown, percent, plain
 from harness.errors import MachineError, UsageError
-from harness.records import Mistake, Score, Throughput
+from harness.records import Checkpoint, Drift, Mistake, Score, Throughput
 from harness.scoring import rows_of
 from harness.statistics import Estimate
 from harness.submissions import read_folder
-from harness.track import load_track
+from harness.track import EvaluationDefinition, load_track
 
 HOSTILE = (
     "\x1b[31m|<script>alert(1)</script>|\n# no\t`x` [a](https://evil.example) **b** ![i](x) www.evil.example\u202e \x00"
@@ -213,6 +213,30 @@ def test_the_details_name_authors_the_share_of_every_seed_and_of_the_ids_that_we
     headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
     row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))
     assert (row["authors"], row["by seed"], row["ids seen"]) == ("Ada", "10.0, 95.0, 50.0", "30.0")
+
+
+def test_beyond_the_trained_lengths_stand_the_best_checkpoint_and_how_far_the_rows_of_the_table_moved(root):
+    evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
+    track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)
+    save_track(root, track)
+    drift = Drift(rows=14, touched_rows=10, touched=0.1455, untouched=None)
+    made = make_record(make_submission(root, "one"), track, 3, 0, 0.5, drift=drift)
+    assert made.suites
+    lengths = {length: Score(correct=one.total, total=one.total) for length, one in made.suites.lengths.items()}
+    best = Checkpoint(step=7, validation_accuracy=0.5, lengths=lengths)
+    save_all(root, [made.model_copy(update={"best": best})])
+    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    assert "1,000 of each length (100 of one digit)" in section
+    details = section.split("Details")[1]
+    headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
+    row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))
+    assert row["rows trained, moved by, others by"] == "10 of 14, 0.15, –"
+    (mine,) = (one for one in sections_of(root) if one.name == "mine")
+    (plot,) = (plot for plot in mine.plots if isinstance(plot, AccuracyPlot))
+    (panel,) = (axes for axes in _figure_of(plot, LIGHT).axes if axes.get_visible())
+    curves = {line.get_color(): line.get_ydata() for line in panel.lines if len(line.get_ydata()) == 5}
+    assert list(curves[LIGHT.series[0]]) == [0.5] * 5
+    assert list(curves[LIGHT.series[1]]) == [1.0] * 5
 
 
 def test_a_bar_over_several_seeds_shows_each_as_a_dot():

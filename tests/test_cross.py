@@ -114,6 +114,16 @@ def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects
         ["a:Characters", "90.0", "50.0"],
         ["b:Characters", "30.0", "×"],
     ]
+    render_crossing(crossing, root)
+    heat_map = (root / "results" / "cross" / TRACK.name / "cross-light.svg").read_text()
+    assert [
+        mark for mark in re.findall(r">([^<>]*)</text>", heat_map) if mark in {"90.0", "50.0", "30.0", "×", "·"}
+    ] == [
+        "90.0",
+        "50.0",
+        "30.0",
+        "×",
+    ]
     # Three cells and three parameters: a's tokenizer is 0.6 above b's, a's positions 0.4 above c's.
     assert "+30.0 [" in text
     assert "-30.0 [" in text
