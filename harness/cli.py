@@ -255,8 +255,8 @@ def compare(
     """Holds one submission against another. Exit 1 if it is worse, beyond what luck explains."""
     from harness.comparing import Verdict, compared
     from harness.fingerprint import harness_fingerprint
-    from harness.hacked import read_hacked
     from harness.records import read_all
+    from harness.rulings import read_rulings
     from harness.scoring import rows_of
 
     root: Path = context.obj
@@ -266,7 +266,7 @@ def compare(
         raise UsageError(f"{name} cannot be compared with itself; name two submissions")
     results = root / "results"
     loaded, _ = _load_track(track, results)
-    rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_hacked(results))
+    rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_rulings(results))
     by_name = {row.name: row for row in rows}
     text, verdict = compared(by_name[one.name], by_name[two.name], loaded)
     print(text, end="")

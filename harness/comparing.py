@@ -6,7 +6,8 @@ from enum import StrEnum
 from tabulate import tabulate
 
 from harness.errors import UsageError
-from harness.scoring import MIN_SEEDS, Reach, Result, Row, State, ranked_strata
+from harness.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata
+from harness.standing import State
 from harness.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
 from harness.track import Track
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.hacked import read_hacked
 from harness.plan import Plan, plan
 from harness.records import read_all
 from harness.rerun import Rerun
-from harness.scoring import Row, marks_of, rows_of
+from harness.rulings import marks_of, read_rulings
+from harness.scoring import Row, rows_of
 from harness.submissions import Broken, Part, Submission, pair, select
 from harness.track import Track
 
@@ -63,7 +63,7 @@ def plan_cross(
     that is marked as hacked needs none."""
     known = _board_rows(found, track, results, harness)
     every = [one for line in grid.pairs() for one in line]
-    marks = marks_of(every, read_hacked(results))
+    marks = marks_of(every, read_rulings(results).hacked)
     pairs = [one for one in every if one.name not in marks]
     planned = plan(track, [one for one in pairs if one.fingerprint not in known], results / FOLDER, harness, rerun)
     num_known = sum(len(known[one.fingerprint].trials) for one in pairs if one.fingerprint in known)
@@ -78,13 +78,13 @@ def rows_of_cross(
     pairs = grid.pairs()
     records = list(read_all(results / FOLDER, track.name))
     every = [one for line in pairs for one in line]
-    own = {row.name: row for row in rows_of(track, every, records, harness, read_hacked(results))}
+    own = {row.name: row for row in rows_of(track, every, records, harness, read_rulings(results))}
     return [[known.get(one.fingerprint, own[one.name]) for one in line] for line in pairs]
 
 
 def _board_rows(found: Sequence[Submission | Broken], track: Track, results: Path, harness: str) -> dict[str, Row]:
     """The board's complete rows by the submission's fingerprint."""
-    rows = rows_of(track, found, read_all(results, track.name), harness, read_hacked(results))
+    rows = rows_of(track, found, read_all(results, track.name), harness, read_rulings(results))
     return {row.submission.fingerprint: row for row in rows if row.submission and row.is_fresh}
 
 

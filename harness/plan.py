@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import RecordError
 from harness.records import Record, read_trials
 from harness.rerun import Rerun
-from harness.scoring import State, state_of
+from harness.standing import State, state_of
 from harness.submissions import Submission
 from harness.track import Track
 

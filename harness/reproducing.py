@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from harness.errors import RecordError, UsageError
 from harness.plan import PlannedTrial
 from harness.records import Record, read_trials
-from harness.scoring import State, state_of
+from harness.standing import State, state_of
 from harness.submissions import Broken, Submission
 from harness.track import Track
 

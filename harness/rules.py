@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["gate", "review", "tag"]
-"""`gate`: refused. `review`: kept from the ranking until a person has looked. `tag`: shown on the board."""
+"""`gate`: refused. `review`: kept from the ranking until a person has cleared it. `tag`: shown on the board."""
 
 Found = tuple[str, Level, str]
 """One finding as a worker sends it: the rule, its level, the message."""
@@ -41,7 +41,8 @@ sum or a carry is made. Positions may use the kinds of the tokens, never their v
 
 Every rule has an id that never changes. `harness validate` checks those marked *validate*, a trial those marked *trial*
 again on its own problems. A **gate** refuses the submission (exit 1) or keeps the record from the board's ranking; a
-**review** keeps a record from the ranking until a person has looked, and a **tag** is shown beside the title.
+**review** keeps a record from the ranking until a maintainer has looked and cleared it (SECURITY.md says how), and a
+**tag** is shown beside the title.
 `harness explain RULE` prints one of the sections below. This page is written by `harness explain --page`.
 """
 

@@ -1,51 +1,30 @@
-"""From records to the board's rows: what is believed, what it adds up to, and who ranks above whom.
+"""From records to the board's rows: what they add up to, and who ranks above whom.
 
-A row is ranked only if every trial of the track is there, went well, and was made by the code that is here now.
+A row is ranked only if every trial of the track is there, went well, and was made by the code that is here now
+(`standing.py`).
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.errors import RecordError
-from harness.hacked import Hacked, mark_of
 from harness.records import Drift, Mistake, Parameters, Record, Score, Suites, record_path
+from harness.rulings import Cleared, Rulings, cleared_of, mark_of, marks_of
+from harness.standing import Standing, State, contradiction, standing_of
 from harness.statistics import Counts, Estimate, are_separated, estimate
-from harness.submissions import NAME, Broken, Submission, read_folder
-from harness.task import edge_problems, one_digit_problems
+from harness.submissions import Broken, Submission
 from harness.track import Track
 
 MIN_SEEDS = 5
 """Seeds below which a rank is provisional: two or three do not tell how much another would change."""
+NO_RULINGS = Rulings()
 REACHED = 0.9
 """Exact match from which on a length counts as mastered."""
-MAX_REASONS = 3
-
-
-class State(StrEnum):
-    """How far a row can be relied on; only `FRESH` ones are ranked."""
-
-    FRESH = "fresh"
-    INCOMPLETE = "incomplete"  # what is there is fresh, but trials are missing
-    REFUSED = "refused"  # an audit inside a trial found that a rule was broken
-    REVIEW = "in review"  # an audit inside a trial found what a person should look at
-    HACKED = "hacked"  # marked by a maintainer
-    STALE = "stale"  # the submission, the track or the harness changed since
-    FAILED = "failed"  # a trial, or the folder itself
-    UNVERIFIED = "unverified"  # a record that cannot be believed
-    NO_SANDBOX = "no sandbox"  # a trial whose submission could reach whatever the user can
-    NOT_RUN = "not run"
-
-
-class Standing(NamedTuple):
-    state: State
-    reason: str | None = None
 
 
 class Rank(NamedTuple):
@@ -133,6 +112,8 @@ class Row:
     """Behind `score`: seeds by `ranked_strata`."""
     speeds: dict[str, Speed]
     """By device; ratios of different devices are not comparable."""
+    cleared: tuple[Cleared, ...]
+    """What maintainers cleared of what the audits of these trials found."""
     rank: Rank | None = None
 
     @property
@@ -150,43 +131,12 @@ class Row:
         return self.standing.state is State.FRESH
 
 
-def state_of(record: Record, submission: Submission, track: Track, harness_fingerprint: str) -> Standing:
-    """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
-    in review, without a sandbox or fresh; and why."""
-    if contradiction := _contradiction(record, track):
-        return Standing(State.UNVERIFIED, contradiction)
-    then = record.fingerprints
-    pairs = {
-        "the submission": (then.submission, submission.fingerprint),
-        "the track": (then.track, track.fingerprint),
-        "the harness": (then.harness, harness_fingerprint),
-    }
-    if changed := [what for what, (was, now) in pairs.items() if was != now]:
-        return Standing(State.STALE, f"{' and '.join(changed)} changed since")
-    if record.status == "failed":
-        return Standing(State.FAILED, record.reason or "no reason was recorded")
-    if held_back := held_back_by_audits(record):
-        return held_back
-    if record.isolation == "none":
-        remedy = "where there is a sandbox, `harness run --rerun stale` runs it again"
-        return Standing(State.NO_SANDBOX, f"ran without a sandbox; {remedy}")
-    return Standing(State.FRESH)
-
-
-def held_back_by_audits(record: Record) -> Standing | None:
-    """Refused or in review, if the audits inside the trial found a reason."""
-    for level, state in (("gate", State.REFUSED), ("review", State.REVIEW)):
-        if found := [audit for audit in record.audits if audit.level == level]:
-            return Standing(state, "; ".join(f"{audit.rule}: {audit.seen}" for audit in found))
-    return None
-
-
 def rows_of(
     track: Track,
     submissions: Sequence[Submission | Broken],
     found: Iterable[Record | RecordError],
     harness_fingerprint: str,
-    hacked: Sequence[Hacked] = (),
+    rulings: Rulings = NO_RULINGS,
 ) -> list[Row]:
     """One row per folder, and one per folder that is gone but left records: the ranked ones first, then by score.
 
@@ -202,122 +152,31 @@ def rows_of(
         elif item.digits in track.digits and item.seed in track.seeds:
             records[item.submission].append(item)
     folders = {submission.name: submission for submission in submissions}
-    marks = marks_of(submissions, hacked)
+    marks = marks_of(submissions, rulings.hacked)
     rows = []
     for name in folders | records | errors:
         folder = folders.get(name)
-        if mark := marks.get(name) if folder else mark_of(name, None, hacked, {}):
+        if mark := marks.get(name) if folder else mark_of(name, None, rulings.hacked, {}):
             whose = "" if mark.submission == name else f"has the code of {mark.submission}: "
             standing = Standing(State.HACKED, f"{whose}{mark.reason} ({mark.date})")
         else:
-            standing = _standing(folder, records[name], errors[name], track, harness_fingerprint)
-        rows.append(_row(name, folders.get(name), records[name], standing, track))
+            standing = standing_of(folder, records[name], errors[name], track, harness_fingerprint, rulings.cleared)
+        rows.append(_row(name, folders.get(name), records[name], standing, track, rulings.cleared))
     if track.ranked:
         places = _ranks(rows, is_provisional=len(track.seeds) < MIN_SEEDS)
         rows = [replace(row, rank=places.get(row.name)) for row in rows]
     return sorted(rows, key=_order)
 
 
-def marks_of(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked]) -> dict[str, Hacked]:
-    """By name, the mark of each that is marked: itself, a copy under another name, or what borrows a part from either.
-
-    Whoever lends a part to a marked submission is not marked, nor are others that borrow it.
-    """
-    if not hacked:
-        return {}
-    now = _fingerprints(submissions, hacked)
-    marks: dict[str, Hacked] = {}
-    for entry in submissions:
-        folders = {entry.name: entry.fingerprint} | {name: now[name] for name in entry.lenders if name in now}
-        found = (mark_of(name, fingerprint, hacked, now) for name, fingerprint in folders.items())
-        if mark := next(filter(None, found), None):
-            marks[entry.name] = mark
-    return marks
-
-
-def _fingerprints(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked]) -> dict[str, str]:
-    """Of those given, of the folders that they borrow from and of the marked ones beside them, by name."""
-    beside = {entry.folder.parent for entry in submissions if isinstance(entry, Submission)}
-    names = {mark.submission for mark in hacked if NAME.fullmatch(mark.submission)}
-    names |= {name for entry in submissions for name in entry.lenders}
-    known = {entry.name: entry.fingerprint for entry in submissions}
-    folders = [parent / name for parent in beside for name in names.difference(known)]
-    return known | {folder.name: read_folder(folder).fingerprint for folder in folders if folder.is_dir()}
-
-
-def _contradiction(record: Record, track: Track) -> str | None:
-    """What no trial can have written; a digest only shows that a file is whole, not that it is true."""
-    if record.status == "failed":
-        return None
-    if record.suites is None:
-        return "the record says ok but holds no suites; run the trial again"
-    scores = {"fresh": record.suites.fresh, "test": record.suites.test, "edge": record.suites.edge}
-    several = {"carry": record.suites.carry, "lengths": record.suites.lengths}
-    if record.best:
-        several["best"] = record.best.lengths
-    scores |= {f"{suite}/{key}": score for suite, found in several.items() for key, score in found.items()}
-    for score in scores.values():
-        if not score.correct <= score.total > 0:
-            return f"the record counts {score.correct} right of {score.total}; run the trial again"
-    if record.fingerprints.track != track.fingerprint:
-        return None  # the track asked for other numbers then; the record is stale
-    asked = _num_problems(track, record.digits, with_best=record.best is not None)
-    for suite in asked | scores:
-        was, is_asked = scores[suite].total if suite in scores else 0, asked.get(suite, 0)
-        if was != is_asked:
-            return f"the record counts {was} problems of {suite}, where the track asks {is_asked}; run the trial again"
-    return None
-
-
-def _num_problems(track: Track, digits: int, *, with_best: bool) -> dict[str, int]:
-    """How many problems a trial is scored on, by suite; `task.fixed_suites` draws as many."""
-    sizes = track.evaluation
-    asked = {"fresh": sizes.fresh, "test": sizes.test, "edge": _num_edge_problems(digits)}
-    if sizes.carry:
-        asked |= {f"carry/{chain}": sizes.carry for chain in range(digits + 1)}
-    for suite in ("lengths", "best") if with_best else ("lengths",):
-        for length in range(1, (track.longest or 0) + 1):
-            asked[f"{suite}/{length}"] = sizes.lengths if length > 1 else len(one_digit_problems())
-    return asked
-
-
-@cache
-def _num_edge_problems(digits: int) -> int:
-    return len(edge_problems(digits))
-
-
-def _standing(
+def _row(
+    name: str,
     submission: Submission | Broken | None,
     records: Sequence[Record],
-    errors: Sequence[RecordError],
+    standing: Standing,
     track: Track,
-    harness_fingerprint: str,
-) -> Standing:
-    """The row's state: the gravest of its trials'."""
-    if submission is None:
-        return Standing(State.UNVERIFIED, "the folder is gone")
-    if isinstance(submission, Broken):
-        return Standing(State.FAILED, f"{submission.error.rule}: {submission.error.message}")
-    if errors:
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        return Standing(State.UNVERIFIED, f"{errors[0].path.name} {errors[0].message}{more}")
-    num_trials = len(track.digits) * len(track.seeds)
-    standings = [state_of(record, submission, track, harness_fingerprint) for record in records]
-    for state in (State.UNVERIFIED, State.FAILED, State.REFUSED, State.REVIEW, State.STALE, State.NO_SANDBOX):
-        if reasons := Counter(standing.reason for standing in standings if standing.state is state):
-            shown = reasons.most_common(MAX_REASONS)
-            return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))
-    if not records:
-        return Standing(State.NOT_RUN, f"0 of {num_trials} trials")
-    if len(records) < num_trials:
-        return Standing(State.INCOMPLETE, f"{len(records)} of {num_trials} trials")
-    return Standing(State.FRESH)
-
-
-def _row(
-    name: str, submission: Submission | Broken | None, records: Sequence[Record], standing: Standing, track: Track
+    cleared: Sequence[Cleared],
 ) -> Row:
-    good = [record for record in records if record.status == "ok" and not _contradiction(record, track)]
+    good = [record for record in records if record.status == "ok" and not contradiction(record, track)]
     trials = tuple(sorted(good, key=lambda trial: (trial.digits, trial.seed)))
     by_digits = {digits: [trial for trial in trials if trial.digits == digits] for digits in track.digits}
     counts = _ranking_counts(trials, track)
@@ -335,6 +194,7 @@ def _row(
         score=estimate(counts) if counts else None,
         counts=counts,
         speeds=_speeds(trials),
+        cleared=_cleared(trials, cleared),
     )
 
 
@@ -432,6 +292,17 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
         best_reach=_reach(best_lengths) if best_lengths else None,
         drift=trials[0].drift,
     )
+
+
+def _cleared(trials: Sequence[Record], cleared: Sequence[Cleared]) -> tuple[Cleared, ...]:
+    reviews = {
+        (trial.fingerprints.submission, audit.rule)
+        for trial in trials
+        for audit in trial.audits
+        if audit.level == "review"
+    }
+    found = (cleared_of(fingerprint, rule, cleared) for fingerprint, rule in sorted(reviews))
+    return tuple(filter(None, found))
 
 
 def _by_length(found: Sequence[dict[str, Score]], track: Track) -> dict[int, Estimate]:

@@ -1,5 +1,6 @@
 """One submission on one track, as text for a terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -8,7 +9,8 @@ from harness.documents import visible
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
 from harness.records import Record, Score, read_trials
-from harness.scoring import state_of
+from harness.rulings import Cleared, marks_of, read_rulings
+from harness.standing import state_of
 from harness.statistics import wilson
 from harness.submissions import Broken, Submission
 from harness.track import Track
@@ -22,17 +24,22 @@ def shown(entry: Submission | Broken, track: Track, results: Path) -> str:
         return f"{entry.error}\n"
     manifest = entry.manifest
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
+    rulings = read_rulings(results)
+    if mark := marks_of([entry], rulings.hacked).get(entry.name):
+        parts.append(f"\nmarked as hacked, so that it does not rank: {mark.reason} ({mark.date})\n")
     for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
-        parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track))
+        parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared))
     return "".join(parts)
 
 
-def _trial(record: Record | RecordError | None, submission: Submission, track: Track) -> str:
+def _trial(
+    record: Record | RecordError | None, submission: Submission, track: Track, cleared: Sequence[Cleared]
+) -> str:
     if record is None:
         return f"  not run; `harness run {submission.name} --track {track.name}` does\n"
     if isinstance(record, RecordError):
         return f"  {record}\n"
-    standing = state_of(record, submission, track, harness_fingerprint())
+    standing = state_of(record, submission, track, harness_fingerprint(), cleared)
     lines = [f"  state       {standing.state}" + (f": {standing.reason}" if standing.reason else "")]
     if record.suites:
         carry, lengths = _by_number(record.suites.carry), _by_number(record.suites.lengths)

@@ -15,7 +15,7 @@ from harness.provenance import num_cores
 from harness.records import Record
 from harness.rules import Found, gates
 from harness.run import Crashed, Finished, Progressed, audit_all, keep_definition, run_trials
-from harness.scoring import State, held_back_by_audits
+from harness.standing import State, held_back_by_audits
 from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track

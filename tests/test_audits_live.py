@@ -12,7 +12,8 @@ from harness.audits.live import check_planted, check_published, check_untrained
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
 from harness.records import Record, Score
-from harness.scoring import State, rows_of, state_of
+from harness.scoring import rows_of
+from harness.standing import State, state_of
 from harness.submissions import Submission
 from harness.task import fresh_problems
 from harness.track import Track, load_track

@@ -15,7 +15,7 @@ from harness.cross import grid_of, plan_cross, rows_of_cross
 from harness.errors import UsageError
 from harness.records import Audit
 from harness.rerun import Rerun
-from harness.scoring import State
+from harness.standing import State
 from harness.submissions import Submission, discover, pair
 
 TRACK = make_track(digits=[3], seeds=[0])

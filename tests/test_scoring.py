@@ -6,7 +6,8 @@ from made_records import HARNESS, make_failure, make_record, make_submission, ma
 
 from harness.errors import RecordError
 from harness.records import Checkpoint, Fingerprints, Record, Score, Suites, Throughput, read_all, record_path
-from harness.scoring import Row, Speed, State, ranking_heading, rows_of, state_of
+from harness.scoring import Row, Speed, ranking_heading, rows_of
+from harness.standing import State, state_of
 from harness.submissions import discover, read_folder
 from harness.task import fixed_suites, fresh_problems, strata
 from harness.track import EvaluationDefinition

@@ -11,7 +11,8 @@ from harness.board.rendering import update_plot, update_text
 from harness.board.text import NOTHING, listed, markdown, percent, plain
 from harness.cross import FOLDER, Grid
 from harness.effects import Effects, main_effects
-from harness.scoring import Row, State, ranked_strata
+from harness.scoring import Row, ranked_strata
+from harness.standing import State
 from harness.statistics import Estimate
 from harness.track import Track
 

@@ -256,6 +256,7 @@ def _facts(row: Row) -> list[str]:
         facts.append(f"sets {sets}")
     if parameters := row.parameters:
         facts.append(f"{parameters.model:,} parameters in the model, {parameters.positions:,} in the positions")
+    facts += [f"{one.rule} cleared by a maintainer: {plain(one.reason, MAX_TEXT)} ({one.date})" for one in row.cleared]
     facts += [plain(tag, MAX_TEXT) for tag in row.tags]
     return [fact for fact in facts if fact]
 

@@ -14,12 +14,12 @@ from harness.scoring import (
     Reach,
     Result,
     Row,
-    State,
     mistakes_of,
     ranked_strata,
     ranking_heading,
     trained_heading,
 )
+from harness.standing import State
 from harness.statistics import Estimate
 from harness.submissions import NAME, Submission
 from harness.task import one_digit_problems
@@ -229,7 +229,8 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
 
 
 def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> list[str]:
-    """The rows that are not fresh, with their reasons; those never run in one line, which is short however many."""
+    """The rows that are not fresh, with their reasons; those never run in one line, which is short however many; and
+    what was cleared."""
     lines = [
         f"* {_name(row)}: **{row.standing.state}**, {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
         for row in rows
@@ -239,7 +240,13 @@ def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> li
         lines.append(f"* **not run**: {len(never_run)} submissions; `harness run --track {track.name} -n` names them")
     elif never_run:
         lines.append(f"* **not run**: {', '.join(_name(row) for row in never_run)}")
-    return ["Not ranked:", "\n".join(lines)] if lines else []
+    cleared = [
+        f"* {_name(row)}: {markdown(one.rule, MAX_NAME)}, {markdown(one.reason, MAX_REASON)} ({one.date})"
+        for row in rows
+        for one in row.cleared
+    ]
+    parts = ["Not ranked:", "\n".join(lines)] if lines else []
+    return parts + (["Looked at and cleared by a maintainer:", "\n".join(cleared)] if cleared else [])
 
 
 def _mistakes(rows: Sequence[Row]) -> list[str]:

@@ -1,5 +1,6 @@
 """From the folders and the records to the files of the board; what has not changed is not touched."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.board.drawing import THEMES, Theme, draw
@@ -9,9 +10,10 @@ from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
 from harness.errors import HarnessError, UsageError
 from harness.fingerprint import harness_fingerprint
-from harness.hacked import Hacked, read_hacked
 from harness.records import Record, read_all, write_atomically
-from harness.scoring import State, rows_of
+from harness.rulings import Hacked, read_rulings
+from harness.scoring import rows_of
+from harness.standing import State
 from harness.submissions import Broken, Submission, discover
 from harness.track import Track, built_in_names, load_track
 
@@ -26,7 +28,7 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
     With `check` nothing is written.
 
     Raises:
-        UsageError: there is no submission, or `results/hacked.yaml` cannot be used.
+        UsageError: there is no submission, or `results/hacked.yaml` or `cleared.yaml` cannot be used.
         MachineError: a file could not be written.
     """
     sections = sections_of(root)
@@ -68,7 +70,7 @@ def sections_of(root: Path) -> list[Section]:
     sections = [_section(results, name, submissions) for name in _track_names(results)]
     known = {row.name for section in sections for row in (*section.rows, *section.never_run)}
     known |= {submission.name for submission in submissions}
-    hacked = read_hacked(results)
+    hacked = read_rulings(results).hacked
     if unknown := [mark.submission for mark in hacked if mark.submission not in known]:
         names = ", ".join(map(ascii, unknown))
         raise UsageError(f"results/hacked.yaml marks {names}, which no folder and no record has; correct the name")
@@ -76,7 +78,7 @@ def sections_of(root: Path) -> list[Section]:
     return sections
 
 
-def _require_known_versions(hacked: list[Hacked], submissions: list[Submission | Broken], results: Path) -> None:
+def _require_known_versions(hacked: Sequence[Hacked], submissions: list[Submission | Broken], results: Path) -> None:
     """Refuses a mark whose fingerprint no folder and no record has: what it should mark would rank.
 
     Raises:
@@ -110,7 +112,7 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
         # The page must be the same wherever the root lies.
         reason = str(error).replace(str(results), "results")
         return Section(name=name, notice=f"Its records ({len(found)}) cannot be shown: {reason}")
-    rows = rows_of(track, submissions, found, harness_fingerprint(), read_hacked(results))
+    rows = rows_of(track, submissions, found, harness_fingerprint(), read_rulings(results))
     never_run = [row for row in rows if row.standing.state is State.NOT_RUN]
     run = [row for row in rows if row.standing.state is not State.NOT_RUN]
     return Section(name=name, track=track, rows=run, never_run=never_run, plots=plots_of(track, run))

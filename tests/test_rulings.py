@@ -1,15 +1,18 @@
-"""A maintainer's file marks rows as hacked; they show the reason and never rank."""
+"""A maintainer's files: rows marked as hacked show the reason and never rank; reviews that are cleared rank."""
 
 import pytest
 from made_records import HARNESS, make_submission, make_track, make_trials, save_all, save_track
 
 import harness.board.rendering
+import harness.showing
 from harness.board.markdown import Section, page
 from harness.board.rendering import sections_of
 from harness.errors import UsageError
-from harness.hacked import read_hacked
-from harness.records import read_all
-from harness.scoring import State, rows_of
+from harness.records import Audit, read_all
+from harness.rulings import Rulings, read_rulings
+from harness.scoring import rows_of
+from harness.showing import shown
+from harness.standing import State
 from harness.submissions import Submission, discover
 
 MARK = "rows:\n- submission: one\n  reason: The pads count the carries.\n  date: 2026-11-24\n"
@@ -22,7 +25,7 @@ def rows_with(root, text):
         save_all(root, make_trials(submission, track, 0.9))
     (root / "results" / "hacked.yaml").write_text(text.replace("FINGERPRINT", submissions[0].fingerprint))
     found = read_all(root / "results", track.name)
-    rows = rows_of(track, submissions, found, HARNESS, read_hacked(root / "results"))
+    rows = rows_of(track, submissions, found, HARNESS, read_rulings(root / "results"))
     return track, {row.name: row for row in rows}
 
 
@@ -83,7 +86,7 @@ def states_where(root, which: str, **folders: str) -> dict[str, State]:
         save_all(root, make_trials(entry, make_track(), 0.9))
     mark = MARK.replace("one", "marked") + (f"  {which}\n".replace("FINGERPRINT", fingerprint) if which else "")
     (root / "results" / "hacked.yaml").write_text(mark)
-    hacked = read_hacked(root / "results")
+    hacked = read_rulings(root / "results")
     found = list(read_all(root / "results", "mine"))
     rows = rows_of(make_track(), entries, found, HARNESS, hacked)
     # One alone, as `harness compare` asks, is marked no less.
@@ -131,14 +134,85 @@ def test_who_borrows_from_a_folder_that_was_mended_is_not_marked(tmp_path):
 def test_a_row_marked_for_the_code_of_another_says_whose(tmp_path):
     states_where(tmp_path, "", marked="", copy="")
     found = read_all(tmp_path / "results", "mine")
-    rows = rows_of(make_track(), discover(tmp_path), found, HARNESS, read_hacked(tmp_path / "results"))
+    rows = rows_of(make_track(), discover(tmp_path), found, HARNESS, read_rulings(tmp_path / "results"))
     reasons = {row.name: row.standing.reason for row in rows}
     assert reasons["copy"] == "has the code of marked: The pads count the carries. (2026-11-24)"
     assert reasons["marked"] == "The pads count the carries. (2026-11-24)"
 
 
+DOUBTFUL = Audit(rule="T50", level="review", seen="a token moves")
+BROKEN = Audit(rule="T70", level="gate", seen="half of the tokens move")
+
+
+def cleared(submission: Submission, rule: str) -> str:
+    return (
+        f'rows:\n- submission: {submission.name}\n  fingerprint: "{submission.fingerprint}"\n  rule: {rule}\n'
+        "  reason: Its pads follow the longer operand.\n  date: 2026-11-26\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("audits", "rule", "state"),
+    [
+        ([DOUBTFUL], None, State.REVIEW),
+        ([DOUBTFUL], "T50", State.FRESH),
+        ([DOUBTFUL], "T90", State.REVIEW),
+        ([DOUBTFUL, DOUBTFUL.model_copy(update={"rule": "T90"})], "T50", State.REVIEW),
+        ([BROKEN], "T70", State.REFUSED),
+        ([DOUBTFUL, BROKEN], "T50", State.REFUSED),
+    ],
+)
+def test_a_review_that_was_cleared_ranks_and_a_broken_rule_stays_broken(tmp_path, audits, rule, state):
+    track = make_track()
+    one = make_submission(tmp_path, "one")
+    save_all(tmp_path, make_trials(one, track, 0.9, audits=audits))
+    if rule:
+        (tmp_path / "results" / "cleared.yaml").write_text(cleared(one, rule))
+    rulings = read_rulings(tmp_path / "results")
+    (row,) = rows_of(track, [one], read_all(tmp_path / "results", track.name), HARNESS, rulings)
+    assert row.standing.state is state
+    assert (row.rank is not None) is (state is State.FRESH)
+    told = "cleared by a maintainer:\n\n* [one](submissions/one): T50, Its pads follow the longer operand. (2026-11-26)"
+    assert (told in page([Section(name="mine", track=track, rows=[row])])) is (rule == "T50" and DOUBTFUL in audits)
+
+
+def test_what_was_cleared_of_one_version_is_not_cleared_of_the_next(tmp_path):
+    track = make_track()
+    one = make_submission(tmp_path, "one", code="NAME = 'one'\n")
+    ruling = cleared(one, "T50")
+    (one.folder / "submission.py").write_text("NAME = 'other'\n")
+    (changed,) = discover(tmp_path)
+    assert isinstance(changed, Submission)
+    save_all(tmp_path, make_trials(changed, track, 0.9, audits=[DOUBTFUL]))
+    (tmp_path / "results" / "cleared.yaml").write_text(ruling)
+    rulings = read_rulings(tmp_path / "results")
+    (row,) = rows_of(track, [changed], read_all(tmp_path / "results", track.name), HARNESS, rulings)
+    assert row.standing.state is State.REVIEW
+
+
+def test_show_tells_what_a_maintainer_ruled(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness.showing, "harness_fingerprint", lambda: HARNESS)
+    track = make_track()
+    one = make_submission(tmp_path, "one")
+    save_all(tmp_path, make_trials(one, track, 0.9, audits=[DOUBTFUL]))
+    results = tmp_path / "results"
+    assert "state       in review: T50: a token moves" in shown(one, track, results)
+    (results / "cleared.yaml").write_text(cleared(one, "T50"))
+    assert "state       fresh\n" in shown(one, track, results)
+    (results / "hacked.yaml").write_text(MARK)
+    marked = "marked as hacked, so that it does not rank: The pads count the carries. (2026-11-24)"
+    assert marked in shown(one, track, results)
+
+
+def test_a_ruling_that_names_no_version_or_no_rule_is_refused(tmp_path):
+    for wrong in (MARK, cleared(make_submission(tmp_path, "one"), "fifty")):
+        (tmp_path / "cleared.yaml").write_text(wrong)
+        with pytest.raises(UsageError, match=r"^results/cleared\.yaml: .*it is read as `rows: .*rule: T50"):
+            read_rulings(tmp_path)
+
+
 def test_without_the_file_nothing_is_marked(tmp_path):
-    assert read_hacked(tmp_path) == []
+    assert read_rulings(tmp_path) == Rulings([], [])
 
 
 @pytest.mark.parametrize(
@@ -156,5 +230,5 @@ def test_without_the_file_nothing_is_marked(tmp_path):
 def test_a_file_that_cannot_be_used_is_an_error_that_says_how_it_is_read(tmp_path, text, expected):
     (tmp_path / "hacked.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"^results/hacked\.yaml: .*it is read as `rows: ") as error:
-        read_hacked(tmp_path)
+        read_rulings(tmp_path)
     assert expected in str(error.value)

@@ -1,0 +1,146 @@
+"""How far records can be relied on: by themselves, and for a row of the board."""
+
+from collections import Counter
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cache
+from typing import NamedTuple
+
+from harness.errors import RecordError
+from harness.records import Record
+from harness.rulings import Cleared, cleared_of
+from harness.submissions import Broken, Submission
+from harness.task import edge_problems, one_digit_problems
+from harness.track import Track
+
+MAX_REASONS = 3
+
+
+class State(StrEnum):
+    """How far a row can be relied on; only `FRESH` ones are ranked."""
+
+    FRESH = "fresh"
+    INCOMPLETE = "incomplete"  # what is there is fresh, but trials are missing
+    REFUSED = "refused"  # an audit inside a trial found that a rule was broken
+    REVIEW = "in review"  # an audit inside a trial found what a person should look at
+    HACKED = "hacked"  # marked by a maintainer
+    STALE = "stale"  # the submission, the track or the harness changed since
+    FAILED = "failed"  # a trial, or the folder itself
+    UNVERIFIED = "unverified"  # a record that cannot be believed
+    NO_SANDBOX = "no sandbox"  # a trial whose submission could reach whatever the user can
+    NOT_RUN = "not run"
+
+
+class Standing(NamedTuple):
+    state: State
+    reason: str | None = None
+
+
+def state_of(
+    record: Record,
+    submission: Submission,
+    track: Track,
+    harness_fingerprint: str,
+    cleared: Sequence[Cleared] = (),
+) -> Standing:
+    """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
+    in review, without a sandbox or fresh; and why."""
+    if impossible := contradiction(record, track):
+        return Standing(State.UNVERIFIED, impossible)
+    then = record.fingerprints
+    pairs = {
+        "the submission": (then.submission, submission.fingerprint),
+        "the track": (then.track, track.fingerprint),
+        "the harness": (then.harness, harness_fingerprint),
+    }
+    if changed := [what for what, (was, now) in pairs.items() if was != now]:
+        return Standing(State.STALE, f"{' and '.join(changed)} changed since")
+    if record.status == "failed":
+        return Standing(State.FAILED, record.reason or "no reason was recorded")
+    if held_back := held_back_by_audits(record, cleared):
+        return held_back
+    if record.isolation == "none":
+        remedy = "where there is a sandbox, `harness run --rerun stale` runs it again"
+        return Standing(State.NO_SANDBOX, f"ran without a sandbox; {remedy}")
+    return Standing(State.FRESH)
+
+
+def held_back_by_audits(record: Record, cleared: Sequence[Cleared] = ()) -> Standing | None:
+    """Refused or in review, if the audits found a reason that no maintainer cleared."""
+    gates = [audit for audit in record.audits if audit.level == "gate"]
+    reviews = [audit for audit in record.audits if audit.level == "review"]
+    reviews = [audit for audit in reviews if not cleared_of(record.fingerprints.submission, audit.rule, cleared)]
+    for state, found in ((State.REFUSED, gates), (State.REVIEW, reviews)):
+        if found:
+            return Standing(state, "; ".join(f"{audit.rule}: {audit.seen}" for audit in found))
+    return None
+
+
+def standing_of(
+    submission: Submission | Broken | None,
+    records: Sequence[Record],
+    errors: Sequence[RecordError],
+    track: Track,
+    harness_fingerprint: str,
+    cleared: Sequence[Cleared],
+) -> Standing:
+    """The row's state: the gravest of its trials'."""
+    if submission is None:
+        return Standing(State.UNVERIFIED, "the folder is gone")
+    if isinstance(submission, Broken):
+        return Standing(State.FAILED, f"{submission.error.rule}: {submission.error.message}")
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        return Standing(State.UNVERIFIED, f"{errors[0].path.name} {errors[0].message}{more}")
+    num_trials = len(track.digits) * len(track.seeds)
+    standings = [state_of(record, submission, track, harness_fingerprint, cleared) for record in records]
+    for state in (State.UNVERIFIED, State.FAILED, State.REFUSED, State.REVIEW, State.STALE, State.NO_SANDBOX):
+        if reasons := Counter(standing.reason for standing in standings if standing.state is state):
+            shown = reasons.most_common(MAX_REASONS)
+            return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))
+    if not records:
+        return Standing(State.NOT_RUN, f"0 of {num_trials} trials")
+    if len(records) < num_trials:
+        return Standing(State.INCOMPLETE, f"{len(records)} of {num_trials} trials")
+    return Standing(State.FRESH)
+
+
+def contradiction(record: Record, track: Track) -> str | None:
+    """What no trial can have written; a digest only shows that a file is whole, not that it is true."""
+    if record.status == "failed":
+        return None
+    if record.suites is None:
+        return "the record says ok but holds no suites; run the trial again"
+    scores = {"fresh": record.suites.fresh, "test": record.suites.test, "edge": record.suites.edge}
+    several = {"carry": record.suites.carry, "lengths": record.suites.lengths}
+    if record.best:
+        several["best"] = record.best.lengths
+    scores |= {f"{suite}/{key}": score for suite, found in several.items() for key, score in found.items()}
+    for score in scores.values():
+        if not score.correct <= score.total > 0:
+            return f"the record counts {score.correct} right of {score.total}; run the trial again"
+    if record.fingerprints.track != track.fingerprint:
+        return None  # the track asked for other numbers then; the record is stale
+    asked = _num_problems(track, record.digits, with_best=record.best is not None)
+    for suite in asked | scores:
+        was, is_asked = scores[suite].total if suite in scores else 0, asked.get(suite, 0)
+        if was != is_asked:
+            return f"the record counts {was} problems of {suite}, where the track asks {is_asked}; run the trial again"
+    return None
+
+
+def _num_problems(track: Track, digits: int, *, with_best: bool) -> dict[str, int]:
+    """How many problems a trial is scored on, by suite; `task.fixed_suites` draws as many."""
+    sizes = track.evaluation
+    asked = {"fresh": sizes.fresh, "test": sizes.test, "edge": _num_edge_problems(digits)}
+    if sizes.carry:
+        asked |= {f"carry/{chain}": sizes.carry for chain in range(digits + 1)}
+    for suite in ("lengths", "best") if with_best else ("lengths",):
+        for length in range(1, (track.longest or 0) + 1):
+            asked[f"{suite}/{length}"] = sizes.lengths if length > 1 else len(one_digit_problems())
+    return asked
+
+
+@cache
+def _num_edge_problems(digits: int) -> int:
+    return len(edge_problems(digits))
