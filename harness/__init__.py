@@ -1,3 +1,3 @@
-"""A benchmark: which tokenizer and which positional embedding let a small, frozen transformer learn to add?"""
+"""A benchmark: which tokenizer and which positional embedding let a small transformer learn to add?"""
 
 __version__ = "0.1.0"

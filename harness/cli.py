@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
@@ -41,7 +42,7 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Which tokenizer and which positional embedding let a small, frozen transformer learn to add?",
+    help="Which tokenizer and which positional embedding let a small transformer learn to add?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -92,6 +93,14 @@ def main() -> None:
         sys.exit(ExitCode.BUG)
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from harness.fingerprint import harness_fingerprint
+
+        print(f"harness {__version__}, fingerprint {harness_fingerprint()}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     context: typer.Context,
@@ -100,6 +109,9 @@ def _root(
     ] = Path(),
     trusted: Annotated[
         bool, typer.Option("--trust-submissions", help="Run them even where there is no sandbox; such rows never rank.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show version and fingerprint.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     if trusted:

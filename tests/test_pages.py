@@ -64,6 +64,17 @@ def test_the_records_become_a_data_frame_and_the_smallest_track_is_one_as_docs_r
     assert load_track(str(tmp_path / "mine.yaml")).seeds == [0, 1, 2, 3, 4]
 
 
+def test_every_command_that_the_walk_mentions_in_passing_is_one() -> None:
+    text = (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    mentioned = [found.split() for found in re.findall(r"`harness ([^`]+)`", prose)]
+    assert len(mentioned) > 3
+    for verb, *arguments in mentioned:
+        command = get_command(app).commands[verb]  # pyright: ignore[reportAttributeAccessIssue]
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {argument for argument in arguments if argument.startswith("-")} <= options
+
+
 MEASURED = re.compile(r"[0-9]+\.[0-9]+|[0-9]+(?= s$)|[0-9]+(?= of [0-9]{4})")
 """Shares, seconds, and right answers of thousands; every other number has to be the one that is written."""
 
@@ -81,7 +92,9 @@ def test_the_walk_from_an_idea_to_the_board_goes_as_it_is_written(tmp_path: Path
     shutil.copytree(ROOT / "results", root / "results", ignore=left_out)
     render(root)  # so that the walk draws the plots of its own track anew, and no other
     text = (ROOT / "docs" / "submissions.md").read_text(encoding="utf-8")
-    for kind, block in re.findall(r"```(console|diff|yaml)\n(.*?)```", text, flags=re.S):
+    blocks = re.findall(r"^```(console|diff|yaml)\n(.*?)^```$", text, flags=re.M | re.S)
+    assert 2 * len(blocks) == len(re.findall(r"^```", text, flags=re.M))
+    for kind, block in blocks:
         if kind == "yaml":
             (folder := root / "submissions" / "kept").mkdir()
             (folder / "submission.yaml").write_text(block)
@@ -104,6 +117,7 @@ def test_the_walk_from_an_idea_to_the_board_goes_as_it_is_written(tmp_path: Path
         )
         printed = [MEASURED.sub("#", line) for line in done.stdout.splitlines() if ": step " not in line]
         wanted = [MEASURED.sub("#", line) for line in expected]
-        if wanted[-1] == "…":
-            del printed[len(wanted) - 1 :], wanted[-1]
+        if "…" in wanted:
+            place = wanted.index("…")
+            del printed[place : len(printed) - len(wanted) + place + 1], wanted[place]
         assert printed == wanted, command

@@ -1,6 +1,7 @@
 """What the contract asks of every submission, held by the worked ones."""
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +38,11 @@ def test_every_worked_submission_is_there_and_says_what_it_is_about() -> None:
     for name in NAMES:
         title, _, paragraph = (SUBMISSIONS / name / "README.md").read_text(encoding="utf-8").partition("\n\n")
         assert title.startswith("# ")
-        assert "expect" in paragraph.lower()
+        assert "expect" in paragraph.lower(), name
+        assert re.search(r"arXiv:[0-9]{4}\.[0-9]{5}|\]\([^)]+\)|no paper that we know of", paragraph), (
+            f"{name}: its source"
+        )
+        assert re.search(r"`[^`]*[^`a-z_][^`]*`", paragraph), f"{name}: a formula, or an example of the format"
 
 
 def test_a_piece_of_code_lies_in_one_folder_only() -> None:
