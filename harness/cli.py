@@ -150,7 +150,7 @@ def new(
     like: Annotated[str | None, typer.Option(help="A submission to start from; else a plain one that works.")] = None,
 ) -> None:
     """Starts a submission that validates and trains at once."""
-    from harness.folders import borrowed_parts, start_submission
+    from harness.commands.new import borrowed_parts, start_submission
 
     folder = start_submission(context.obj, name, like)
     print(f"wrote {folder.relative_to(context.obj)}/")
@@ -176,10 +176,10 @@ def validate(
     ] = False,
 ) -> ExitCode:
     """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists them."""
-    from harness.changes import changed_since
+    from harness.commands.changes import changed_since
+    from harness.commands.verdicts import printed
+    from harness.commands.watching import watch_audits
     from harness.rules import Found, gates
-    from harness.verdicts import printed
-    from harness.watching import watch_audits
 
     everyone = _discover(context.obj)
     found = select(everyone, names or [])
@@ -250,7 +250,7 @@ def show(
     track: TrackOption = "quick",
 ) -> None:
     """Shows a submission on a track: scores, curve, mistakes."""
-    from harness.showing import shown
+    from harness.commands.show import shown
 
     (entry,) = select(_discover(context.obj), [name])
     loaded, _ = _load_track(track, context.obj / "results")
@@ -265,11 +265,11 @@ def compare(
     track: TrackOption = "quick",
 ) -> ExitCode:
     """Holds one submission against another. Exit 1 if it is worse, beyond what luck explains."""
-    from harness.comparing import Verdict, compared
+    from harness.commands.compare import Verdict, compared
     from harness.fingerprint import harness_fingerprint
+    from harness.ranking.rulings import read_rulings
+    from harness.ranking.scoring import rows_of
     from harness.records import read_all
-    from harness.rulings import read_rulings
-    from harness.scoring import rows_of
 
     root: Path = context.obj
     found = _discover(root)
@@ -296,10 +296,10 @@ def reproduce(
     """Runs recorded trials again, on the problems they drew. Exit 1 if anything comes out otherwise; records stay."""
     import tempfile
 
+    from harness.commands.reproduce import recorded_trials, verdict
+    from harness.commands.watching import watch_trials
     from harness.fingerprint import harness_fingerprint
     from harness.records import Record
-    from harness.reproducing import recorded_trials, verdict
-    from harness.watching import watch_trials
 
     root: Path = context.obj
     loaded, track_file = _load_track(track, root / "results")
@@ -373,8 +373,8 @@ def bench(
     ] = False,
 ) -> None:
     """Measures this machine beside a plain training loop."""
-    from harness.bench import bench as measure
-    from harness.bench import write
+    from harness.commands.bench import bench as measure
+    from harness.commands.bench import write
     from harness.processor import device_of, set_up_processor
 
     set_up_processor()
@@ -388,7 +388,7 @@ def bench(
 @app.command()
 def doctor(context: typer.Context) -> ExitCode:
     """Says what this machine can do, and what is missing."""
-    from harness.doctor import examine
+    from harness.commands.doctor import examine
 
     report, is_well = examine(context.obj)
     print(report, end="")
@@ -456,10 +456,10 @@ def _validate_and_train(
     planned: "Plan", track: "Track", track_file: Path, results: Path, device: Device, workers: int | None
 ) -> ExitCode:
     """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank."""
+    from harness.commands.watching import watch_audits, watch_trials
     from harness.engines.local import keeping_workers
     from harness.records import require_writable
     from harness.rules import Found
-    from harness.watching import watch_audits, watch_trials
 
     if planned.to_run:
         require_writable(results / track.name)

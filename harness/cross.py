@@ -11,10 +11,10 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.plan import Plan, plan
+from harness.ranking.rulings import marks_of, read_rulings
+from harness.ranking.scoring import Row, rows_of
 from harness.records import read_all
 from harness.rerun import Rerun
-from harness.rulings import marks_of, read_rulings
-from harness.scoring import Row, rows_of
 from harness.submissions import Broken, Part, Submission, pair, select
 from harness.track import Track
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
+from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
 from harness.rerun import Rerun
-from harness.standing import State, state_of
 from harness.submissions import Submission
 from harness.track import Track
 

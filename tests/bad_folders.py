@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.folders import TEMPLATE
+from harness.commands.new import TEMPLATE
 from harness.submissions import Submission, read_folder
 from harness.track import Track
 

@@ -13,8 +13,8 @@ from harness import encoding
 from harness.audits import audit
 from harness.audits.positions import check_positions
 from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer
+from harness.commands.new import TEMPLATE, start_submission
 from harness.errors import SubmissionError
-from harness.folders import TEMPLATE, start_submission
 from harness.host.client import Host, Role
 from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw

@@ -11,9 +11,9 @@ from harness import throughput
 from harness.audits.live import check_planted, check_published, check_untrained
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
+from harness.ranking.scoring import rows_of
+from harness.ranking.standing import State, state_of
 from harness.records import Record, Score
-from harness.scoring import rows_of
-from harness.standing import State, state_of
 from harness.submissions import Submission
 from harness.task import fresh_problems
 from harness.track import Track, load_track

@@ -10,7 +10,7 @@ import yaml
 from commands import harness
 from recorded_graphs import RecordedGraph
 
-from harness import bench
+from harness.commands import bench
 from harness.track import Track
 
 CPU = torch.device("cpu")

@@ -36,9 +36,9 @@ from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_o
 from harness.board.rendering import sections_of
 from harness.board.text import markdown, percent, plain
 from harness.errors import MachineError, UsageError
+from harness.ranking.scoring import rows_of
+from harness.ranking.statistics import Estimate
 from harness.records import Checkpoint, Drift, Mistake, Score, Throughput
-from harness.scoring import rows_of
-from harness.statistics import Estimate
 from harness.submissions import read_folder
 from harness.track import EvaluationDefinition, load_track
 

@@ -7,7 +7,7 @@ import pytest
 from commands import git
 from made_records import make_submission
 
-from harness.changes import changed_since
+from harness.commands.changes import changed_since
 from harness.errors import UsageError
 from harness.submissions import discover
 

@@ -13,9 +13,9 @@ from made_records import HARNESS, make_failure, make_record, make_track, save_al
 from harness.board.crossing import as_text, crossing_of, render_crossing
 from harness.cross import grid_of, plan_cross, rows_of_cross
 from harness.errors import UsageError
+from harness.ranking.standing import State
 from harness.records import Audit
 from harness.rerun import Rerun
-from harness.standing import State
 from harness.submissions import Submission, discover, pair
 
 TRACK = make_track(digits=[3], seeds=[0])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from harness.effects import main_effects
-from harness.statistics import Counts
+from harness.ranking.effects import main_effects
+from harness.ranking.statistics import Counts
 
 TOTAL = 1_000_000
 

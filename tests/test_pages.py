@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from harness.board import render
 from harness.cli import app
-from harness.folders import TEMPLATE
+from harness.commands.new import TEMPLATE
 from harness.submissions import Submission, read_folder
 from harness.track import built_in_names, load_track
 

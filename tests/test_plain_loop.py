@@ -4,8 +4,8 @@ import torch
 from made_trainings import TINY, sinusoids
 from torch import Tensor
 
+from harness.commands.plain_loop import Characters, PlainLoop, PlainModel
 from harness.model import NO_DROPOUT, FrozenModel
-from harness.plain_loop import Characters, PlainLoop, PlainModel
 from harness.protocol import Terms
 
 PAIRS = {

@@ -4,15 +4,15 @@ import pytest
 from made_records import HARNESS, make_submission, make_track, make_trials, save_all, save_track
 
 import harness.board.rendering
-import harness.showing
+import harness.commands.show
 from harness.board.markdown import Section, page
 from harness.board.rendering import sections_of
+from harness.commands.show import shown
 from harness.errors import UsageError
+from harness.ranking.rulings import Rulings, read_rulings
+from harness.ranking.scoring import rows_of
+from harness.ranking.standing import State
 from harness.records import Audit, read_all
-from harness.rulings import Rulings, read_rulings
-from harness.scoring import rows_of
-from harness.showing import shown
-from harness.standing import State
 from harness.submissions import Submission, discover
 
 MARK = "rows:\n- submission: one\n  reason: The pads count the carries.\n  date: 2026-11-24\n"
@@ -191,7 +191,7 @@ def test_what_was_cleared_of_one_version_is_not_cleared_of_the_next(tmp_path):
 
 
 def test_show_tells_what_a_maintainer_ruled(tmp_path, monkeypatch):
-    monkeypatch.setattr(harness.showing, "harness_fingerprint", lambda: HARNESS)
+    monkeypatch.setattr(harness.commands.show, "harness_fingerprint", lambda: HARNESS)
     track = make_track()
     one = make_submission(tmp_path, "one")
     save_all(tmp_path, make_trials(one, track, 0.9, audits=[DOUBTFUL]))

@@ -5,9 +5,9 @@ import pytest
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
 
 from harness.errors import RecordError
+from harness.ranking.scoring import Row, Speed, ranking_heading, rows_of
+from harness.ranking.standing import State, state_of
 from harness.records import Checkpoint, Fingerprints, Record, Score, Suites, Throughput, read_all, record_path
-from harness.scoring import Row, Speed, ranking_heading, rows_of
-from harness.standing import State, state_of
 from harness.submissions import discover, read_folder
 from harness.task import fixed_suites, fresh_problems, strata
 from harness.track import EvaluationDefinition

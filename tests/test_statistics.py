@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.statistics import (
+from harness.ranking.statistics import (
     Counts,
     are_separated,
     at_least,

@@ -10,11 +10,11 @@ from recorded_graphs import RecordedGraph
 
 from harness import throughput, trial
 from harness.capture import Recording
+from harness.commands.reproduce import COMPARED
 from harness.decoding import Decoder
 from harness.errors import SubmissionError
 from harness.positions import Program
 from harness.records import Record
-from harness.reproducing import COMPARED
 from harness.submissions import Submission, read_folder
 from harness.task import fresh_problems, training_problems
 from harness.track import Track, load_track

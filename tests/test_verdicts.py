@@ -6,7 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.verdicts import printed
+from harness.commands.verdicts import printed
 
 VERDICTS = {
     "good": [],

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.audits.findings import Finding, gate
 from harness.audits.prompts import operands
-from harness.statistics import sign_test
+from harness.ranking.statistics import sign_test
 
 REDRAWS = 3
 """Times that a digit is drawn anew; a digit has at most nine others."""

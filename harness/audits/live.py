@@ -16,8 +16,8 @@ from harness.audits.prompts import MIN_PROMPTS, operand_lengths
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
+from harness.ranking.statistics import at_least, fisher
 from harness.records import Score
-from harness.statistics import at_least, fisher
 from harness.submissions import Submission
 from harness.task import Problems
 

@@ -10,10 +10,10 @@ from harness.board.plots import GridPlot
 from harness.board.rendering import update_plot, update_text
 from harness.board.text import NOTHING, listed, markdown, percent, plain
 from harness.cross import FOLDER, Grid
-from harness.effects import Effects, main_effects
-from harness.scoring import Row, ranked_strata
-from harness.standing import State
-from harness.statistics import Estimate
+from harness.ranking.effects import Effects, main_effects
+from harness.ranking.scoring import Row, ranked_strata
+from harness.ranking.standing import State
+from harness.ranking.statistics import Estimate
 from harness.track import Track
 
 MAX_NAME = 60

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from harness.board.labels import annotate, spread
 from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Plot, Series, ThroughputPlot, digest
 from harness.board.text import percent, plain
-from harness.scoring import REACHED
+from harness.ranking.scoring import REACHED
 
 WIDTH = 9.0
 """Inches; GitHub's page is about as wide."""

@@ -15,9 +15,9 @@ import jinja2
 from harness.board.drawing import DARK, LIGHT
 from harness.board.section import Section
 from harness.board.text import NOTHING, percent, plain, settings
+from harness.ranking.scoring import MIN_SEEDS, Result, Row, mistakes_of, ranked_strata, ranking_heading, trained_heading
+from harness.ranking.statistics import Estimate
 from harness.records import Mistake, Record, Score
-from harness.scoring import MIN_SEEDS, Result, Row, mistakes_of, ranked_strata, ranking_heading, trained_heading
-from harness.statistics import Estimate
 from harness.submissions import Submission
 from harness.track import Track
 

@@ -8,8 +8,7 @@ from tabulate import tabulate
 from harness.board.plots import Plot
 from harness.board.section import Section
 from harness.board.text import NOTHING, listed, markdown, percent, settings
-from harness.records import Drift
-from harness.scoring import (
+from harness.ranking.scoring import (
     MIN_SEEDS,
     Reach,
     Result,
@@ -19,8 +18,9 @@ from harness.scoring import (
     ranking_heading,
     trained_heading,
 )
-from harness.standing import State
-from harness.statistics import Estimate
+from harness.ranking.standing import State
+from harness.ranking.statistics import Estimate
+from harness.records import Drift
 from harness.submissions import NAME, Submission
 from harness.task import one_digit_problems
 from harness.track import Track

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.board.text import percent, plain
-from harness.scoring import Row
-from harness.statistics import Estimate
+from harness.ranking.scoring import Row
+from harness.ranking.statistics import Estimate
 from harness.track import Track
 
 FORMAT = 5

@@ -10,10 +10,10 @@ from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
 from harness.errors import HarnessError, UsageError
 from harness.fingerprint import harness_fingerprint
+from harness.ranking.rulings import Hacked, read_rulings
+from harness.ranking.scoring import rows_of
+from harness.ranking.standing import State
 from harness.records import Record, read_all, write_atomically
-from harness.rulings import Hacked, read_rulings
-from harness.scoring import rows_of
-from harness.standing import State
 from harness.submissions import Broken, Submission, discover
 from harness.track import Track, built_in_names, load_track
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from harness.board.plots import Plot
-from harness.scoring import Row
+from harness.ranking.scoring import Row
 from harness.track import Track
 
 

@@ -12,7 +12,7 @@ import torch
 from asked import serve
 from gallery import class_of
 
-from harness.plain_loop import PlainLoop, PlainModel
+from harness.commands.plain_loop import PlainLoop, PlainModel
 from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw
 from harness.track import load_track

@@ -6,9 +6,9 @@ from enum import StrEnum
 from tabulate import tabulate
 
 from harness.errors import UsageError
-from harness.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata
-from harness.standing import State
-from harness.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
+from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata
+from harness.ranking.standing import State
+from harness.ranking.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
 from harness.track import Track
 
 NOTHING = "-"

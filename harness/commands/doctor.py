@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from harness.commands.new import TEMPLATE
 from harness.fingerprint import harness_fingerprint
-from harness.folders import TEMPLATE
 from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
 from harness.provenance import cpu_name, num_cores

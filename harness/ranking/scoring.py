@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import RecordError
+from harness.ranking.rulings import Cleared, Rulings, cleared_of, mark_of, marks_of
+from harness.ranking.standing import Standing, State, contradiction, standing_of
+from harness.ranking.statistics import Counts, Estimate, are_separated, estimate
 from harness.records import Drift, Mistake, Parameters, Record, Score, Suites, record_path
-from harness.rulings import Cleared, Rulings, cleared_of, mark_of, marks_of
-from harness.standing import Standing, State, contradiction, standing_of
-from harness.statistics import Counts, Estimate, are_separated, estimate
 from harness.submissions import Broken, Submission
 from harness.track import Track
 

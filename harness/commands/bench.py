@@ -21,8 +21,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.capture import Recording, can_capture
+from harness.commands.plain_loop import Characters, PlainLoop, PlainModel
 from harness.decoding import EVALUATION_BATCH, Decoder
-from harness.plain_loop import Characters, PlainLoop, PlainModel
 from harness.processor import device_name, products
 from harness.provenance import commit_and_changes
 from harness.records import write_atomically

@@ -7,8 +7,8 @@ from functools import cache
 from typing import NamedTuple
 
 from harness.errors import RecordError
+from harness.ranking.rulings import Cleared, cleared_of
 from harness.records import Record
-from harness.rulings import Cleared, cleared_of
 from harness.submissions import Broken, Submission
 from harness.task import edge_problems, one_digit_problems
 from harness.track import Track

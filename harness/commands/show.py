@@ -8,10 +8,10 @@ from tabulate import tabulate
 from harness.documents import visible
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
+from harness.ranking.rulings import Cleared, marks_of, read_rulings
+from harness.ranking.standing import state_of
+from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read_trials
-from harness.rulings import Cleared, marks_of, read_rulings
-from harness.standing import state_of
-from harness.statistics import wilson
 from harness.submissions import Broken, Submission
 from harness.track import Track
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from harness.errors import RecordError, UsageError
 from harness.plan import PlannedTrial
+from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
-from harness.standing import State, state_of
 from harness.submissions import Broken, Submission
 from harness.track import Track
 

@@ -5,9 +5,9 @@ from bad_folders import write_folder, write_tiny
 from commands import harness
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
+from harness.commands.reproduce import recorded_trials, verdict
 from harness.errors import UsageError
 from harness.records import CurvePoint, Environment, Record, Score, read, save
-from harness.reproducing import recorded_trials, verdict
 from harness.submissions import Broken, discover
 
 TRACK = make_track(digits=[3, 6], seeds=[0])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from gallery import NAMES
 
+from harness.commands.new import TEMPLATE, borrowed_parts, start_submission
 from harness.errors import MachineError, UsageError
-from harness.folders import TEMPLATE, borrowed_parts, start_submission
 from harness.submissions import Submission, read_folder
 
 
@@ -158,7 +158,7 @@ def test_half_a_copy_is_taken_away_and_the_reason_told(root):
     """A limit on the size of files stands in for a disk that is full."""
     started(root, "one")
     limited = (
-        "import resource, sys; from pathlib import Path; from harness.folders import start_submission\n"
+        "import resource, sys; from pathlib import Path; from harness.commands.new import start_submission\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); start_submission(Path(sys.argv[1]), 'two', 'one')"
     )
     result = subprocess.run([sys.executable, "-B", "-c", limited, str(root)], capture_output=True, text=True)

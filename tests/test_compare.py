@@ -6,10 +6,10 @@ import pytest
 from commands import harness
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
 
-from harness.comparing import Verdict, compared
+from harness.commands.compare import Verdict, compared
 from harness.errors import UsageError
+from harness.ranking.scoring import Row, rows_of
 from harness.records import Record
-from harness.scoring import Row, rows_of
 from harness.submissions import Submission
 from harness.track import EvaluationDefinition, Track, load_track
 

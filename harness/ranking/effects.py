@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics import BOOTSTRAP_SEED, LEVEL, Counts, Estimate, stretch
+from harness.ranking.statistics import BOOTSTRAP_SEED, LEVEL, Counts, Estimate, stretch
 
 NUM_DRAWS = 1000
 TINY = 1e-12

@@ -7,15 +7,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from harness.commands.progress import Display
 from harness.errors import ExitCode
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import PlannedTrial
-from harness.progress import Display
 from harness.provenance import num_cores
+from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record
 from harness.rules import Found, gates
 from harness.run import Crashed, Finished, Progressed, audit_all, keep_definition, run_trials
-from harness.standing import State, held_back_by_audits
 from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track

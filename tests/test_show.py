@@ -3,15 +3,15 @@
 import pytest
 from made_records import HARNESS, make_record, make_submission, make_track, save_all
 
-import harness.showing
+import harness.commands.show
+from harness.commands.show import shown
 from harness.records import Score
-from harness.showing import shown
 from harness.track import load_track
 
 
 @pytest.fixture(autouse=True)
 def _fixed_harness(monkeypatch):
-    monkeypatch.setattr(harness.showing, "harness_fingerprint", lambda: HARNESS)
+    monkeypatch.setattr(harness.commands.show, "harness_fingerprint", lambda: HARNESS)
 
 
 def test_a_trial_is_shown_with_its_counts_and_intervals(tmp_path):

@@ -8,7 +8,7 @@ import yaml
 from harness.errors import MachineError, UsageError
 from harness.submissions import NAME, Broken, Submission, discover, select
 
-TEMPLATE = Path(__file__).parent / "template"
+TEMPLATE = Path(__file__).parents[1] / "template"
 
 
 def start_submission(root: Path, name: str, like: str | None) -> Path:
