@@ -208,7 +208,8 @@ NOT_FROZEN = {
     "host.zygote": "starts processes",
     "provenance": "says where a record comes from",
     "rules": "words",
-    "statistics": "says how sure a number is, and moves none",
+    "ranking": "words",
+    "ranking.statistics": "says how sure a number is, and moves none",
     "records": "says what a record is; its format has a version",
     "submissions": "reads folders, which have a fingerprint of their own",
 }
