@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """What `harness` tells the shell."""
+    """What `harness` tells the shell; of several the largest, which is the gravest."""
 
     DONE = 0
     NEGATIVE = 1  # a verdict: invalid, `--check` differs, not reproduced

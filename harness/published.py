@@ -23,7 +23,7 @@ from harness.trial import export_positions_for
 CPU = torch.device("cpu")
 
 
-def check_published(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
+def check_published_layouts(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
     """The first finding on the published problems and fresh ones, in the batches in which a trial scores them: all sets
     of one shape together, and those of each length alone.
 

@@ -163,9 +163,10 @@ def _divided(trial: PlannedTrial, track: Track) -> Record:
 
 
 def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
-    """Of trials that are to be reproduced; others draw their own."""
+    """Of trials that are to be reproduced, all of a group or none; others draw their own."""
     known = [trial.fresh_seed for trial in group if trial.fresh_seed is not None]
-    return known if len(known) == len(group) else None
+    assert len(known) in (0, len(group))
+    return known or None
 
 
 def _place(submission: Submission) -> dict[str, Any]:

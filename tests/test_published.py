@@ -8,7 +8,7 @@ import pytest
 
 from harness.encoding import encode
 from harness.plan import PlannedTrial
-from harness.published import check_published
+from harness.published import check_published_layouts
 from harness.randomness import derived_seed
 from harness.run import Finished, run_trials
 from harness.submissions import Submission
@@ -78,20 +78,20 @@ def knowing(write_submission: Callable[..., Submission]) -> Submission:
 
 
 def test_positions_that_tell_the_rows_of_a_published_batch_apart_are_found(knowing: Submission) -> None:
-    (finding,) = check_published(knowing, TRACK, 2, [0])
+    (finding,) = check_published_layouts(knowing, TRACK, 2, [0])
     assert (finding.rule, finding.level) == ("P40", "gate")
     assert finding.message.startswith("Terms.embedding of a problem changes with the other rows of its batch")
 
 
 def test_positions_of_a_row_alone_are_no_finding(write_submission: Callable[..., Submission]) -> None:
-    assert check_published(write_submission(positions=OWN), TRACK, 2, [0]) == []
+    assert check_published_layouts(write_submission(positions=OWN), TRACK, 2, [0]) == []
 
 
 def test_positions_are_looked_at_with_every_seed_of_a_job(write_submission: Callable[..., Submission]) -> None:
     """They may be built otherwise from another seed, and a job audits those of its first."""
     later = write_submission(positions=LATER.replace("{seed}", str(derived_seed(1, "positions"))))
-    assert check_published(later, TRACK, 2, [0]) == []
-    (finding,) = check_published(later, TRACK, 2, [0, 1])
+    assert check_published_layouts(later, TRACK, 2, [0]) == []
+    (finding,) = check_published_layouts(later, TRACK, 2, [0, 1])
     assert (finding.rule, finding.level) == ("P40", "gate")
 
 

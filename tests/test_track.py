@@ -182,7 +182,7 @@ def test_a_built_in_name_is_refused_to_another_definition_and_granted_to_the_sam
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(
         UsageError,
-        match=r"no track 'quack'; built in: length, notebook, quick, .*quick-seeds, smoke, standard; or give the path of",
+        match=r"no track 'quack'; built in: length, notebook, quick, .*quick-seeds, smoke, standard; or give the path",
     ):
         load_track("quack")
 

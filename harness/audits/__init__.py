@@ -1,4 +1,9 @@
-"""Audits: what a submission must keep before it is trained. One rule a function, grouped by what it protects."""
+"""Audits: what a submission must keep, a rule a function, grouped by what it protects.
+
+`audit` is what `harness validate` and every run do before a trial. Inside a trial come `live.py` and the blindness of
+`positions.py`; `harness/published.py` tries published problems (P10, P40), `harness/decoy.py` trains on another task
+(T97), and what a folder or a host says by itself (T00, P30) is found where it is read.
+"""
 
 from collections.abc import Iterable
 

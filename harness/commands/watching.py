@@ -62,8 +62,8 @@ def watch_audits(
             verdicts[submission.name] = findings
             broken = ", ".join(dict.fromkeys(rule for rule, _, _ in gates(findings)))
             doubtful = ", ".join(dict.fromkeys(rule for rule, level, _ in findings if level == "review"))
-            verdict = f"breaks {broken}" if broken else "valid"
-            line = f"{submission.name}: {verdict}{f'; a person should look at {doubtful}' if doubtful else ''}"
+            judged = f"breaks {broken}" if broken else "valid"
+            line = f"{submission.name}: {judged}{f'; a person should look at {doubtful}' if doubtful else ''}"
             display.done(submission.name, line, "red" if broken else "yellow" if doubtful else "")
     return code
 

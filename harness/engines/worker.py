@@ -27,7 +27,7 @@ from harness.host.sandbox import isolation
 from harness.host.serve import die_with_parent
 from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import commit_and_changes, failed_record
-from harness.published import check_published
+from harness.published import check_published_layouts
 from harness.records import Audit, Record
 from harness.rules import Found, gates
 from harness.submissions import Broken, Submission, pair, read_folder
@@ -56,7 +56,7 @@ def main() -> None:
             _send(events, event="error", message=str(error), exit_code=error.exit_code)
         except Exception as error:
             if _is_out_of_memory(error):
-                _send(events, event="error", message=OUT_OF_MEMORY, exit_code=ExitCode.BUG)
+                _send(events, event="error", message=OUT_OF_MEMORY, exit_code=ExitCode.INCOMPLETE)
                 _send(events, event="done")
                 continue
             # What this process still holds, a GPU's context above all, may be broken: the next job gets another one.
@@ -138,7 +138,7 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iter
             raise SubmissionError(submission.name, rule, message)
         with budget("the trial", TRIAL_BUDGET_S):
             if track.longest or len(seeds) > 1:
-                for finding in check_published(submission, track, digits, seeds):
+                for finding in check_published_layouts(submission, track, digits, seeds):
                     raise SubmissionError(submission.name, finding.rule, finding.message)
             records = run_stack(submission, track, digits, seeds, device, report, fresh_seeds)
     except SubmissionError as error:
