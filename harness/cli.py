@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,11 +14,10 @@ from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
-from harness.terminal import messages, say
+from harness.terminal import counted, messages, say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
-    from harness.track import Track
 
 SAVE_TRIALS = {"run", "all", "cross"}
 
@@ -201,7 +199,7 @@ def validate(
             say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
     breaking = f"; not: {', '.join(sorted(refused))}" if refused and len(found) > 1 else ""
-    say(f"{len(verdicts) - len(refused)} of {_count(len(found), 'submission')} valid{breaking}")
+    say(f"{len(verdicts) - len(refused)} of {counted(len(found), 'submission')} valid{breaking}")
     return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
 
 
@@ -251,9 +249,10 @@ def show(
 ) -> None:
     """Shows a submission on a track: scores, curve, mistakes."""
     from harness.commands.show import shown
+    from harness.definitions import find_track
 
     (entry,) = select(_discover(context.obj), [name])
-    loaded, _ = _load_track(track, context.obj / "results")
+    loaded, _ = find_track(track, context.obj / "results")
     print(shown(entry, loaded, context.obj / "results"), end="")
 
 
@@ -266,6 +265,7 @@ def compare(
 ) -> ExitCode:
     """Holds one submission against another. Exit 1 if it is worse, beyond what luck explains."""
     from harness.commands.compare import Verdict, compared
+    from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
     from harness.ranking.rulings import read_rulings
     from harness.ranking.scoring import rows_of
@@ -277,7 +277,7 @@ def compare(
     if one is two:
         raise UsageError(f"{name} cannot be compared with itself; name two submissions")
     results = root / "results"
-    loaded, _ = _load_track(track, results)
+    loaded, _ = find_track(track, results)
     rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_rulings(results))
     by_name = {row.name: row for row in rows}
     text, verdict = compared(by_name[one.name], by_name[two.name], loaded)
@@ -298,16 +298,17 @@ def reproduce(
 
     from harness.commands.reproduce import recorded_trials, verdict
     from harness.commands.watching import watch_trials
+    from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
     from harness.records import Record
 
     root: Path = context.obj
-    loaded, track_file = _load_track(track, root / "results")
+    loaded, track_file = find_track(track, root / "results")
     (entry,) = select(_discover(root), [name])
     found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
     for line in found.passed_over:
         say(f"passed over {line}")
-    say(f"track {loaded.name}: {_count(len(found.trials), 'trial')} to reproduce")
+    say(f"track {loaded.name}: {counted(len(found.trials), 'trial')} to reproduce")
     alike: list[bool] = []
 
     def tell(now: Record) -> None:
@@ -339,23 +340,27 @@ def cross(
 ) -> ExitCode:
     """Crosses tokenizers with positions. Trains every pair, and tells whose idea it is."""
     from harness.board.crossing import as_text, crossing_of, render_crossing
+    from harness.commands.watching import validate_and_train
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
+    from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
 
     root: Path = context.obj
-    loaded, track_file = _load_track(track, root / "results" / FOLDER, root / "results")
+    loaded, track_file = find_track(track, root / "results" / FOLDER, root / "results")
     found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
     harness = harness_fingerprint()
     planned = plan_cross(grid, found, loaded, root / "results", harness, rerun)
     say(
-        f"{_count(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
-        + _summary(planned, loaded, dry_run)
+        f"{counted(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
+        + planned.summary(loaded.name, dry_run=dry_run)
     )
     if dry_run:
         _show_due(planned)
         return ExitCode.DONE
-    code = _validate_and_train(planned, loaded, track_file, root / "results" / FOLDER, device, workers)
+    code = validate_and_train(
+        planned, loaded, track_file, root / "results" / FOLDER, device=device.value, num_workers=workers
+    )
     crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
     print(as_text(crossing), end="")
     for path in render_crossing(crossing, root):
@@ -375,10 +380,11 @@ def bench(
     """Measures this machine beside a plain training loop."""
     from harness.commands.bench import bench as measure
     from harness.commands.bench import write
+    from harness.definitions import find_track
     from harness.processor import device_of, set_up_processor
 
     set_up_processor()
-    loaded, _ = _load_track(track, context.obj / "results")
+    loaded, _ = find_track(track, context.obj / "results")
     measured = measure(loaded, device_of(device.value), lambda what: say(f"measuring at {what}"))
     print(measured.as_markdown(), end="")
     for path in write(measured, context.obj) if report else []:
@@ -432,10 +438,12 @@ def _train(
     dry_run: bool,
 ) -> ExitCode:
     """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`."""
+    from harness.commands.watching import validate_and_train
+    from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
     from harness.plan import plan
 
-    track, track_file = _load_track(track_name, root / "results")
+    track, track_file = find_track(track_name, root / "results")
     found = select(_discover(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
@@ -444,39 +452,12 @@ def _train(
         say(str(entry.error), "red")
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
-    say(_summary(planned, track, dry_run))
+    say(planned.summary(track.name, dry_run=dry_run))
     if dry_run:
         _show_due(planned)
         return ExitCode.DONE
-    code = _validate_and_train(planned, track, track_file, root / "results", device, workers)
+    code = validate_and_train(planned, track, track_file, root / "results", device=device.value, num_workers=workers)
     return max(code, ExitCode.INCOMPLETE if broken else ExitCode.DONE)
-
-
-def _validate_and_train(
-    planned: "Plan", track: "Track", track_file: Path, results: Path, device: Device, workers: int | None
-) -> ExitCode:
-    """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank."""
-    from harness.commands.watching import watch_audits, watch_trials
-    from harness.engines.local import keeping_workers
-    from harness.records import require_writable
-    from harness.rules import Found
-
-    if planned.to_run:
-        require_writable(results / track.name)
-        if device is Device.cuda:
-            from harness.processor import device_of
-
-            device_of(device.value)  # or the audits of all folders would come first
-    due = {trial.submission.name: trial.submission for trial in planned.to_run}
-    verdicts: dict[str, list[Found]] = {}
-    widths = [track.max_digits(digits) for digits in track.digits]
-    with keeping_workers():
-        code = watch_audits(list(due.values()), verdicts, workers, also_at=widths)
-        trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
-        trained = watch_trials(
-            trials, track, track_file, results, device=device.value, num_workers=workers, verdicts=verdicts
-        )
-    return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 
 def _show_due(planned: "Plan") -> None:
@@ -506,42 +487,8 @@ def _render(root: Path, *, check: bool) -> ExitCode:
     return ExitCode.DONE
 
 
-def _load_track(name_or_path: str, *results: Path) -> tuple["Track", Path]:
-    """The track and its file; one that is not built in is found by its name too, once `results` hold records of it."""
-    from harness.track import BUILT_IN, built_in_names, load_track
-
-    if name_or_path in built_in_names():
-        return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
-    is_name = re.fullmatch("[a-z][a-z0-9_-]{0,39}", name_or_path)
-    kept = [folder / name_or_path / "track.yaml" for folder in results if is_name]
-    path = next((path for path in kept if path.is_file()), Path(name_or_path))
-    try:
-        track = load_track(str(path))
-    except UsageError as error:
-        own = {file.parent.name for folder in results for file in folder.glob("[!.]*/track.yaml")}
-        named = f"; with results here: {', '.join(sorted(map(ascii, own)))}" if own else ""
-        raise UsageError(f"{error}{named}") from error
-    if path in kept and track.name != name_or_path:
-        raise UsageError(f"{path} defines a track of another name, {track.name}; give the path of the one you mean")
-    return track, path.resolve()
-
-
 def _comma_separated(names: str) -> list[str]:
     return [name for name in names.replace(" ", "").split(",") if name]
-
-
-def _summary(planned: "Plan", track: "Track", dry_run: bool) -> str:
-    num_to_run = len(planned.to_run)
-    failed = f", {len(planned.failed)} failed or refused before (a changed folder runs again)" if planned.failed else ""
-    stale = f", {planned.num_stale} stale (left alone; they run without --rerun)" if planned.num_stale else ""
-    if not num_to_run and not failed and not stale:
-        return f"track {track.name}: nothing to run, {_count(planned.num_up_to_date, 'trial')} up to date"
-    verb, up_to_date = "would" if dry_run else "to", planned.num_up_to_date
-    return f"track {track.name}: {_count(num_to_run, 'trial')} {verb} run, {up_to_date} up to date{failed}{stale}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _as_json(entry: Submission | Broken) -> dict[str, object]:

@@ -9,6 +9,7 @@ from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
 from harness.rerun import Rerun
 from harness.submissions import Submission
+from harness.terminal import counted
 from harness.track import Track
 
 STANDING = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
@@ -39,6 +40,15 @@ class Plan:
     """Trials that failed or were refused under the code that is here, and are not run again unless asked for."""
     num_stale: int
     """Trials whose records are stale or cannot be believed, and which `rerun` leaves as they are."""
+
+    def summary(self, track: str, *, dry_run: bool) -> str:
+        """`track quick: 3 trials to run, 27 up to date`"""
+        failed = f", {len(self.failed)} failed or refused before (a changed folder runs again)" if self.failed else ""
+        stale = f", {self.num_stale} stale (left alone; they run without --rerun)" if self.num_stale else ""
+        if not self.to_run and not failed and not stale:
+            return f"track {track}: nothing to run, {counted(self.num_up_to_date, 'trial')} up to date"
+        verb, to_run = "would" if dry_run else "to", counted(len(self.to_run), "trial")
+        return f"track {track}: {to_run} {verb} run, {self.num_up_to_date} up to date{failed}{stale}"
 
 
 def plan(track: Track, submissions: Sequence[Submission], results: Path, harness: str, rerun: Rerun | None) -> Plan:

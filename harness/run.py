@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.local import Event, Job, run
-from harness.errors import ExitCode, MachineError, SubmissionError, TrackError, UsageError
+from harness.errors import ExitCode, MachineError, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
-from harness.records import Record, require_writable, save, write_atomically
+from harness.records import Record, require_writable, save
 from harness.rules import Found
 from harness.submissions import Submission
-from harness.track import BUILT_IN, Track, load_track
+from harness.track import Track
 
 DIVIDED = (
     "the positions' graph ended the process that ran it (SIGFPE), by a division of the smallest integer by -1; divide "
@@ -181,25 +181,3 @@ def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> 
         message = f"{values['message']}this is a bug in the harness; please report it with the lines above"
         return Crashed(job, message, ExitCode.BUG, num_trials)
     return Crashed(job, values["message"], ExitCode(values["exit_code"]), num_trials)
-
-
-def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials: bool) -> None:
-    """Keeps that of a track which is not built in beside its records, so that they can be read without it.
-
-    Without trials to come it takes the place of a stored one only if the two have one fingerprint (the summary, digits
-    or seeds were edited), and of a lost one only if there are records.
-    """
-    kept, text = folder / "track.yaml", track_file.read_text(encoding="utf-8")
-    if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
-        return
-    is_known = kept.is_file() or any(folder.glob("*/*.json"))
-    if has_trials or (is_known and _fits(kept, track)):
-        write_atomically(kept, text)
-
-
-def _fits(kept: Path, track: Track) -> bool:
-    """Whether both definitions have one fingerprint; a stored one that cannot be read, or is lost, fits any."""
-    try:
-        return load_track(str(kept)).fingerprint == track.fingerprint
-    except (TrackError, UsageError):
-        return True

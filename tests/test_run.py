@@ -10,7 +10,7 @@ from made_records import make_track
 
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
-from harness.run import Crashed, Finished, audit_all, grouped, keep_definition, run_trials
+from harness.run import Crashed, Finished, audit_all, grouped, run_trials
 from harness.track import TrainingDefinition
 
 

@@ -8,6 +8,7 @@ from harness.board.html import html_page
 from harness.board.markdown import page, plot_path
 from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
+from harness.definitions import track_of_records
 from harness.errors import HarnessError, UsageError
 from harness.fingerprint import harness_fingerprint
 from harness.ranking.rulings import Hacked, read_rulings
@@ -15,7 +16,6 @@ from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State
 from harness.records import Record, read_all, write_atomically
 from harness.submissions import Broken, Submission, discover
-from harness.track import Track, built_in_names, load_track
 
 FIRST = ("quick", "quick-seeds", "quick-length", "standard", "notebook", "length")
 """The default track leads: who has just run their first looks for it."""
@@ -107,7 +107,7 @@ def _track_names(results: Path) -> list[str]:
 def _section(results: Path, name: str, submissions: list[Submission | Broken]) -> Section:
     found = list(read_all(results, name))
     try:
-        track = _track(results, name)
+        track = track_of_records(results, name)
     except HarnessError as error:
         # The page must be the same wherever the root lies.
         reason = str(error).replace(str(results), "results")
@@ -116,24 +116,6 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
     never_run = [row for row in rows if row.standing.state is State.NOT_RUN]
     run = [row for row in rows if row.standing.state is not State.NOT_RUN]
     return Section(name=name, track=track, rows=run, never_run=never_run, plots=plots_of(track, run))
-
-
-def _track(results: Path, name: str) -> Track:
-    """The built-in track, or the definition that was saved beside the records.
-
-    Raises:
-        HarnessError: there is none, or it cannot be read.
-    """
-    if name in built_in_names():
-        return load_track(name)
-    saved = results / name / "track.yaml"
-    if not saved.is_file():
-        remedy = f"`harness run --track FILE`, with the file that defines {name}, puts it back"
-        raise HarnessError(f"no track has this name, and no definition stands at results/{name}/track.yaml; {remedy}")
-    track = load_track(str(saved))
-    if track.name != name:
-        raise HarnessError(f"results/{name}/track.yaml defines a track of another name, {track.name}")
-    return track
 
 
 def _content(path: Path) -> str:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Literal
 
 from harness.commands.progress import Display
+from harness.definitions import keep_definition
+from harness.engines.local import keeping_workers
 from harness.errors import ExitCode
 from harness.host.sandbox import Isolation, isolation
-from harness.plan import PlannedTrial
+from harness.plan import Plan, PlannedTrial
 from harness.provenance import num_cores
 from harness.ranking.standing import State, held_back_by_audits
-from harness.records import Record
+from harness.records import Record, require_writable
 from harness.rules import Found, gates
-from harness.run import Crashed, Finished, Progressed, audit_all, keep_definition, run_trials
+from harness.run import Crashed, Finished, Progressed, audit_all, run_trials
 from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track
@@ -131,6 +133,34 @@ def watch_trials(
                 took = f"in {event.record.seconds.total:.0f} s"
                 display.done(event.job, f"{event.record.trial}: exact match {score.correct / score.total:.3f} {took}")
     return code
+
+
+def validate_and_train(
+    planned: Plan,
+    track: Track,
+    track_file: Path,
+    results: Path,
+    *,
+    device: Literal["auto", "cpu", "cuda"],
+    num_workers: int | None,
+) -> ExitCode:
+    """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank.
+
+    Raises:
+        MachineError: no sandbox and no trust, no such device, or `results` cannot be written.
+    """
+    if planned.to_run:
+        require_writable(results / track.name)
+    due = {trial.submission.name: trial.submission for trial in planned.to_run}
+    verdicts: dict[str, list[Found]] = {}
+    widths = [track.max_digits(digits) for digits in track.digits]
+    with keeping_workers():
+        code = watch_audits(list(due.values()), verdicts, num_workers, also_at=widths)
+        trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
+        trained = watch_trials(
+            trials, track, track_file, results, device=device, num_workers=num_workers, verdicts=verdicts
+        )
+    return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 
 @cache

@@ -1,0 +1,73 @@
+"""Where a track's definition is found: built in, in a file of one's own, or kept beside the records it was made by."""
+
+import re
+from pathlib import Path
+
+from harness.errors import HarnessError, TrackError, UsageError
+from harness.records import write_atomically
+from harness.track import BUILT_IN, Track, built_in_names, load_track
+
+KEPT = "track.yaml"
+
+
+def find_track(name_or_path: str, *results: Path) -> tuple[Track, Path]:
+    """The track and its file; one that is not built in is found by its name too, once `results` hold records of it.
+
+    Raises:
+        UsageError: there is none.
+        TrackError: the file is no track.
+    """
+    if name_or_path in built_in_names():
+        return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
+    is_name = re.fullmatch("[a-z][a-z0-9_-]{0,39}", name_or_path)
+    kept = [folder / name_or_path / KEPT for folder in results if is_name]
+    path = next((path for path in kept if path.is_file()), Path(name_or_path))
+    try:
+        track = load_track(str(path))
+    except UsageError as error:
+        own = {file.parent.name for folder in results for file in folder.glob(f"[!.]*/{KEPT}")}
+        named = f"; with results here: {', '.join(sorted(map(ascii, own)))}" if own else ""
+        raise UsageError(f"{error}{named}") from error
+    if path in kept and track.name != name_or_path:
+        raise UsageError(f"{path} defines a track of another name, {track.name}; give the path of the one you mean")
+    return track, path.resolve()
+
+
+def track_of_records(results: Path, name: str) -> Track:
+    """The built-in track of that name, or the definition that was kept beside its records.
+
+    Raises:
+        HarnessError: there is none, or it cannot be read.
+    """
+    if name in built_in_names():
+        return load_track(name)
+    kept = results / name / KEPT
+    if not kept.is_file():
+        remedy = f"`harness run --track FILE`, with the file that defines {name}, puts it back"
+        raise HarnessError(f"no track has this name, and no definition stands at results/{name}/{KEPT}; {remedy}")
+    track = load_track(str(kept))
+    if track.name != name:
+        raise HarnessError(f"results/{name}/{KEPT} defines a track of another name, {track.name}")
+    return track
+
+
+def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials: bool) -> None:
+    """Keeps that of a track which is not built in beside its records, so that they can be read without it.
+
+    Without trials to come it takes the place of a stored one only if the two have one fingerprint (the summary, digits
+    or seeds were edited), and of a lost one only if there are records.
+    """
+    kept, text = folder / KEPT, track_file.read_text(encoding="utf-8")
+    if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
+        return
+    is_known = kept.is_file() or any(folder.glob("*/*.json"))
+    if has_trials or (is_known and _fits(kept, track)):
+        write_atomically(kept, text)
+
+
+def _fits(kept: Path, track: Track) -> bool:
+    """Whether both definitions have one fingerprint; a stored one that cannot be read, or is lost, fits any."""
+    try:
+        return load_track(str(kept)).fingerprint == track.fingerprint
+    except (TrackError, UsageError):
+        return True
