@@ -358,6 +358,7 @@ def cross(
     if dry_run:
         _show_due(planned)
         return ExitCode.DONE
+    _require(device, planned)
     code = validate_and_train(
         planned, loaded, track_file, root / "results" / FOLDER, device=device.value, num_workers=workers
     )
@@ -456,8 +457,17 @@ def _train(
     if dry_run:
         _show_due(planned)
         return ExitCode.DONE
+    _require(device, planned)
     code = validate_and_train(planned, track, track_file, root / "results", device=device.value, num_workers=workers)
     return max(code, ExitCode.INCOMPLETE if broken else ExitCode.DONE)
+
+
+def _require(device: Device, planned: "Plan") -> None:
+    """Says that there is no such device before the audits of all folders, and not after them."""
+    if planned.to_run and device is Device.cuda:
+        from harness.processor import device_of
+
+        device_of(device.value)
 
 
 def _show_due(planned: "Plan") -> None:

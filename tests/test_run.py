@@ -8,6 +8,7 @@ import yaml
 from bad_folders import TINY, make_submission
 from made_records import make_track
 
+from harness.definitions import keep_definition
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
 from harness.run import Crashed, Finished, audit_all, grouped, run_trials
