@@ -183,9 +183,9 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
         axes.plot(plot.digits, best, color=theme.muted, linewidth=0.8)
         axes.fill_between(plot.digits, low, high, color=theme.series[0], alpha=0.25, linewidth=0)
         style = "--" if one.is_open else "-"
-        axes.plot(plot.digits, value, color=theme.series[0], linewidth=1.8, linestyle=style)
         if one.best:
             axes.plot(plot.digits, one.best, color=theme.series[1], linewidth=0.9)
+        axes.plot(plot.digits, value, color=theme.series[0], linewidth=1.8, linestyle=style)
         axes.set_title(_label(one), loc="left", fontsize=7, color=theme.text)
         axes.set_xticks(sorted({first, trained_to, last}))
         axes.set_yticks((0, 1), ("0 %", "100 %"))
