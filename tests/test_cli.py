@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -278,6 +279,13 @@ def test_without_submissions_every_command_says_what_to_do(tmp_path: Path, comma
     (tmp_path / "submissions").mkdir()
     refused(harness(tmp_path, command), 2, "holds no folder; start one with `harness new NAME`")
     assert [path.name for path in tmp_path.iterdir()] == ["submissions"]
+
+
+def test_the_version_comes_with_the_fingerprint_that_records_hold(root: Path) -> None:
+    told = harness(root, "--version")
+    version, fingerprint = re.fullmatch(r"harness (\S+), fingerprint (\S+)\n", told.stdout).groups()  # type: ignore[union-attr]
+    assert version == metadata.version("addition-harness")
+    assert fingerprint == record_of(root, "good").fingerprints.harness
 
 
 def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root: Path) -> None:
