@@ -90,12 +90,14 @@ def side_by_side(works: Sequence[Callable[[], object]], device: torch.device) ->
                 work()
             return
         current = torch.cuda.current_stream(device)
-        for work, branch in zip(works, branches, strict=True):
-            branch.wait_stream(current)
-            with torch.cuda.stream(branch):
-                work()
-        for branch in branches:
-            current.wait_stream(branch)
+        try:
+            for work, branch in zip(works, branches, strict=True):
+                branch.wait_stream(current)
+                with torch.cuda.stream(branch):
+                    work()
+        finally:  # also if one raises: what follows on this stream must not meet the others at work
+            for branch in branches:
+                current.wait_stream(branch)
 
     return run
 

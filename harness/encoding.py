@@ -1,7 +1,10 @@
 """Tokenises the problems of a trial: prompts in one host, answers in another, so that neither sees both."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +17,33 @@ from harness.task import Problems
 
 PROBES = "probes"
 """Stands for an audit's texts among the names of the sets."""
+TEXTS_PER_ROUND = 2048
+"""Sent at a time, and clocked."""
+CHARACTERS = {character: index for index, character in enumerate("0123456789+=")}
+"""The reference for speed: a character tokenizer in this process, without a host."""
+
+
+class Round(NamedTuple):
+    """Seconds a text: the submission's, everything between its host and checked ids included, and the reference's."""
+
+    own: float
+    reference: float
+
+
+class Speed(NamedTuple):
+    """Of encoding: an example is a prompt and an answer."""
+
+    examples_per_second: float
+    ratio: float
+    """To the reference, which encodes the same texts in turn with the host."""
+
+    @classmethod
+    def of(cls, prompts: Sequence[Round], answers: Sequence[Round]) -> "Speed":
+        """Medians over the rounds of each host, the first left out as its warm-up where there are others."""
+        hosts = [rounds[1:] or rounds for rounds in (prompts, answers)]
+        own = sum(median(each.own for each in rounds) for rounds in hosts)
+        reference = sum(median(each.reference for each in rounds) for rounds in hosts)
+        return cls(1 / own, reference / own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +53,7 @@ class Encoded:
     prompts: dict[str, Ragged]
     """Ids of the prompts of every set, and below `PROBES` those of an audit."""
     answer_probes: Ragged
+    speed: Speed
 
 
 def encode(
@@ -55,12 +86,12 @@ def encode(
     # One after the other: hosts that are never there at the same time cannot talk.
     with Host(submission, "prompts", max_digits=max_digits) as host:
         vocabulary = host.describe()
-        prompt_ids = _encode_unique(host, {**prompts, PROBES: list(prompt_probes)}, vocabulary, rng)
+        prompt_ids, prompt_rounds = _encode_unique(host, {**prompts, PROBES: list(prompt_probes)}, vocabulary, rng)
     with Host(submission, "answers", max_digits=max_digits) as host:
         if host.describe() != vocabulary:
             message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
             raise SubmissionError(submission.name, "T20", message)
-        answer_ids = _encode_unique(host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
+        answer_ids, answer_rounds = _encode_unique(host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
     trained = [name for name in sets if not name.startswith(("lengths/", "validation/"))]
     prompt_length = max(_longest(prompt_ids[name]) for name in trained)
     answer_length = max(_longest(answer_ids[name]) for name in trained) + 1
@@ -74,7 +105,7 @@ def encode(
         )
         for name in sets
     }
-    return Encoded(vocabulary, sequences, prompt_ids, answer_ids[PROBES])
+    return Encoded(vocabulary, sequences, prompt_ids, answer_ids[PROBES], Speed.of(prompt_rounds, answer_rounds))
 
 
 def decode(
@@ -96,7 +127,7 @@ def decode(
 
 def _encode_unique(
     host: Host, texts: Mapping[str, list[str]], vocabulary: Vocabulary, rng: np.random.Generator
-) -> dict[str, Ragged]:
+) -> tuple[dict[str, Ragged], list[Round]]:
     """Sends each different text once, in random order, and gives every set its rows back."""
     unique, inverse = np.unique(
         np.concatenate([np.array(part, dtype=str) for part in texts.values()]), return_inverse=True
@@ -104,12 +135,28 @@ def _encode_unique(
     order = rng.permutation(len(unique))
     rows = np.empty(len(unique), np.int64)
     rows[order] = np.arange(len(unique))
-    encoded = host.encode(unique[order].tolist(), vocabulary)
+    encoded, rounds = _encode_clocked(host, unique[order].tolist(), vocabulary)
     ends = np.cumsum([len(part) for part in texts.values()])
-    return {
+    by_set = {
         name: encoded.take(rows[inverse[end - len(part) : end]])
         for end, (name, part) in zip(ends, texts.items(), strict=True)
     }
+    return by_set, rounds
+
+
+def _encode_clocked(host: Host, texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Ragged, list[Round]]:
+    """Clocked here, where every text comes for the first time: one that came again could be remembered."""
+    parts: list[Ragged] = []
+    rounds: list[Round] = []
+    for start in range(0, len(texts), TEXTS_PER_ROUND):
+        part = texts[start : start + TEXTS_PER_ROUND]
+        moments = [time.perf_counter()]
+        parts.append(host.encode(part, vocabulary))
+        moments.append(time.perf_counter())
+        Ragged.of([[CHARACTERS[character] for character in text] for text in part])
+        moments.append(time.perf_counter())
+        rounds.append(Round(*(np.diff(moments) / len(part)).tolist()))
+    return Ragged.concatenate(parts), rounds
 
 
 def _longest(rows: Ragged) -> int:

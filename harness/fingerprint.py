@@ -17,7 +17,6 @@ FROZEN = (
     "track.py",
     "hyperparameters.py",
     "task.py",
-    "host/lockdown.py",
     "host/serve.py",
     "host/export.py",
     "graph.py",

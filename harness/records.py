@@ -17,8 +17,9 @@ from harness.errors import MachineError, RecordError
 from harness.rules import Level
 
 # History of the format, newest first:
+# 2: throughput of encoding and of scoring.
 # 1: the first.
-FORMAT = 1
+FORMAT = 2
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -100,11 +101,19 @@ class Mistake(_Part):
 
 
 class Throughput(_Part):
-    """Examples per second, and their ratio to the built-in reference measured in turn with them in the same process."""
+    """Examples per second, and their ratio to the built-in reference measured in turn with them.
 
+    `encode` is of texts through the host, beside characters in the harness's own process; `train` of a training step;
+    `score` of teacher-forced passes, which score most of a suite; `decode` of answers generated token by token.
+    """
+
+    encode_examples_per_second: Measured
     train_examples_per_second: Measured
+    score_examples_per_second: Measured
     decode_examples_per_second: Measured
+    encode_ratio: Measured
     train_ratio: Measured
+    score_ratio: Measured
     decode_ratio: Measured
 
 
@@ -152,7 +161,7 @@ class Audit(_Part):
 class Record(_Part):
     """What is known of one trial. `digest` covers all the rest, so that an edit by hand shows."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     submission: str
     track: str
     digits: Annotated[int, Field(ge=1)]

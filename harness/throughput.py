@@ -1,17 +1,20 @@
 """Throughput: examples per second, and their ratio to a reference that is measured in turn in the same process.
 
 Absolute rates belong to one machine at one moment. The built-in reference, the frozen model with a sinusoidal table at
-the sequence lengths of a character tokenizer, is part of the harness, so the ratio means the same on every board.
+the sequence lengths of a character tokenizer, is part of the harness, so the ratio means the same on every board. The
+speed of encoding comes from where the texts are encoded for the first and only time (`encoding.py`).
 """
 
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from harness.decoding import EVALUATION_BATCH, Decoder
+from harness.encoding import Speed
 from harness.model import FrozenModel
 from harness.positions import Positions, Program
 from harness.records import Throughput
@@ -19,31 +22,35 @@ from harness.track import Track
 from harness.training import Batches, Trainer, fast_step
 
 TRAIN_ROUNDS = 15
+SCORE_ROUNDS = 5
 DECODE_ROUNDS = 5
 WARM_UP_ROUNDS = 2
-"""In the second of them a GPU records what it decodes."""
+"""In the second of them a GPU records what it scores and decodes."""
 VOCAB_SIZE, PAD_ID = 14, 12
 """Of the reference: ten digits, +, =, PAD and EOS."""
 
 
-def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int) -> Throughput:
-    """Training and decoding rates of one seed of a submission.
+def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int, encode: Speed) -> Throughput:
+    """Rates of training, scoring and decoding of one seed of a submission, beside that of its encoding.
 
     Args:
         trainer: of the seed; its weights are not worth anything afterwards.
-        prompts: at least one row to decode.
+        prompts: at least one row to score and to decode.
     """
     device = trainer.data.token_ids.device
     reference = reference_trainer(track, digits, device)
-    steps = fast_step([trainer]), fast_step([reference])
-    train = _interleaved(*steps, TRAIN_ROUNDS, track.training.batch_size, device)
-    decode = _interleaved(
-        _decoding(trainer, prompts), _decoding(reference, reference.data), DECODE_ROUNDS, EVALUATION_BATCH, device
-    )
+    train = _interleaved(fast_step([trainer]), fast_step([reference]), TRAIN_ROUNDS, track.training.batch_size, device)
+    own, others = _passes(trainer, prompts), _passes(reference, reference.data)
+    score = _interleaved(own.score, others.score, SCORE_ROUNDS, EVALUATION_BATCH, device)
+    decode = _interleaved(own.decode, others.decode, DECODE_ROUNDS, EVALUATION_BATCH, device)
     return Throughput(
+        encode_examples_per_second=encode.examples_per_second,
         train_examples_per_second=train[0],
+        score_examples_per_second=score[0],
         decode_examples_per_second=decode[0],
+        encode_ratio=encode.ratio,
         train_ratio=train[1],
+        score_ratio=score[1],
         decode_ratio=decode[1],
     )
 
@@ -68,11 +75,18 @@ def reference_trainer(track: Track, digits: int, device: torch.device) -> Traine
     )
 
 
-def _decoding(trainer: Trainer, prompts: Batches) -> Callable[[], object]:
-    """Decodes one evaluation batch; no id ends an answer, since rates must not depend on how soon a model says EOS."""
+class _Passes(NamedTuple):
+    """Of one evaluation batch."""
+
+    score: Callable[[], object]
+    decode: Callable[[], object]
+
+
+def _passes(trainer: Trainer, prompts: Batches) -> _Passes:
+    """No id ends an answer, since rates must not depend on how soon a model says EOS."""
     decoder = Decoder(trainer.model, trainer.positions, pad_id=trainer.pad_id, eos_id=-1)
     batch = _first_rows(prompts)
-    return lambda: decoder.greedy(batch)
+    return _Passes(lambda: decoder.teacher_forced(batch), lambda: decoder.greedy(batch))
 
 
 def _sinusoidal(d_model: int, length: int, batch_size: int, device: torch.device) -> Positions:

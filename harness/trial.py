@@ -51,7 +51,7 @@ class Progress(NamedTuple):
 Listener = Callable[[Progress], None]
 
 
-def run_stack(
+def run_job(
     submission: Submission,
     track: Track,
     digits: int,
@@ -68,35 +68,35 @@ def run_stack(
     Raises:
         SubmissionError: the submission broke its contract.
     """
-    stack = _Stack(submission, track, digits, seeds, device)
+    job = _Job(submission, track, digits, seeds, device)
     fresh_seeds = [secrets.randbelow(2**53) for _ in seeds] if fresh_seeds is None else fresh_seeds
     num_steps = submission.training(track.training).num_steps
     reset_peak_memory(device)
     moments = [time.perf_counter()]
 
     report(Progress("encode", 0, num_steps))
-    encoded = _encode(stack, fresh_seeds)
+    encoded = _encode(job, fresh_seeds)
     max_digits = track.max_digits(digits)
     positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
-    findings = [*encoded.findings, *_layout_findings(stack, encoded, positions[0])]
-    trainers = [_trainer(stack, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
+    findings = [*encoded.findings, *_layout_findings(job, encoded, positions[0])]
+    trainers = [_trainer(job, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoders = [Decoder(own.model, own.positions, pad_id=pad_id, eos_id=eos_id) for own in trainers]
     moments.append(time.perf_counter())
 
-    curves, best = _train(stack, encoded, trainers, decoders, report)
+    curves, best = _train(job, encoded, trainers, decoders, report)
     moments.append(time.perf_counter())
 
     report(Progress("score", num_steps, num_steps))
     drifts = [trainer.drift() for trainer in trainers]
-    texts, answer_findings = _answer(stack, encoded, trainers, decoders, best)
+    texts, answer_findings = _answer(job, encoded, trainers, decoders, best)
     findings += answer_findings
     moments.append(time.perf_counter())
 
     peak = peak_memory_bytes(device)
     report(Progress("measure", num_steps, num_steps))
     # Speed is that of one training, however many ran side by side.
-    rates = throughput.measure(trainers[0], encoded.data["test"], track, digits)
+    rates = throughput.measure(trainers[0], encoded.data["test"], track, digits, encoded.speed)
     moments.append(time.perf_counter())
 
     seconds = _shared_evenly(moments, len(seeds))
@@ -163,7 +163,7 @@ def _layouts(data: dict[str, Batches], programs: Sequence[Program]) -> dict[Prog
     return found
 
 
-class _Stack(NamedTuple):
+class _Job(NamedTuple):
     """The trials of one submission at one number of digits that train side by side."""
 
     submission: Submission
@@ -187,11 +187,12 @@ class _Encoded(NamedTuple):
     """Of each seed: see `records.Record.seen`."""
     planted: dict[str, list[int]]
     """Numbers of an audit and their ids, which travel among the generated ones."""
+    speed: encoding.Speed
     findings: list[Finding]
 
 
-def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
-    submission, track, digits, _, device = stack
+def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
+    submission, track, digits, _, device = job
     fresh = {f"fresh/{index}": fresh_problems(track, digits, own) for index, own in enumerate(fresh_seeds)}
     fixed = fixed_suites(track, digits)
     sets = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
@@ -213,20 +214,29 @@ def _encode(stack: _Stack, fresh_seeds: Sequence[int]) -> _Encoded:
     data = {name: Batches.of(own, device) for name, own in encoded.sets.items()}
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
     seen = [share_seen(encoded.sets[name], encoded.sets["train"]) for name in fresh]
-    return _Encoded(list(fresh.values()), fixed, data, encoded.vocabulary, seen, planted, findings)
+    return _Encoded(
+        fresh=list(fresh.values()),
+        fixed=fixed,
+        data=data,
+        vocabulary=encoded.vocabulary,
+        seen=seen,
+        planted=planted,
+        speed=encoded.speed,
+        findings=findings,
+    )
 
 
-def _layout_findings(stack: _Stack, encoded: _Encoded, positions: Positions) -> list[Finding]:
+def _layout_findings(job: _Job, encoded: _Encoded, positions: Positions) -> list[Finding]:
     """Of the layouts of `test` and of the first seed's `fresh`."""
     return [
         finding
         for name, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]))
-        for finding in check_blind(stack.submission.name, positions, problems.prompts(), encoded.data[name].layout)
+        for finding in check_blind(job.submission.name, positions, problems.prompts(), encoded.data[name].layout)
     ]
 
 
-def _trainer(stack: _Stack, encoded: _Encoded, positions: Positions, seed: int) -> Trainer:
-    submission, track, _, _, device = stack
+def _trainer(job: _Job, encoded: _Encoded, positions: Positions, seed: int) -> Trainer:
+    submission, track, _, _, device = job
     return Trainer(
         FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device),
         positions,
@@ -247,10 +257,10 @@ class _Best(NamedTuple):
 
 
 def _train(
-    stack: _Stack, encoded: _Encoded, trainers: Sequence[Trainer], decoders: Sequence[Decoder], report: Listener
+    job: _Job, encoded: _Encoded, trainers: Sequence[Trainer], decoders: Sequence[Decoder], report: Listener
 ) -> tuple[list[list[CurvePoint]], list[_Best | None]]:
     """Each seed's learning curve to the end, and its best weights beyond the trained lengths if the track has such."""
-    evaluation, settings = stack.track.evaluation, trainers[0].settings
+    evaluation, settings = job.track.evaluation, trainers[0].settings
     num_steps, batch_size = settings.num_steps, settings.batch_size
     curve_data = encoded.data["test"].rows(0, evaluation.curve)
     beyond = {length: encoded.data[f"validation/{length}"] for length in strata(encoded.data, "validation")}
@@ -291,7 +301,7 @@ def _better(best: _Best | None, step: int, accuracy: float, trainer: Trainer) ->
 
 
 def _answer(
-    stack: _Stack,
+    job: _Job,
     encoded: _Encoded,
     trainers: Sequence[Trainer],
     decoders: Sequence[Decoder],
@@ -308,14 +318,14 @@ def _answer(
             own |= decoder.answers_by_set(lengths)
         answers.append(own)
     *texts, planted = encoding.decode(
-        stack.submission,
+        job.submission,
         [*(ids for own in answers for ids in own.values()), Ragged.of(list(encoded.planted.values()))],
-        max_digits=stack.track.max_digits(stack.digits),
+        max_digits=job.track.max_digits(job.digits),
         shuffle_seed=secrets.randbits(63),
     )
     decoded = iter(texts)
     by_seed = [{suite: next(decoded) for suite in own} for own in answers]
-    return by_seed, list(check_planted(stack.submission.name, list(encoded.planted), planted))
+    return by_seed, list(check_planted(job.submission.name, list(encoded.planted), planted))
 
 
 def _shared_evenly(moments: Sequence[float], num_seeds: int) -> Seconds:

@@ -17,7 +17,7 @@ from harness.records import Record, Score
 from harness.submissions import Submission
 from harness.task import fresh_problems
 from harness.track import Track, load_track
-from harness.trial import run_stack
+from harness.trial import run_job
 
 TINY = Track.model_validate(
     {
@@ -40,7 +40,7 @@ def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trial_of(submission: Submission, digits: int = 2) -> Record:
-    (record,) = run_stack(submission, TINY, digits, [0], torch.device("cpu"), lambda progress: None)
+    (record,) = run_job(submission, TINY, digits, [0], torch.device("cpu"), lambda progress: None)
     return record
 
 
@@ -107,7 +107,7 @@ GUARDED = COUNTING.replace(
 def test_positions_may_not_read_a_layout_that_digits_move(write_submission, positions: str, gates: set[str]) -> None:
     """Each seed's record of those that run side by side says so."""
     submission = write_submission(tokenizer=TALLIES, positions=positions)
-    records = run_stack(submission, TINY, 2, [0, 1], torch.device("cpu"), lambda progress: None)
+    records = run_job(submission, TINY, 2, [0, 1], torch.device("cpu"), lambda progress: None)
     found = [{audit.rule for audit in record.audits if audit.level == "gate"} for record in records]
     assert found == [gates, gates]
 

@@ -133,7 +133,7 @@ def test_the_board_does_not_depend_on_where_it_lies(root, tmp_path_factory):
 def test_a_row_shows_rank_link_title_interval_and_speeds(root):
     first = cells(lines_about(board_of(root), "columns")[0])
     assert first[:3] == ["1†", "[columns](submissions/columns)<br>Title of columns", "99.0 <sub>98.5–99.4</sub>"]
-    assert first[3:] == ["1.25", "0.50", "fresh"]
+    assert first[3:] == ["0.25", "1.25", "0.75", "0.50", "fresh"]
 
 
 def test_shared_ranks_carry_an_equals_sign(root):
@@ -348,9 +348,7 @@ def test_a_sealed_record_with_a_number_that_nothing_can_be_is_one_unverified_row
 @pytest.mark.parametrize("number", [0.0, 1e-300, 1e9])
 def test_the_slowest_and_the_fastest_that_a_record_may_say_can_be_drawn(root, number):
     one, track = make_submission(root, "one"), load_track("quick")
-    speed = Throughput(
-        train_examples_per_second=number, decode_examples_per_second=number, train_ratio=number, decode_ratio=number
-    )
+    speed = Throughput(**dict.fromkeys(Throughput.model_fields, number))
     save_all(root, make_trials(one, track, 0.7, throughput=speed))
     render(root)
     assert cells(lines_about((root / "leaderboard.md").read_text(), "one")[0])[0] == "3†"
@@ -374,13 +372,15 @@ def test_speeds_of_two_devices_have_columns_of_their_own(root):
     board = board_of(root)
     headers = cells(next(line for line in board.splitlines() if "train ×" in line and line.startswith("|")))
     assert [header for header in headers if "×" in header] == [
-        "train × (Other GPU)",
-        "decode × (Other GPU)",
-        "train × (Some CPU)",
-        "decode × (Some CPU)",
+        f"{work} × ({device})"
+        for device in ("Other GPU", "Some CPU")
+        for work in ("encode", "train", "score", "decode")
     ]
     row = dict(zip(headers, cells(lines_about(board, "fast")[0]), strict=True))
     assert row["train × (Other GPU)"] == "1.25"
+    assert row["encode × (Other GPU)"] == "0.25"
+    assert row["score × (Other GPU)"] == "0.75"
+    assert row["decode × (Other GPU)"] == "0.50"
     assert row["train × (Some CPU)"] == "–"
     assert "Measured on: Other GPU (torch 2.13.0); Some CPU (torch 2.13.0)" in board
 

@@ -76,6 +76,23 @@ def test_each_of_several_works_begins_after_what_was_before_and_ends_before_what
     assert events == [*branches[0], *branches[1], "current waits for 1", "current waits for 2"]
 
 
+def test_what_was_begun_beside_a_work_that_raises_is_waited_for(
+    graphs: list[RecordedGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    monkeypatch.setattr("harness.capture._stream", lambda device, branch: NotingStream(events, branch))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: NotingStream(events, "current"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+
+    def failing() -> None:
+        raise RuntimeError("the second")
+
+    with pytest.raises(RuntimeError, match="the second"):
+        side_by_side([partial(events.append, "work 1"), failing, partial(events.append, "work 3")], CPU)()
+    begun = ["1 waits for current", "work 1", "2 waits for current"]
+    assert events == [*begun, *(f"current waits for {branch}" for branch in (1, 2, 3))]
+
+
 def test_works_side_by_side_on_a_device_that_records_nothing_run_in_their_order() -> None:
     done: list[int] = []
     side_by_side([partial(done.append, number) for number in (1, 2, 3)], CPU)()

@@ -167,7 +167,7 @@ def test_a_record_that_cannot_be_believed_is_named_kept_and_run_again(tiny: Path
     whole = path.read_text(encoding="utf-8")
     for content, reason in (
         (whole[:300], "is truncated or not JSON"),
-        (whole.replace('"format": 1', '"format": 0'), "is of format 0, this harness reads 1"),
+        (whole.replace('"format": 2', '"format": 0'), "is of format 0, this harness reads 2"),
         (whole.replace('"status": "ok"', '"status": "failed"'), "was edited after it was written"),
     ):
         path.write_text(content, encoding="utf-8")

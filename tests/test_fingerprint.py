@@ -203,6 +203,7 @@ NOT_FROZEN = {
     "host": "words",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
+    "host.lockdown": "says what a process may ask for; a hole that is closed must not make every record stale",
     "host.remedies": "words",
     "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",

@@ -19,7 +19,7 @@ from harness.host.client import MAX_OUTPUT_BYTES, Host, Role, budget
 from harness.host.frames import DTYPES
 from harness.host.sandbox import Isolation, isolation
 from harness.submissions import Submission, read_folder
-from harness.trial import run_stack
+from harness.trial import run_job
 
 NUMBER = [1, 2]
 OWN_ID = "import os\nreturn str(os.getpid())"
@@ -79,7 +79,7 @@ def test_the_id_of_a_host_does_not_count_what_the_one_before_it_started(tmp_path
 def test_a_trial_never_imports_the_submission_into_its_own_process(tmp_path: Path) -> None:
     log = tmp_path / "imported_in"
     top = f"import os\nwith open({str(log)!r}, 'a') as log:\n    print(os.getpid(), file=log)\n"
-    (record,) = run_stack(make_submission(tmp_path, top=top), TINY, 1, [0], torch.device("cpu"), lambda progress: None)
+    (record,) = run_job(make_submission(tmp_path, top=top), TINY, 1, [0], torch.device("cpu"), lambda progress: None)
     assert record.status == "ok"
     imported_in = {int(line) for line in log.read_text().split()}
     assert len(imported_in) == 5  # prompts, and again under another hash seed; answers, positions, decode

@@ -214,7 +214,7 @@ def test_an_edit_of_any_value_by_hand_is_refused(saved):
         for key in place[:-1]:
             parent = parent[key]
         was = parent[place[-1]]
-        parent[place[-1]] = {str: f"{was}!", int: 2, float: 0.25, bool: None, type(None): 1}[type(was)]
+        parent[place[-1]] = {str: f"{was}!", int: 3, float: 0.125, bool: None, type(None): 1}[type(was)]
         assert refusal(rewrite(saved, values)).endswith("run the trial again"), place
 
 
@@ -318,7 +318,7 @@ def test_a_record_of_numbers_that_are_none_cannot_be_made(tmp_path, number):
     with pytest.raises(ValidationError, match="finite number"):
         CurvePoint(step=0, examples=0, loss=number, accuracy=0, digit_accuracy=0)
     with pytest.raises(ValidationError, match="finite number"):
-        Throughput(train_examples_per_second=1, decode_examples_per_second=number, train_ratio=1, decode_ratio=1)
+        Throughput(**dict.fromkeys(Throughput.model_fields, 1.0) | {"decode_examples_per_second": number})
     with pytest.raises(ValidationError, match="finite number"):
         make_record(make_submission(tmp_path, "one"), make_track(), 3, 0, 1, settings={"dropout": number})
 

@@ -1,6 +1,7 @@
 """The sandbox's filter, instruction by instruction, and what happens where there is no sandbox."""
 
 import errno
+import fcntl
 import os
 import re
 import struct
@@ -68,7 +69,7 @@ def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     assert wrong == {}
     absent = {name for name, number in ours.items() if number is not None and name not in known}
     younger_than_some_headers = {"fchmodat2", "memfd_secret", "process_madvise", "mount_setattr", "cachestat"}
-    assert absent <= younger_than_some_headers | {"setxattrat", "removexattrat", "file_setattr"}
+    assert absent <= younger_than_some_headers | {"setxattrat", "removexattrat", "file_setattr", "open_tree_attr"}
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -105,11 +106,23 @@ def test_a_process_may_ask_for_its_own_limits_alone(machine: str, prlimit: int) 
     assert answer(machine, prlimit, 1, 7) == errno.EPERM
 
 
-@pytest.mark.parametrize(("machine", "ioctl"), [("x86_64", 16), ("aarch64", 29)])
-def test_typing_into_a_terminal_is_refused_whatever_the_upper_half_says(machine: str, ioctl: int) -> None:
-    for control in (0x5412, 0x541C, 0x5412 | 1 << 32):
-        assert answer(machine, ioctl, 0, control) == errno.EPERM
-    assert answer(machine, ioctl, 1, 0x5401) == 0  # isatty
+@pytest.mark.parametrize("machine", MACHINES)
+def test_refused_controls_are_refused_whatever_the_upper_half_says_and_others_are_not(machine: str) -> None:
+    column = MACHINES.index(machine)
+    for call, controls in ((lockdown.FCNTL, lockdown.FCNTLS), (lockdown.IOCTL, lockdown.IOCTLS)):
+        for control in controls.values():
+            assert answer(machine, call[column], 1, control, 0) == errno.EPERM
+            assert answer(machine, call[column], 1, control | 1 << 32, 0) == errno.EPERM
+    assert answer(machine, lockdown.IOCTL[column], 1, 0x5401) == 0  # isatty
+    duplicate, get_flags, set_flags = 0, 3, 4
+    for control in (duplicate, get_flags, set_flags):
+        assert answer(machine, lockdown.FCNTL[column], 1, control, 0) == 0
+
+
+def test_the_controls_of_files_are_those_that_python_knows_by_name() -> None:
+    known = {name: getattr(fcntl, name) for name in lockdown.FCNTLS if hasattr(fcntl, name)}
+    assert {"F_SETOWN", "F_SETSIG", "F_SETLKW", "F_NOTIFY"} <= known.keys()
+    assert {name: lockdown.FCNTLS[name] for name in known} == known
 
 
 def test_calls_of_another_architecture_kill_and_those_of_x32_and_of_the_future_are_refused() -> None:

@@ -2,12 +2,21 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_records import HARNESS, make_failure, make_record, make_submission, make_track, make_trials, save_all
+from made_records import (
+    HARNESS,
+    THROUGHPUT,
+    make_failure,
+    make_record,
+    make_submission,
+    make_track,
+    make_trials,
+    save_all,
+)
 
 from harness.errors import RecordError
 from harness.ranking.scoring import Row, Speed, ranking_heading, rows_of
 from harness.ranking.standing import State, state_of
-from harness.records import Checkpoint, Fingerprints, Record, Score, Suites, Throughput, read_all, record_path
+from harness.records import Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path
 from harness.submissions import discover, read_folder
 from harness.task import fixed_suites, fresh_problems, strata
 from harness.track import EvaluationDefinition
@@ -376,13 +385,14 @@ def test_speeds_are_medians_kept_apart_by_device(tmp_path):
     track, one = make_track(digits=[3], seeds=[0, 1, 2, 3]), make_submission(tmp_path, "one")
     records = []
     for seed, (device, ratio) in enumerate([("A", 1.0), ("A", 2.0), ("A", 9.0), ("B", 5.0)]):
-        speed = Throughput(
-            train_examples_per_second=1, decode_examples_per_second=1, train_ratio=ratio, decode_ratio=ratio / 2
-        )
+        speed = THROUGHPUT.model_copy(update={"train_ratio": ratio, "decode_ratio": ratio / 2})
         record = make_record(one, track, 3, seed, 1, throughput=speed)
         environment = record.environment.model_copy(update={"device": device})
         records.append(record.model_copy(update={"environment": environment}))
-    assert rows_from(tmp_path, track, records)["one"].speeds == {"A": Speed(2.0, 1.0), "B": Speed(5.0, 2.5)}
+    assert rows_from(tmp_path, track, records)["one"].speeds == {
+        "A": Speed(encode=0.25, train=2.0, score=0.75, decode=1.0),
+        "B": Speed(encode=0.25, train=5.0, score=0.75, decode=2.5),
+    }
 
 
 @pytest.mark.parametrize(

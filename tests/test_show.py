@@ -21,6 +21,14 @@ def test_a_trial_is_shown_with_its_counts_and_intervals(tmp_path):
     assert "fresh       0.900  [0.880, 0.917]  900 of 1000" in shown(one, track, tmp_path / "results")
 
 
+def test_a_trial_is_shown_with_its_four_speeds(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    save_all(tmp_path, [make_record(one, track, 3, 0, 0.9)])
+    text = shown(one, track, tmp_path / "results")
+    assert "throughput  examples/s 60,000 encoded, 400 trained, 2,000 scored, 200 decoded\n" in text
+    assert "            of the reference 0.25, 1.25, 0.75, 0.50\n" in text
+
+
 def test_a_suite_of_no_problem_is_shown_as_nothing_and_the_record_as_unverified(tmp_path):
     track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
     record = make_record(one, track, 3, 0, 0.9)

@@ -19,7 +19,7 @@ from harness.submissions import Submission, read_folder
 from harness.task import fresh_problems, training_problems
 from harness.track import Track, load_track
 from harness.training import fast_step
-from harness.trial import Progress, run_stack
+from harness.trial import Progress, run_job
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ WriteSubmission = Callable[..., Submission]
 
 def run(submission: Submission, track: Track, reports: list[Progress] | None = None, fresh_seed: int = 5) -> Record:
     report = (lambda progress: None) if reports is None else reports.append
-    (record,) = run_stack(submission, track, 2, [0], CPU, report, fresh_seeds=[fresh_seed])
+    (record,) = run_job(submission, track, 2, [0], CPU, report, fresh_seeds=[fresh_seed])
     return record
 
 
@@ -105,7 +105,7 @@ def test_a_record_says_how_many_fresh_problems_are_written_as_trained_ones(
     monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
     submission, track = read_folder(SUBMISSIONS / name), load_track("smoke")
     assert isinstance(submission, Submission)
-    (record,) = run_stack(submission, track, 2, [0], CPU, lambda progress: None, fresh_seeds=[5])
+    (record,) = run_job(submission, track, 2, [0], CPU, lambda progress: None, fresh_seeds=[5])
 
     def columns(prompt: str) -> list[list[str]]:
         one, other = (number.zfill(2) for number in prompt.removesuffix("=").split("+"))
@@ -140,11 +140,11 @@ def check_seeds_side_by_side(track: Track, device: torch.device, monkeypatch: py
     submission = read_folder(SUBMISSIONS / "reversed_abacus")
     assert isinstance(submission, Submission)
     seeds, fresh_seeds = [3, 4], [11, 12]
-    together = run_stack(submission, track, 2, seeds, device, lambda progress: None, fresh_seeds)
+    together = run_job(submission, track, 2, seeds, device, lambda progress: None, fresh_seeds)
     alone = [
         record
         for seed, fresh_seed in zip(seeds, fresh_seeds, strict=True)
-        for record in run_stack(submission, track, 2, [seed], device, lambda progress: None, [fresh_seed])
+        for record in run_job(submission, track, 2, [seed], device, lambda progress: None, [fresh_seed])
     ]
     assert [(record.seed, record.fresh_seed) for record in together] == [(3, 11), (4, 12)]
     for one, other in zip(together, alone, strict=True):
@@ -178,12 +178,12 @@ def check_recorded(folder: Path, device: torch.device) -> None:
     """Of two seeds, the training step and both passes of an evaluation batch."""
     submission, track = read_folder(folder), LENGTHS
     assert isinstance(submission, Submission)
-    stack = trial._Stack(submission, track, 2, [0, 1], device)
-    encoded = trial._encode(stack, [5, 6])
+    job = trial._Job(submission, track, 2, [0, 1], device)
+    encoded = trial._encode(job, [5, 6])
     positions = trial.export_positions_for(
-        submission, track, encoded.data, max_digits=track.max_digits(2), seeds=stack.seeds, device=device
+        submission, track, encoded.data, max_digits=track.max_digits(2), seeds=job.seeds, device=device
     )
-    trainers = [trial._trainer(stack, encoded, own, seed) for own, seed in zip(positions, stack.seeds, strict=True)]
+    trainers = [trial._trainer(job, encoded, own, seed) for own, seed in zip(positions, job.seeds, strict=True)]
     assert isinstance(fast_step(trainers), Recording)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoder = Decoder(trainers[0].model, positions[0], pad_id=pad_id, eos_id=eos_id)
@@ -267,14 +267,14 @@ def test_positions_that_would_end_the_process_on_a_gpu_end_the_trial_there_with_
 ) -> None:
     """Found on the CPU before the GPU is used, which need not be there."""
     submission, track, gpu = write_submission(positions=OUTSIDE), short(load_track("smoke")), torch.device("cuda", 99)
-    data = trial._encode(trial._Stack(submission, track, 2, [0], CPU), [5]).data
+    data = trial._encode(trial._Job(submission, track, 2, [0], CPU), [5]).data
     with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
         trial.export_positions_for(submission, track, data, max_digits=2, seeds=[0], device=gpu)
 
 
 def test_every_layout_that_a_program_meets_is_tried_out_once(write_submission: WriteSubmission) -> None:
-    stack = trial._Stack(write_submission(), LENGTHS, 2, [0, 1], CPU)
-    data = trial._encode(stack, [5, 6]).data
+    job = trial._Job(write_submission(), LENGTHS, 2, [0, 1], CPU)
+    data = trial._encode(job, [5, 6]).data
     widths = sorted({batches.layout.shape[-1] for batches in data.values()})
     programs = [Program(True, 64, data["train"].layout.shape[-1]), *(Program(False, 256, width) for width in widths)]
     found = trial._layouts(data, programs)
@@ -305,7 +305,7 @@ def test_seeds_of_a_job_that_disagree_end_with_the_remedy(write_submission: Writ
     with pytest.raises(
         SubmissionError, match=r"P00: another seed gives other terms, dropout or parameters; let __init__"
     ):
-        run_stack(submission, track, 2, [0, 1], CPU, lambda progress: None)
+        run_job(submission, track, 2, [0, 1], CPU, lambda progress: None)
 
 
 CONSTANT = """

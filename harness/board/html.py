@@ -15,7 +15,16 @@ import jinja2
 from harness.board.drawing import DARK, LIGHT
 from harness.board.section import Section
 from harness.board.text import NOTHING, percent, plain, settings
-from harness.ranking.scoring import MIN_SEEDS, Result, Row, mistakes_of, ranked_strata, ranking_heading, trained_heading
+from harness.ranking.scoring import (
+    MIN_SEEDS,
+    Result,
+    Row,
+    Speed,
+    mistakes_of,
+    ranked_strata,
+    ranking_heading,
+    trained_heading,
+)
 from harness.ranking.statistics import Estimate
 from harness.records import Mistake, Record, Score
 from harness.submissions import Submission
@@ -190,9 +199,9 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[
         ),
     ]
     for device in sorted({device for row in rows for device in row.speeds}):
-        for name in ("train", "decode"):
-            heading = Column(f"{name} ×", f"examples a second, as a ratio to the reference, on {plain(device, 60)}")
-            columns.append((heading, _speed(device, f"{name}_ratio")))
+        for work in Speed._fields:
+            heading = Column(f"{work} ×", f"examples a second, as a ratio to the reference, on {plain(device, 60)}")
+            columns.append((heading, _speed(device, work)))
     columns += [
         (Column("division", "open: sets hyper-parameters itself", is_number=False), lambda row: Cell(row.division)),
         (Column("state", "only fresh rows rank", is_number=False), _state),
@@ -204,8 +213,8 @@ def _of_result(digits: int, cell: Callable[[Result], Cell]) -> Callable[[Row], C
     return lambda row: cell(row.results[digits]) if digits in row.results else Cell(NOTHING)
 
 
-def _speed(device: str, name: str) -> Callable[[Row], Cell]:
-    return lambda row: _number(getattr(row.speeds[device], name), "{:.2f}") if device in row.speeds else Cell(NOTHING)
+def _speed(device: str, work: str) -> Callable[[Row], Cell]:
+    return lambda row: _number(getattr(row.speeds[device], work), "{:.2f}") if device in row.speeds else Cell(NOTHING)
 
 
 def _rank(row: Row) -> Cell:

@@ -13,6 +13,7 @@ from harness.ranking.scoring import (
     Reach,
     Result,
     Row,
+    Speed,
     mistakes_of,
     ranked_strata,
     ranking_heading,
@@ -70,8 +71,10 @@ TAIL = """\
   reading aid: `harness compare A B` holds any two against each other. With fewer than 5 seeds a rank is provisional,
   marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near the point where a
   scheme begins to learn, another seed can move a row by tens of points.
-* **Train ×**, **decode ×**: examples a second, as a ratio to the built-in reference, measured in turn with it in the
-  same process; medians over the trials. Every device has its own columns, since the ratios do not carry over.
+* **Encode ×**, **train ×**, **score ×**, **decode ×**: examples a second, as a ratio to the built-in reference,
+  measured in turn with it; medians over the trials. Encoding is of texts through the sandbox, beside a dictionary of
+  characters without one; scoring is one pass over known answers, decoding generates them. Every device has its own
+  columns, since the ratios do not carry over.
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
@@ -175,8 +178,8 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
     for device, label in _labels_of_devices(rows).items():
         speed = row.speeds.get(device)
-        cells[f"train ×{label}"] = f"{speed.train_ratio:.2f}" if speed else None
-        cells[f"decode ×{label}"] = f"{speed.decode_ratio:.2f}" if speed else None
+        for work in Speed._fields:
+            cells[f"{work} ×{label}"] = f"{getattr(speed, work):.2f}" if speed else None
     cells["sets"] = settings(row.submission) or None
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
     cells["state"] = _state(row)

@@ -97,7 +97,7 @@ def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:
     panels: dict[str, list[tuple[float, Series]]] = {}
     for place, row in enumerate(complete):
         for device, speed in row.speeds.items():
-            ratio = round(speed.train_ratio, 4)
+            ratio = round(speed.train, 4)
             if row.score and ratio > 0:  # the axis is logarithmic
                 panels.setdefault(device, []).append((ratio, _series(place, row, [row.score])))
     if panels:

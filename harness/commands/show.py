@@ -59,10 +59,12 @@ def _trial(
     if record.throughput:
         speed = record.throughput
         lines.append(
-            f"  throughput  {speed.train_examples_per_second:,.0f} examples/s trained and "
-            f"{speed.decode_examples_per_second:,.0f} decoded; "
-            f"{speed.train_ratio:.2f} and {speed.decode_ratio:.2f} of the reference"
+            f"  throughput  examples/s {speed.encode_examples_per_second:,.0f} encoded, "
+            f"{speed.train_examples_per_second:,.0f} trained, {speed.score_examples_per_second:,.0f} scored, "
+            f"{speed.decode_examples_per_second:,.0f} decoded"
         )
+        ratios = (speed.encode_ratio, speed.train_ratio, speed.score_ratio, speed.decode_ratio)
+        lines.append(f"{'':14}of the reference {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
     lines += [f"  {audit.rule:<11} {audit.level}: {audit.seen}" for audit in record.audits]
     lines.append(f"  device      {record.environment.device}, torch {record.environment.torch}")
     text = "\n".join(lines) + "\n"

@@ -32,7 +32,7 @@ from harness.records import Audit, Record
 from harness.rules import Found, gates
 from harness.submissions import Broken, Submission, pair, read_folder
 from harness.track import Track
-from harness.trial import Progress, run_stack
+from harness.trial import Progress, run_job
 
 OUT_OF_MEMORY = "a worker used up its share of the machine's memory; run again with a smaller -j, or with more memory"
 
@@ -140,7 +140,7 @@ def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iter
             if track.longest or len(seeds) > 1:
                 for finding in check_published_layouts(submission, track, digits, seeds):
                     raise SubmissionError(submission.name, finding.rule, finding.message)
-            records = run_stack(submission, track, digits, seeds, device, report, fresh_seeds)
+            records = run_job(submission, track, digits, seeds, device, report, fresh_seeds)
     except SubmissionError as error:
         if len(seeds) > 1:  # each alone, so that one which cannot be finished takes none with it
             for index, seed in enumerate(seeds):

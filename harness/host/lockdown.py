@@ -34,9 +34,34 @@ X32_BIT = 0x40000000
 NEWEST_KNOWN = 470
 """System calls from this number on are younger than this list, and answered as if the kernel had none of them."""
 CLONE_THREAD = 0x00010000
-IOCTLS = {"TIOCSTI": 0x5412, "TIOCLINUX": 0x541C, "FS_IOC_SETFLAGS": 0x40086602, "FS_IOC_FSSETXATTR": 0x401C5820}
-LOCKS = (5, 6, 7, 36, 37, 38, 1024, 1025, 1026)
-"""Of fcntl: F_GETLK, F_SETLK and F_SETLKW, the same for open files, F_SETLEASE, F_GETLEASE, F_NOTIFY."""
+IOCTLS = {
+    # typing into a terminal
+    "TIOCSTI": 0x5412,
+    "TIOCLINUX": 0x541C,
+    # changing a file without opening it
+    "FS_IOC_SETFLAGS": 0x40086602,
+    "FS_IOC_FSSETXATTR": 0x401C5820,
+    # having the kernel signal another process
+    "FIOASYNC": 0x5452,
+    "FIOSETOWN": 0x8901,
+    "SIOCSPGRP": 0x8902,
+}
+FCNTLS = {
+    # words for another host: a lock on a file, a watch on a folder
+    "F_GETLK": 5,
+    "F_SETLK": 6,
+    "F_SETLKW": 7,
+    "F_OFD_GETLK": 36,
+    "F_OFD_SETLK": 37,
+    "F_OFD_SETLKW": 38,
+    "F_SETLEASE": 1024,
+    "F_GETLEASE": 1025,
+    "F_NOTIFY": 1026,
+    # having the kernel signal another process
+    "F_SETOWN": 8,
+    "F_SETSIG": 10,
+    "F_SETOWN_EX": 15,
+}
 O_TRUNC = 0o1000
 """Before its third version Landlock lets a file that may be read be emptied."""
 
@@ -70,6 +95,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "pivot_root": (155, 41),
     "chroot": (161, 51),
     "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
     "move_mount": (429, 429),
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
@@ -129,8 +155,16 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     # memory and queues that outlive a process
     "shmget": (29, 194),
     "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "shmdt": (67, 197),
     "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
     "semget": (64, 190),
+    "semop": (65, 193),
+    "semtimedop": (220, 192),
+    "semctl": (66, 191),
     "mq_open": (240, 180),
     # the machine
     "clock_settime": (227, 112),
@@ -271,8 +305,12 @@ def system_call_filter(machine: str, process_id: int) -> bytes:
     program += _with_argument(
         CLONE[column], 0, [_jump_if_any_bit(CLONE_THREAD, 1, 0), _return(RET_ERRNO | errno.EAGAIN)]
     )
-    for call, refused in ((IOCTL, IOCTLS.values()), (FCNTL, LOCKS)):
-        checks = [code for value in refused for code in (_jump_if_equal(value, 0, 1), _return(RET_ERRNO | errno.EPERM))]
+    for call, refused in ((IOCTL, IOCTLS), (FCNTL, FCNTLS)):
+        checks = [
+            code
+            for value in refused.values()
+            for code in (_jump_if_equal(value, 0, 1), _return(RET_ERRNO | errno.EPERM))
+        ]
         program += _with_argument(call[column], 1, checks)
     for call, flags in ((OPEN, 1), (OPENAT, 2)):
         if (number := call[column]) is not None:

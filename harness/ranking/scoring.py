@@ -61,8 +61,10 @@ class Reach(NamedTuple):
 class Speed(NamedTuple):
     """Medians over the trials of the ratios to the built-in reference."""
 
-    train_ratio: float
-    decode_ratio: float
+    encode: float
+    train: float
+    score: float
+    decode: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -338,6 +340,6 @@ def _speeds(trials: Sequence[Record]) -> dict[str, Speed]:
     ratios: dict[str, list[Speed]] = defaultdict(list)
     for trial in trials:
         if trial.throughput:
-            speed = Speed(trial.throughput.train_ratio, trial.throughput.decode_ratio)
+            speed = Speed(*(getattr(trial.throughput, f"{work}_ratio") for work in Speed._fields))
             ratios[trial.environment.device].append(speed)
     return {device: Speed(*np.median(speeds, axis=0).tolist()) for device, speeds in sorted(ratios.items())}

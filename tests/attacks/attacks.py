@@ -176,6 +176,14 @@ def make_a_queue_that_outlives_the_process():
     system_call(71, system_call(68, 0, 0o600 | 0o1000), 0, None)
 
 
+def send_to_a_queue_that_somebody_else_made():
+    refused_for_its_arguments(69, 0, 0, 0, 0)  # msgsnd
+
+
+def ask_for_somebody_elses_memory():
+    refused_for_its_arguments(31, 0, 0, 0)  # shmctl
+
+
 def make_semaphores_that_outlive_the_process():
     system_call(66, system_call(64, 0, 1, 0o600 | 0o1000), 0, 0, None)
 
@@ -265,6 +273,26 @@ def signal_the_harness():
 
 def signal_the_process_it_came_from():
     os.kill(os.getppid(), 0)
+
+
+def have_the_kernel_signal_the_harness():
+    fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, PARENT)  # with O_ASYNC, at the next byte
+
+
+def have_the_kernel_signal_a_thread_of_the_harness():
+    fcntl.fcntl(os.pipe()[0], 15, struct.pack("ii", 0, PARENT))  # F_SETOWN_EX
+
+
+def choose_which_signal_the_kernel_sends():
+    fcntl.fcntl(os.pipe()[0], fcntl.F_SETSIG, 9)
+
+
+def have_the_kernel_signal_the_harness_by_ioctl():
+    refused_for_its_arguments(16, os.pipe()[0], 0x8901, struct.pack("i", PARENT))  # FIOSETOWN, which pipes have not
+
+
+def ask_for_signals_by_ioctl():
+    fcntl.ioctl(os.pipe()[0], 0x5452, struct.pack("i", 0))  # FIOASYNC
 
 
 def signal_everybody():
