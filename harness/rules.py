@@ -5,13 +5,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Level = Literal["gate", "review", "tag"]
 """`gate`: refused. `review`: kept from the ranking until a person has cleared it. `tag`: shown on the board."""
 
-Found = tuple[str, Level, str]
-"""One finding as a worker sends it: the rule, its level, the message."""
+
+class Found(NamedTuple):
+    """What an audit found of one submission: a rule that it broke, or a tag that it earned, and what was seen."""
+
+    rule: str
+    level: Level
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -268,7 +273,7 @@ RULES = {rule.id: rule for rule in _RULES}
 
 def gates(findings: Iterable[Found]) -> list[Found]:
     """Those that make a submission invalid."""
-    return [finding for finding in findings if finding[1] == "gate"]
+    return [finding for finding in findings if finding.level == "gate"]
 
 
 def explained(rule: Rule) -> str:

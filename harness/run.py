@@ -4,9 +4,20 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness.engines.local import Event, Job, run
+from harness.engines.local import Job, run
+from harness.engines.messages import (
+    Audited,
+    AuditJob,
+    Bug,
+    Device,
+    Failed,
+    Planned,
+    Progressed,
+    Recorded,
+    Reply,
+    TrialJob,
+)
 from harness.errors import ExitCode, MachineError, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
@@ -24,11 +35,11 @@ DIVIDED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
-    """A running job's phase, step, num_steps, examples_per_second, loss and accuracy."""
+class Running:
+    """How far a job is."""
 
     job: str
-    values: dict[str, Any]
+    progress: Progressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +71,17 @@ def audit_all(
     """
     by_name = {submission.name: submission for submission in submissions}
     jobs = [
-        Job(name, {"kind": "audit", "also_at": list(also_at), "decoy": with_decoy, **_place(entry)})
+        Job(name, AuditJob(planned=_planned(entry), also_at=list(also_at), decoy=with_decoy))
         for name, entry in by_name.items()
     ]
     for event in run(jobs, num_workers):
-        if event.kind == "findings":
-            yield by_name[event.job.name], [(rule, level, text) for rule, level, text in event.values["findings"]]
-        elif _was_divided(event):
-            yield by_name[event.job.name], [("P00", "gate", DIVIDED)]
+        name, reply = event.job.name, event.reply
+        if isinstance(reply, Audited):
+            yield by_name[name], reply.findings
+        elif _was_divided(reply):
+            yield by_name[name], [Found("P00", "gate", DIVIDED)]
         else:
-            yield _crash(event.job.name, event.kind, event.values)
+            yield _crash(name, reply)
 
 
 def run_trials(
@@ -77,11 +89,11 @@ def run_trials(
     track: Track,
     results: Path,
     *,
-    device: str,
+    device: Device,
     num_workers: int,
     max_seeds: int,
     verdicts: Mapping[str, Sequence[Found]],
-) -> Iterator[Progressed | Finished | Crashed]:
+) -> Iterator[Running | Finished | Crashed]:
     """Runs the trials and saves each record the moment it comes.
 
     Args:
@@ -94,29 +106,27 @@ def run_trials(
         MachineError: this machine lacks the device, or a record could not be written.
     """
     require_writable(results / track.name)
-    definition = track.model_dump(mode="json")
     left: dict[str, list[PlannedTrial]] = {}
     jobs: list[Job] = []
     for group in grouped(trials, max_seeds):
-        job = _trial_job(group, definition, device, verdicts.get(group[0].submission.name, ()))
+        job = _trial_job(group, track, device, verdicts.get(group[0].submission.name, ()))
         jobs.append(job)
         left[job.name] = group
     for event in run(jobs, num_workers):
-        name = event.job.name
-        if event.kind == "progress":
-            yield Progressed(name, event.values)
-        elif event.kind == "record":
-            record = Record.model_validate(event.values["record"])
-            save(record, results)
+        name, reply = event.job.name, event.reply
+        if isinstance(reply, Progressed):
+            yield Running(name, reply)
+        elif isinstance(reply, Recorded):
+            save(reply.record, results)
             left[name] = left[name][1:]
-            yield Finished(name, record)
-        elif _was_divided(event):
+            yield Finished(name, reply.record)
+        elif _was_divided(reply):
             for trial in left[name]:
                 record = _divided(trial, track)
                 save(record, results)
                 yield Finished(name, record)
         else:
-            crash = _crash(name, event.kind, event.values, len(left[name]))
+            crash = _crash(name, reply, len(left[name]))
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would say the same
             yield crash
@@ -135,24 +145,23 @@ def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[Planned
     return found
 
 
-def _trial_job(group: Sequence[PlannedTrial], track: dict[str, Any], device: str, findings: Sequence[Found]) -> Job:
+def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, findings: Sequence[Found]) -> Job:
     first = group[0]
-    payload = {
-        "kind": "trial",
-        **_place(first.submission),
-        "track": track,
-        "digits": first.digits,
-        "seeds": [trial.seed for trial in group],
-        "fresh_seeds": _fresh_seeds(group),
-        "device": device,
-        "findings": findings,
-    }
-    return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in group[1:])}", payload)
+    work = TrialJob(
+        planned=_planned(first.submission),
+        track=track,
+        digits=first.digits,
+        seeds=[trial.seed for trial in group],
+        fresh_seeds=_fresh_seeds(group),
+        device=device,
+        findings=list(findings),
+    )
+    return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in group[1:])}", work)
 
 
-def _was_divided(event: Event) -> bool:
+def _was_divided(reply: Reply) -> bool:
     """Whether a submission's graph killed the worker: the harness divides no integers."""
-    return event.values.get("signal") == signal.SIGFPE
+    return isinstance(reply, Failed) and reply.signal == signal.SIGFPE
 
 
 def _divided(trial: PlannedTrial, track: Track) -> Record:
@@ -169,15 +178,18 @@ def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
     return known or None
 
 
-def _place(submission: Submission) -> dict[str, Any]:
-    """Where the worker reads the submission, or the two that a pair is crossed from, and what it should find there."""
-    planned = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
-    crossed_with = {"crossed_with": str(submission.crossed_with)} if submission.crossed_with else {}
-    return {"folder": str(submission.folder), "planned": planned, **crossed_with}
+def _planned(submission: Submission) -> Planned:
+    return Planned(
+        folder=submission.folder,
+        crossed_with=submission.crossed_with,
+        submission=submission.fingerprint,
+        harness=harness_fingerprint(),
+    )
 
 
-def _crash(job: str, kind: str, values: dict[str, Any], num_trials: int = 1) -> Crashed:
-    if kind == "bug":
-        message = f"{values['message']}this is a bug in the harness; please report it with the lines above"
+def _crash(job: str, reply: Reply, num_trials: int = 1) -> Crashed:
+    if isinstance(reply, Bug):
+        message = f"{reply.message}this is a bug in the harness; please report it with the lines above"
         return Crashed(job, message, ExitCode.BUG, num_trials)
-    return Crashed(job, values["message"], ExitCode(values["exit_code"]), num_trials)
+    assert isinstance(reply, Failed), reply
+    return Crashed(job, reply.message, reply.exit_code, num_trials)

@@ -1,21 +1,24 @@
 """The local engine: jobs in processes of their own, whose deaths cost one job each."""
 
 import io
-import json
 import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bad_folders import TINY, descendants, left_running, make_submission
 
 from harness.engines import local, worker
 from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, run
+from harness.engines.messages import REPLIES, Audited, AuditJob, Planned, Progressed, Recorded, Request, TrialJob
 from harness.errors import ExitCode
 from harness.fingerprint import harness_fingerprint
 from harness.records import Record
+from harness.rules import Found
 from harness.submissions import Submission
 
 BROADCAST = """one = torch.ones(96, 1, 1, 65536, device=layout.device)
@@ -24,29 +27,36 @@ return Terms(embedding=self.table[None, :layout.shape[1]] + 0 * torch.matmul(one
 """A product of 96 * 96 numbers, for which torch lays out 2.4 GB."""
 
 
-def place(submission: Submission) -> dict[str, object]:
-    planned = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
-    return {"folder": str(submission.folder), "planned": planned}
+def planned(submission: Submission, **changes: str) -> Planned:
+    now = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
+    return Planned.model_validate({"folder": submission.folder, **now, **changes})
 
 
 def audit_job(submission: Submission) -> Job:
-    return Job(submission.name, {"kind": "audit", "also_at": [], "decoy": False, **place(submission)})
+    return Job(submission.name, AuditJob(planned=planned(submission)))
 
 
-def trial_job(
-    submission: Submission,
-    *,
-    device: str = "cpu",
-    findings: tuple[tuple[str, str, str], ...] = (),
-    seeds: tuple[int, ...] = (0,),
-) -> Job:
-    payload = {"kind": "trial", **place(submission), "track": TINY.model_dump(mode="json")}
-    drawn: dict[str, object] = {"digits": 1, "seeds": list(seeds), "fresh_seeds": None}
-    return Job(submission.name, {**payload, **drawn, "device": device, "findings": findings})
+def trial_job(submission: Submission, *, seeds: Sequence[int] = (0,), **changes: object) -> Job:
+    work = {"planned": planned(submission), "track": TINY, "digits": 1, "seeds": list(seeds), "device": "cpu"}
+    return Job(submission.name, TrialJob.model_validate({**work, **changes}))
 
 
-def last_of(events: list[Event]) -> dict[str, Event]:
-    return {event.job.name: event for event in events}
+def impossible_job(submission: Submission) -> Job:
+    """A job that no command line makes: there are no problems of -1 digits."""
+    return Job("impossible", trial_job(submission, digits=-1).work)
+
+
+def last_of(events: Iterable[Event]) -> dict[str, Any]:
+    """What each job said last."""
+    return {event.job.name: event.reply for event in events}
+
+
+def records_of(events: Iterable[Event]) -> list[Record]:
+    return [event.reply.record for event in events if isinstance(event.reply, Recorded)]
+
+
+def is_encoding(event: Event) -> bool:
+    return isinstance(event.reply, Progressed) and event.reply.phase == "encode"
 
 
 def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
@@ -54,30 +64,29 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     hanging = make_submission(tmp_path, "hanging", encode="while True: pass")
     honest = make_submission(tmp_path, "honest")
     before = descendants(os.getpid())
-    events = run(
-        [trial_job(hanging), trial_job(honest, findings=(("T10", "gate", "does not come back"),))], num_workers=1
-    )
-    assert next(events).values["phase"] == "encode"
+    refused = trial_job(honest, findings=[Found("T10", "gate", "does not come back")])
+    events = run([trial_job(hanging), refused], num_workers=1)
+    assert is_encoding(next(events))
     (worker,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
     os.kill(worker, signal.SIGKILL)
     ended = last_of(list(events))
-    assert ended["hanging"].kind == "error"
-    assert ended["hanging"].values["exit_code"] == ExitCode.BUG
-    assert "the worker ended with code -9" in ended["hanging"].values["message"]
-    assert ended["honest"].values["record"]["reason"] == "T10: does not come back"
+    assert (ended["hanging"].kind, ended["hanging"].signal) == ("error", signal.SIGKILL)
+    assert ended["hanging"].exit_code is ExitCode.BUG
+    assert "the worker ended with code -9" in ended["hanging"].message
+    assert ended["honest"].record.reason == "T10: does not come back"
 
 
 def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_new_one(tmp_path: Path) -> None:
     """A GPU whose context broke in one trial would fail every later one of the same process."""
     honest = make_submission(tmp_path, "honest")
-    jobs = [audit_job(honest), Job("no_kind", place(honest)), Job("again", audit_job(honest).payload)]
+    jobs = [audit_job(honest), impossible_job(honest), audit_job(honest)]
     before, workers, kinds = descendants(os.getpid()), [], []
     for event in run(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
-        kinds.append(event.kind)
-    assert kinds == ["findings", "bug", "findings"]
-    assert [len(found) for found in workers] == [1, 1, 1]
-    assert workers[0] == workers[1] != workers[2]
+        kinds.append(event.reply.kind)
+    assert kinds == ["findings", "progress", "bug", "findings"]
+    assert [len(found) for found in workers] == [1, 1, 1, 1]
+    assert workers[0] == workers[2] != workers[3]
 
 
 def test_workers_that_are_kept_do_the_jobs_of_the_next_run_no_more_of_them_than_it_wants(tmp_path: Path) -> None:
@@ -90,13 +99,13 @@ def test_workers_that_are_kept_do_the_jobs_of_the_next_run_no_more_of_them_than_
         return {child for child in descendants(os.getpid()) - before if is_worker(child)}
 
     with keeping_workers():
-        assert [event.kind for event in run(jobs, num_workers=2)] == ["error", "error"]
+        assert [event.reply.kind for event in run(jobs, num_workers=2)] == ["error", "error"]
         first = workers()
-        assert [event.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
+        assert [event.reply.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
         assert len(first) == 2
         assert workers() < first
     assert workers() == set()
-    assert [event.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
+    assert [event.reply.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
     assert workers() == set()
 
 
@@ -105,10 +114,9 @@ def test_a_seed_that_cannot_be_finished_takes_none_of_its_neighbours_with_it(tmp
         "assert torch.initial_seed() % 2, 'not from an even seed'\nreturn Terms(embedding=self.table[None, :length])"
     )
     entry = make_submission(tmp_path, "picky", forward=picky)
-    events = list(run([trial_job(entry, seeds=tuple(range(8)))], num_workers=1))
-    records = [event.values["record"] for event in events if event.kind == "record"]
-    assert [record["seed"] for record in records] == list(range(8))
-    assert {record["status"] for record in records} == {"ok", "failed"}
+    records = records_of(run([trial_job(entry, seeds=range(8))], num_workers=1))
+    assert [record.seed for record in records] == list(range(8))
+    assert {record.status for record in records} == {"ok", "failed"}
 
 
 def is_worker(process_id: int) -> bool:
@@ -121,54 +129,53 @@ def is_worker(process_id: int) -> bool:
 def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     honest, raising = make_submission(tmp_path, "honest"), make_submission(tmp_path, "raising", encode="raise OSError")
-    gone = Job("gone", {"kind": "audit", "folder": str(tmp_path / "submissions" / "gone")})
-    (tmp_path / "submissions" / "gone").mkdir()
-    no_gpu = Job("no_gpu", trial_job(honest, device="cuda").payload)
-    jobs = [trial_job(raising), audit_job(honest), gone, Job("no_kind", place(honest)), no_gpu]
+    gone = audit_job(make_submission(tmp_path, "gone"))
+    shutil.rmtree(tmp_path / "submissions" / "gone")
+    no_gpu = Job("no_gpu", trial_job(honest, device="cuda").work)
+    jobs = [trial_job(raising), audit_job(honest), gone, impossible_job(honest), no_gpu]
     events = list(run(jobs, num_workers=1))
     ended = last_of(events)
     assert list(dict.fromkeys(event.job.name for event in events)) == [job.name for job in jobs]
 
-    record = Record.model_validate(ended["raising"].values["record"])
+    record = ended["raising"].record
     assert (record.status, record.submission) == ("failed", "raising")
     assert record.reason is not None
     assert record.reason.startswith("T00: encode(")
-    assert [finding[:2] for finding in ended["honest"].values["findings"]] == [["T80", "tag"]]
-    assert ended["gone"].values["exit_code"] == ExitCode.NEGATIVE
-    assert ended["no_kind"].kind == "bug"
-    assert "KeyError: 'kind'" in ended["no_kind"].values["message"]
-    assert ended["no_gpu"].values["exit_code"] == ExitCode.ENVIRONMENT
-    assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].values["message"]
+    assert [(found.rule, found.level) for found in ended["honest"].findings] == [("T80", "tag")]
+    assert ended["gone"].exit_code is ExitCode.NEGATIVE
+    assert ended["impossible"].kind == "bug"
+    assert ended["impossible"].message.startswith("Traceback")
+    assert ended["no_gpu"].exit_code is ExitCode.ENVIRONMENT
+    assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].message
 
 
 def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(tmp_path: Path) -> None:
     """An edit, or a `git pull`, while the job waited for its turn."""
     edited, honest = make_submission(tmp_path, "edited"), make_submission(tmp_path, "honest")
-    of_another_harness = trial_job(honest).payload
-    of_another_harness["planned"] = {**of_another_harness["planned"], "harness": "0123456789abcdef"}
-    jobs = [audit_job(edited), Job("trial", trial_job(edited).payload), Job("another", of_another_harness)]
+    another = trial_job(honest, planned=planned(honest, harness="0123456789abcdef"))
+    jobs = [audit_job(edited), Job("trial", trial_job(edited).work), Job("another", another.work)]
     with (edited.folder / "submission.py").open("a") as file:
         file.write("# one comment more\n")
     ended = last_of(list(run([*jobs, audit_job(honest)], num_workers=1)))
-    assert {name: event.kind for name, event in ended.items()} == {
+    assert {name: reply.kind for name, reply in ended.items()} == {
         "edited": "error",
         "trial": "error",
         "another": "error",
         "honest": "findings",
     }
-    assert {event.values["exit_code"] for name, event in ended.items() if name != "honest"} == {ExitCode.INCOMPLETE}
-    assert "its code changed after this command had read it" in ended["trial"].values["message"]
-    assert "the harness's own code changed" in ended["another"].values["message"]
+    assert {reply.exit_code for name, reply in ended.items() if name != "honest"} == {ExitCode.INCOMPLETE}
+    assert "its code changed after this command had read it" in ended["trial"].message
+    assert "the harness's own code changed" in ended["another"].message
 
 
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
-    doubtful = (("T50", "review", "a token moves"), ("T80", "tag", "positional"))
+    doubtful = [Found("T50", "review", "a token moves"), Found("T80", "tag", "positional")]
     jobs = [
         trial_job(honest, seeds=(3, 5), findings=doubtful),
-        trial_job(honest, seeds=(7, 8), findings=(("T10", "gate", "does not come back"),)),
+        trial_job(honest, seeds=(7, 8), findings=[Found("T10", "gate", "does not come back")]),
     ]
-    records = [Record.model_validate(event.values["record"]) for event in run(jobs, 1) if event.kind == "record"]
+    records = records_of(run(jobs, 1))
     assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
     assert records[0].curve != records[1].curve
     # What the audits before the trial found, short of a gate, the record keeps.
@@ -180,7 +187,7 @@ def test_closing_the_iterator_ends_every_process_that_it_started(tmp_path: Path)
     hanging = make_submission(tmp_path, encode="while True: pass")
     before = descendants(os.getpid())
     events = run([trial_job(hanging)], num_workers=4)
-    assert next(events).values["phase"] == "encode"
+    assert is_encoding(next(events))
     started = descendants(os.getpid()) - before
     assert started
     events.close()
@@ -194,19 +201,19 @@ def test_a_graph_that_takes_more_than_a_workers_share_of_the_memory_breaks_a_rul
     monkeypatch.setattr(local, "memory_of_a_worker", lambda num_workers: 3 << 29)
     greedy, honest = make_submission(tmp_path, "greedy", forward=BROADCAST), make_submission(tmp_path, "honest")
     ended = last_of(list(run([audit_job(greedy), trial_job(greedy), trial_job(honest)], num_workers=1)))
-    record = Record.model_validate(ended["greedy"].values["record"])
-    assert record.reason is not None
-    assert record.reason.startswith("P00: submission.py, line ")
-    assert "can't allocate memory" in record.reason
-    assert ended["honest"].values["record"]["status"] == "ok"
+    reason = ended["greedy"].record.reason
+    assert reason.startswith("P00: submission.py, line ")
+    assert "can't allocate memory" in reason
+    assert ended["honest"].record.status == "ok"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system says how much memory there is, or keeps the limit")
 def test_an_audit_of_such_a_graph_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "memory_of_a_worker", lambda num_workers: 3 << 29)
     (event,) = run([audit_job(make_submission(tmp_path, forward=BROADCAST))], num_workers=1)
-    rule, level, message = event.values["findings"][-1]
-    assert (event.kind, rule, level) == ("findings", "P00", "gate")
+    assert isinstance(event.reply, Audited)
+    rule, level, message = event.reply.findings[-1]
+    assert (rule, level) == ("P00", "gate")
     assert "torch.matmul(one, other)" in message
     assert "can't allocate memory" in message
 
@@ -232,7 +239,7 @@ def test_each_job_draws_on_a_budget_of_its_own(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(worker, "TRIAL_BUDGET_S", 0.5)
     for job, what in ((audit_job(sleeping), "in the audit"), (trial_job(sleeping), "in the trial")):
         events = io.StringIO()
-        worker.do(job.payload, events)
-        last = json.loads(events.getvalue().splitlines()[-1])
-        said = last["findings"][-1][2] if last["event"] == "findings" else last["record"]["reason"]
+        worker.do(Request(job=job.work, memory=None), events)
+        last = REPLIES.validate_json(events.getvalue().splitlines()[-1])
+        said = last.findings[-1].message if isinstance(last, Audited) else last.record.reason
         assert f"{what} its hosts were waited for" in said

@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.commands.verdicts import printed
+from harness.rules import Found
 
 VERDICTS = {
     "good": [],
     "bad": [
-        ("T80", "tag", "positional"),
-        ("T10", "gate", "ids out of range; count your special tokens"),
-        ("P30", "review", "slow"),
+        Found("T80", "tag", "positional"),
+        Found("T10", "gate", "ids out of range; count your special tokens"),
+        Found("P30", "review", "slow"),
     ],
-    "fine": [("T80", "tag", "re-encoding")],
+    "fine": [Found("T80", "tag", "re-encoding")],
 }
 
 
@@ -46,7 +47,7 @@ def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
 
 @given(st.text(), st.text())
 def test_nothing_that_a_submission_writes_starts_a_line_or_a_command_of_its_own(name, message):
-    verdicts = {ascii(name): [("T00", "gate", message)]}
+    verdicts = {ascii(name): [Found("T00", "gate", message)]}
     (line,) = re.split("[\r\n]", printed(verdicts, "github").removesuffix("\n"))
     file, _, rest = line.removeprefix("::error file=").partition(",")
     assert not {":", "\r", "\n"} & set(file)
@@ -56,5 +57,5 @@ def test_nothing_that_a_submission_writes_starts_a_line_or_a_command_of_its_own(
 
 
 def test_what_github_would_take_for_its_own_syntax_is_escaped():
-    text = printed({"'a::b,c%'": [("T00", "gate", "50%\r\nof it")]}, "github")
+    text = printed({"'a::b,c%'": [Found("T00", "gate", "50%\r\nof it")]}, "github")
     assert text == "::error file=submissions/'a%3A%3Ab%2Cc%25'/submission.yaml,title=T00::50%25%0D%0Aof it\n"

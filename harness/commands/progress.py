@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.markup import escape
 from rich.progress import (
@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.engines.messages import Progressed
 from harness.terminal import messages, say
 
 PLAIN_LINE_EVERY_S = 10.0
@@ -58,20 +59,18 @@ class Display:
         if self._progress:
             self._progress.stop()
 
-    def update(self, job: str, values: dict[str, Any]) -> None:
-        """A job's progress: phase, step, num_steps, examples_per_second, loss, accuracy."""
-        note = values["phase"]
-        if values["phase"] == "train" and values["loss"] is not None:
-            rate, accuracy = values["examples_per_second"], values["accuracy"]
-            note = f"{rate:,.0f}/s, loss {values['loss']:.3f}, match {accuracy:.3f}"
+    def update(self, job: str, progress: Progressed) -> None:
+        note = progress.phase
+        if progress.phase == "train" and progress.loss is not None:
+            note = f"{progress.examples_per_second:,.0f}/s, loss {progress.loss:.3f}, match {progress.accuracy:.3f}"
         if self._progress:
             if job not in self._tasks:
                 name = job if len(job) <= MAX_NAME or messages.width >= WIDE else f"{job[: MAX_NAME - 8]}…{job[-7:]}"
-                self._tasks[job] = self._progress.add_task(escape(name), total=values["num_steps"], note="")
-            self._progress.update(self._tasks[job], completed=values["step"], note=escape(note))
+                self._tasks[job] = self._progress.add_task(escape(name), total=progress.num_steps, note="")
+            self._progress.update(self._tasks[job], completed=progress.step, note=escape(note))
         elif time.monotonic() - self._last_line.get(job, -PLAIN_LINE_EVERY_S) >= PLAIN_LINE_EVERY_S:
             self._last_line[job] = time.monotonic()
-            say(f"{job}: step {values['step']} of {values['num_steps']}, {note}")
+            say(f"{job}: step {progress.step} of {progress.num_steps}, {note}")
 
     def done(self, job: str, line: str, style: str = "", num_trials: int = 1) -> None:
         """The end of a job, or of so many of its trials, as a line that stays."""

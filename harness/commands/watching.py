@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from harness.commands.progress import Display
 from harness.definitions import keep_definition
 from harness.engines.local import keeping_workers
+from harness.engines.messages import Device
 from harness.errors import ExitCode
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import Plan, PlannedTrial
@@ -17,7 +18,7 @@ from harness.provenance import num_cores
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record, require_writable
 from harness.rules import Found, gates
-from harness.run import Crashed, Finished, Progressed, audit_all, run_trials
+from harness.run import Crashed, Running, audit_all, run_trials
 from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track
@@ -48,7 +49,7 @@ def watch_audits(
     """
     for entry in found:
         if isinstance(entry, Broken):
-            verdicts[entry.name] = [(entry.error.rule, "gate", entry.error.message)]
+            verdicts[entry.name] = [Found(entry.error.rule, "gate", entry.error.message)]
     readable = [entry for entry in found if isinstance(entry, Submission)]
     if not readable:
         return ExitCode.DONE
@@ -62,8 +63,8 @@ def watch_audits(
                 continue
             submission, findings = verdict
             verdicts[submission.name] = findings
-            broken = ", ".join(dict.fromkeys(rule for rule, _, _ in gates(findings)))
-            doubtful = ", ".join(dict.fromkeys(rule for rule, level, _ in findings if level == "review"))
+            broken = ", ".join(dict.fromkeys(finding.rule for finding in gates(findings)))
+            doubtful = ", ".join(dict.fromkeys(finding.rule for finding in findings if finding.level == "review"))
             judged = f"breaks {broken}" if broken else "valid"
             line = f"{submission.name}: {judged}{f'; a person should look at {doubtful}' if doubtful else ''}"
             display.done(submission.name, line, "red" if broken else "yellow" if doubtful else "")
@@ -76,7 +77,7 @@ def watch_trials(
     track_file: Path,
     results: Path,
     *,
-    device: Literal["auto", "cpu", "cuda"],
+    device: Device,
     num_workers: int | None,
     verdicts: Mapping[str, Sequence[Found]] | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
@@ -99,7 +100,7 @@ def watch_trials(
         return ExitCode.DONE
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
     code = ExitCode.DONE
-    told: set[tuple[str, str | None]] = set()
+    told: set[_Ended] = set()
     with Display(track.name, len(trials)) as display:
         for event in run_trials(
             trials,
@@ -110,29 +111,43 @@ def watch_trials(
             max_seeds=MAX_SEEDS_A_JOB if on_gpu else 1,
             verdicts=verdicts or {},
         ):
-            if isinstance(event, Finished):
-                on_record(event.record)
-            if isinstance(event, Progressed):
-                display.update(event.job, event.values)
+            if isinstance(event, Running):
+                display.update(event.job, event.progress)
             elif isinstance(event, Crashed):
                 display.done(event.job, f"{event.job}: {event.message}", "red", event.num_trials)
                 code = max(code, event.exit_code)
-            elif event.record.status == "failed":
-                why = (event.record.submission, event.record.reason)
-                line = "failed as before" if why in told else f"failed: {event.record.reason}"
-                display.done(event.job, f"{event.record.trial}: {line}", "red")
-                told.add(why)
-                code = max(code, ExitCode.INCOMPLETE)
-            elif held_back := held_back_by_audits(event.record):
-                is_refused = held_back.state is State.REFUSED
-                line = f"{event.record.trial}: {held_back.state}: {held_back.reason}"
-                display.done(event.job, line, "red" if is_refused else "yellow")
-                code = max(code, ExitCode.INCOMPLETE if is_refused else ExitCode.DONE)
-            elif event.record.suites and event.record.seconds:
-                score = event.record.suites.fresh
-                took = f"in {event.record.seconds.total:.0f} s"
-                display.done(event.job, f"{event.record.trial}: exact match {score.correct / score.total:.3f} {took}")
+            else:
+                on_record(event.record)
+                ended = _ended(event.record)
+                is_told = event.record.status == "failed" and ended in told
+                line = "failed as before" if is_told else ended.line
+                told.add(ended)
+                display.done(event.job, f"{event.record.trial}: {line}", ended.style)
+                code = max(code, ended.code)
     return code
+
+
+class _Ended(NamedTuple):
+    """How a trial ended, for a terminal."""
+
+    submission: str
+    line: str
+    style: str = ""
+    code: ExitCode = ExitCode.DONE
+
+
+def _ended(record: Record) -> _Ended:
+    if record.status == "failed":
+        return _Ended(record.submission, f"failed: {record.reason}", "red", ExitCode.INCOMPLETE)
+    if held_back := held_back_by_audits(record):
+        line = f"{held_back.state}: {held_back.reason}"
+        if held_back.state is State.REFUSED:
+            return _Ended(record.submission, line, "red", ExitCode.INCOMPLETE)
+        return _Ended(record.submission, line, "yellow")
+    assert record.suites is not None
+    assert record.seconds is not None
+    score = record.suites.fresh
+    return _Ended(record.submission, f"exact match {score.correct / score.total:.3f} in {record.seconds.total:.0f} s")
 
 
 def validate_and_train(
@@ -141,7 +156,7 @@ def validate_and_train(
     track_file: Path,
     results: Path,
     *,
-    device: Literal["auto", "cpu", "cuda"],
+    device: Device,
     num_workers: int | None,
 ) -> ExitCode:
     """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank.

@@ -1,7 +1,6 @@
 """Runs jobs in worker processes on this machine."""
 
 import contextlib
-import json
 import os
 import selectors
 import signal
@@ -11,8 +10,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from harness.engines.messages import (
+    REPLIES,
+    Audited,
+    AuditJob,
+    Bug,
+    Done,
+    Failed,
+    Progressed,
+    Recorded,
+    Request,
+    TrialJob,
+)
 from harness.errors import ExitCode
 
 MEMORY_SHARE = 0.75
@@ -24,20 +34,18 @@ MIN_MEMORY_BYTES = 6 << 30
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work; `payload` is what `worker.py` reads, `name` what a person reads."""
+    """One piece of work, and the name by which a person knows it."""
 
     name: str
-    payload: dict[str, Any]
+    work: AuditJob | TrialJob
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a job said: `kind` is progress, record, findings, error or bug. An error that is the death of the
-    worker has the signal that killed it."""
+    """Something that came of a job; the death of its worker is a `Failed` too."""
 
     job: Job
-    kind: str
-    values: dict[str, Any]
+    reply: Progressed | Audited | Recorded | Failed | Bug
 
 
 def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
@@ -132,7 +140,7 @@ class _Worker:
         """`memory`: bytes that it may take."""
         self.job = job
         with contextlib.suppress(BrokenPipeError):  # it has ended; the end of its output says so
-            self._requests.write(json.dumps({**job.payload, "memory": memory}).encode() + b"\n")
+            self._requests.write(Request(job=job.work, memory=memory).model_dump_json().encode() + b"\n")
 
     def read(self) -> Iterator[Event]:
         """The events that have arrived. A worker that ended in the middle of a job leaves an error in its place; one
@@ -144,18 +152,17 @@ class _Worker:
             if job is not None:
                 code = self.process.wait()
                 message = f"the worker ended with code {code}; if memory ran out, run again with a smaller -j"
-                yield Event(job, "error", {"message": message, "exit_code": ExitCode.BUG, "signal": -code})
+                yield Event(job, Failed(message=message, exit_code=ExitCode.BUG, signal=-code))
             return
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         for line in lines:
-            values = json.loads(line)
-            kind = values.pop("event")
+            reply = REPLIES.validate_json(line)
             assert self.job is not None
-            if kind != "done":
-                yield Event(self.job, kind, values)
-            if kind in ("done", "bug"):
+            if not isinstance(reply, Done):
+                yield Event(self.job, reply)
+            if isinstance(reply, (Done, Bug)):
                 self.job = None
-            if kind == "bug":
+            if isinstance(reply, Bug):
                 self.is_spent = True
 
     def kill(self) -> None:

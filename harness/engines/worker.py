@@ -1,11 +1,10 @@
-"""A worker: reads jobs as JSON lines on stdin, does them one after the other, writes events as JSON lines on stdout.
+"""A worker: reads jobs on stdin, does them one after the other, says on stdout how they go.
 
 Its own process, so that the command line never loads torch, several trials run side by side, and Ctrl-C can end a
 trial anywhere. It ends itself after an error that nobody foresaw. On a CPU every worker computes with one thread:
 results then do not depend on how many run, and two workers of one thread finish more trials than one of two.
 """
 
-import json
 import os
 import resource
 import sys
@@ -13,13 +12,26 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from harness.audits import audit
 from harness.decoy import check_decoy
 from harness.documents import visible
+from harness.engines.messages import (
+    Audited,
+    AuditJob,
+    Bug,
+    Done,
+    Failed,
+    Planned,
+    Progressed,
+    Recorded,
+    Reply,
+    Request,
+    TrialJob,
+)
 from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
@@ -31,7 +43,6 @@ from harness.published import check_published_layouts
 from harness.records import Audit, Record
 from harness.rules import Found, gates
 from harness.submissions import Broken, Submission, pair, read_folder
-from harness.track import Track
 from harness.trial import Progress, run_job
 
 OUT_OF_MEMORY = "a worker used up its share of the machine's memory; run again with a smaller -j, or with more memory"
@@ -49,37 +60,42 @@ def main() -> None:
     harness_fingerprint()
     commit_and_changes()
     for line in sys.stdin:
-        job = json.loads(line)
+        request = Request.model_validate_json(line)
         try:
-            do(job, events)
+            do(request, events)
         except HarnessError as error:
-            _send(events, event="error", message=str(error), exit_code=error.exit_code)
+            _send(events, Failed(message=str(error), exit_code=error.exit_code))
         except Exception as error:
             if _is_out_of_memory(error):
-                _send(events, event="error", message=OUT_OF_MEMORY, exit_code=ExitCode.INCOMPLETE)
-                _send(events, event="done")
+                _send(events, Failed(message=OUT_OF_MEMORY, exit_code=ExitCode.INCOMPLETE))
+                _send(events, Done())
                 continue
             # What this process still holds, a GPU's context above all, may be broken: the next job gets another one.
-            _send(events, event="bug", message=traceback.format_exc())
+            _send(events, Bug(message=traceback.format_exc()))
             return
-        _send(events, event="done")
+        _send(events, Done())
 
 
-def do(job: dict[str, Any], events: TextIO) -> None:
-    """One job, to its last event but `done`."""
-    is_on_cpu = job["kind"] != "trial" or device_of(job["device"]).type == "cpu"
-    limit_memory(job.get("memory") if is_on_cpu else None)
-    submission = _submission_of(job)
-    if job["kind"] == "audit":
-        with budget("the audit", AUDIT_BUDGET_S):
-            findings = audit(submission, also_at=job["also_at"])
-        if job["decoy"] and not any(finding.level == "gate" for finding in findings):
-            with budget("the trial on the decoy task", TRIAL_BUDGET_S):
-                findings += check_decoy(submission, np.random.default_rng())
-        _send(events, event="findings", findings=[[f.rule, f.level, f.message] for f in findings])
+def do(request: Request, events: TextIO) -> None:
+    """One job, to its last message but `Done`."""
+    job = request.job
+    is_on_cpu = isinstance(job, AuditJob) or device_of(job.device).type == "cpu"
+    limit_memory(request.memory if is_on_cpu else None)
+    submission = _submission_of(job.planned)
+    if isinstance(job, AuditJob):
+        _send(events, Audited(findings=_audited(job, submission)))
         return
     for record in _trials(job, submission, events):
-        _send(events, event="record", record=record.model_dump(mode="json"))
+        _send(events, Recorded(record=record))
+
+
+def _audited(job: AuditJob, submission: Submission) -> list[Found]:
+    with budget("the audit", AUDIT_BUDGET_S):
+        findings = audit(submission, also_at=job.also_at)
+    if job.decoy and not any(finding.level == "gate" for finding in findings):
+        with budget("the trial on the decoy task", TRIAL_BUDGET_S):
+            findings += check_decoy(submission, np.random.default_rng())
+    return [Found(finding.rule, finding.level, finding.message) for finding in findings]
 
 
 def limit_memory(num_bytes: int | None) -> None:
@@ -101,66 +117,64 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def _submission_of(job: dict[str, Any]) -> Submission:
+def _submission_of(planned: Planned) -> Submission:
     """
     Raises:
         SubmissionError: its folder cannot be read any more.
         ChangedError: it, or the harness, is not what the job was planned with.
     """
-    submission = _read(job["folder"])
-    if "crossed_with" in job:
-        submission = pair(submission, _read(job["crossed_with"]))
-    if harness_fingerprint() != job["planned"]["harness"]:
+    submission = _read(planned.folder)
+    if planned.crossed_with is not None:
+        submission = pair(submission, _read(planned.crossed_with))
+    if harness_fingerprint() != planned.harness:
         raise ChangedError("the harness's own code changed while this command ran; start it again")
-    if submission.fingerprint != job["planned"]["submission"]:
+    if submission.fingerprint != planned.submission:
         raise ChangedError("its code changed after this command had read it; start it again, to validate what is there")
     return submission
 
 
-def _read(folder: str) -> Submission:
-    submission = read_folder(Path(folder))
+def _read(folder: Path) -> Submission:
+    submission = read_folder(folder)
     if isinstance(submission, Broken):
         raise submission.error
     return submission
 
 
-def _trials(job: dict[str, Any], submission: Submission, events: TextIO) -> Iterator[Record]:
+def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[Record]:
     """The job's records as they come, a failed one for every trial that the submission broke."""
-    device = device_of(job["device"])
-    track, digits = Track.model_validate(job["track"]), job["digits"]
-    seeds, fresh_seeds = job["seeds"], job["fresh_seeds"]
+    device, track, digits, seeds = device_of(job.device), job.track, job.digits, job.seeds
 
     def report(progress: Progress) -> None:
-        _send(events, event="progress", **progress._asdict())
+        _send(events, Progressed(**progress._asdict()))
 
     try:
-        for rule, _, message in gates(job["findings"])[:1]:
-            raise SubmissionError(submission.name, rule, message)
+        for broken in gates(job.findings)[:1]:
+            raise SubmissionError(submission.name, broken.rule, broken.message)
         with budget("the trial", TRIAL_BUDGET_S):
             if track.longest or len(seeds) > 1:
                 for finding in check_published_layouts(submission, track, digits, seeds):
                     raise SubmissionError(submission.name, finding.rule, finding.message)
-            records = run_job(submission, track, digits, seeds, device, report, fresh_seeds)
+            records = run_job(submission, track, digits, seeds, device, report, job.fresh_seeds)
     except SubmissionError as error:
         if len(seeds) > 1:  # each alone, so that one which cannot be finished takes none with it
             for index, seed in enumerate(seeds):
-                alone = {"seeds": [seed], "fresh_seeds": fresh_seeds and [fresh_seeds[index]]}
-                yield from _trials({**job, **alone}, submission, events)
+                alone = {"seeds": [seed], "fresh_seeds": job.fresh_seeds and [job.fresh_seeds[index]]}
+                yield from _trials(job.model_copy(update=alone), submission, events)
             return
         known = {"device_name": device_name(device), "isolation": isolation()}
         yield failed_record(submission, track, digits, seeds[0], error, **known)
         return
-    yield from (_with_audits(record, job["findings"]) for record in records)
+    yield from (_with_audits(record, job.findings) for record in records)
 
 
 def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
     """With what the audits before the trial found, short of a gate: the tag, and what a person should look at."""
-    found = [Audit(rule=rule, level=level, seen=visible(message)[:1000]) for rule, level, message in findings]
+    found = [Audit(rule=each.rule, level=each.level, seen=visible(each.message)[:1000]) for each in findings]
     return record.model_copy(update={"audits": [*record.audits, *found]}).sealed()
 
 
-def _send(events: TextIO, **event: Any) -> None:
-    events.write(json.dumps(event) + "\n")
+def _send(events: TextIO, reply: Reply) -> None:
+    events.write(reply.model_dump_json() + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""What the command line and a worker say to each other: one message a line, as JSON."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from harness.errors import ExitCode
+from harness.records import Record
+from harness.rules import Found
+from harness.track import Track
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Planned(_Message):
+    """The code that a job is of, and its fingerprints when the job was planned."""
+
+    folder: Path
+    crossed_with: Path | None = None
+    """The folder whose positions the tokenizer of `folder` is crossed with."""
+    submission: str
+    harness: str
+
+
+class AuditJob(_Message):
+    kind: Literal["audit"] = "audit"
+    planned: Planned
+    also_at: list[int] = []
+    """Values of max_digits beside those of every audit."""
+    decoy: bool = False
+    """Train on addition and on the decoy task too (rule T97)."""
+
+
+class TrialJob(_Message):
+    """Trials of one submission at one number of digits, a seed each."""
+
+    kind: Literal["trial"] = "trial"
+    planned: Planned
+    track: Track
+    digits: int
+    seeds: list[int]
+    fresh_seeds: list[int] | None = None
+    """Of trials that are to be reproduced; others draw their own."""
+    device: Device
+    findings: list[Found] = []
+    """Of the audits: a gate among them fails the trials, records keep the others."""
+
+
+class Request(_Message):
+    job: Annotated[AuditJob | TrialJob, Field(discriminator="kind")]
+    memory: int | None
+    """Bytes that the worker may take; None: as many as there are."""
+
+
+class Progressed(_Message):
+    """See `trial.Progress`."""
+
+    kind: Literal["progress"] = "progress"
+    phase: str
+    step: int
+    num_steps: int
+    examples_per_second: float
+    loss: float | None
+    accuracy: float | None
+
+
+class Audited(_Message):
+    kind: Literal["findings"] = "findings"
+    findings: list[Found]
+
+
+class Recorded(_Message):
+    kind: Literal["record"] = "record"
+    record: Record
+
+
+class Failed(_Message):
+    """The job ended early, for a reason that its message tells whole."""
+
+    kind: Literal["error"] = "error"
+    message: str
+    exit_code: ExitCode
+    signal: int | None = None
+    """That killed the worker."""
+
+
+class Bug(_Message):
+    """The job ended in an error that nobody foresaw, and its worker with it."""
+
+    kind: Literal["bug"] = "bug"
+    message: str
+    """A traceback."""
+
+
+class Done(_Message):
+    """Of this job nothing follows."""
+
+    kind: Literal["done"] = "done"
+
+
+Reply = Annotated[Progressed | Audited | Recorded | Failed | Bug | Done, Field(discriminator="kind")]
+REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)
