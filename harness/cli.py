@@ -18,6 +18,7 @@ from harness.terminal import counted, messages, say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
+    from harness.track import Track
 
 SAVE_TRIALS = {"run", "all", "cross"}
 
@@ -264,23 +265,14 @@ def compare(
     track: TrackOption = "quick",
 ) -> ExitCode:
     """Holds one submission against another. Exit 1 if it is worse, beyond what luck explains."""
-    from harness.commands.compare import Verdict, compared
+    from harness.commands.compare import Verdict, hold_against
     from harness.definitions import find_track
-    from harness.fingerprint import harness_fingerprint
-    from harness.ranking.rulings import read_rulings
-    from harness.ranking.scoring import rows_of
-    from harness.records import read_all
 
-    root: Path = context.obj
-    found = _discover(root)
+    results = context.obj / "results"
+    found = _discover(context.obj)
     (one,), (two,) = select(found, [name]), select(found, [other])
-    if one is two:
-        raise UsageError(f"{name} cannot be compared with itself; name two submissions")
-    results = root / "results"
     loaded, _ = find_track(track, results)
-    rows = rows_of(loaded, [one, two], read_all(results, loaded.name), harness_fingerprint(), read_rulings(results))
-    by_name = {row.name: row for row in rows}
-    text, verdict = compared(by_name[one.name], by_name[two.name], loaded)
+    text, verdict = hold_against(one, two, loaded, results)
     print(text, end="")
     return ExitCode.NEGATIVE if verdict is Verdict.WORSE else ExitCode.DONE
 
@@ -294,35 +286,18 @@ def reproduce(
     workers: Workers = None,
 ) -> ExitCode:
     """Runs recorded trials again, on the problems they drew. Exit 1 if anything comes out otherwise; records stay."""
-    import tempfile
-
-    from harness.commands.reproduce import recorded_trials, verdict
-    from harness.commands.watching import watch_trials
+    from harness.commands.reproduce import recorded_trials, run_again
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
-    from harness.records import Record
 
-    root: Path = context.obj
-    loaded, track_file = find_track(track, root / "results")
-    (entry,) = select(_discover(root), [name])
-    found = recorded_trials(entry, loaded, root / "results", harness_fingerprint())
+    results = context.obj / "results"
+    loaded, _ = find_track(track, results)
+    (entry,) = select(_discover(context.obj), [name])
+    found = recorded_trials(entry, loaded, results, harness_fingerprint())
     for line in found.passed_over:
         say(f"passed over {line}")
     say(f"track {loaded.name}: {counted(len(found.trials), 'trial')} to reproduce")
-    alike: list[bool] = []
-
-    def tell(now: Record) -> None:
-        is_alike, line = verdict(found.records[now.trial], now)
-        alike.append(is_alike)
-        print(line)
-
-    with tempfile.TemporaryDirectory() as aside:
-        code = watch_trials(
-            found.trials, loaded, track_file, Path(aside), device=device.value, num_workers=workers, on_record=tell
-        )
-    if len(alike) < len(found.trials):
-        return code
-    return ExitCode.DONE if all(alike) else ExitCode.NEGATIVE
+    return run_again(found, loaded, device=device.value, num_workers=workers, tell=print)
 
 
 @app.command()
@@ -340,7 +315,6 @@ def cross(
 ) -> ExitCode:
     """Crosses tokenizers with positions. Trains every pair, and tells whose idea it is."""
     from harness.board.crossing import as_text, crossing_of, render_crossing
-    from harness.commands.watching import validate_and_train
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
@@ -355,13 +329,9 @@ def cross(
         f"{counted(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
         + planned.summary(loaded.name, dry_run=dry_run)
     )
+    code = _carry_out(planned, loaded, track_file, root / "results" / FOLDER, device, workers, dry_run=dry_run)
     if dry_run:
-        _show_due(planned)
-        return ExitCode.DONE
-    _require(device, planned)
-    code = validate_and_train(
-        planned, loaded, track_file, root / "results" / FOLDER, device=device.value, num_workers=workers
-    )
+        return code
     crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
     print(as_text(crossing), end="")
     for path in render_crossing(crossing, root):
@@ -439,7 +409,6 @@ def _train(
     dry_run: bool,
 ) -> ExitCode:
     """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`."""
-    from harness.commands.watching import validate_and_train
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
     from harness.plan import plan
@@ -454,25 +423,32 @@ def _train(
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
     say(planned.summary(track.name, dry_run=dry_run))
+    code = _carry_out(planned, track, track_file, root / "results", device, workers, dry_run=dry_run)
+    return max(code, ExitCode.INCOMPLETE if broken and not dry_run else ExitCode.DONE)
+
+
+def _carry_out(
+    planned: "Plan",
+    track: "Track",
+    track_file: Path,
+    results: Path,
+    device: Device,
+    workers: int | None,
+    *,
+    dry_run: bool,
+) -> ExitCode:
+    """Runs the plan, or prints it; the shared end of `run`, `all` and `cross`."""
+    from harness.commands.watching import validate_and_train
+
     if dry_run:
-        _show_due(planned)
+        for trial in planned.to_run:
+            print(f"{trial.name}: {trial.why}")
         return ExitCode.DONE
-    _require(device, planned)
-    code = validate_and_train(planned, track, track_file, root / "results", device=device.value, num_workers=workers)
-    return max(code, ExitCode.INCOMPLETE if broken else ExitCode.DONE)
-
-
-def _require(device: Device, planned: "Plan") -> None:
-    """Says that there is no such device before the audits of all folders, and not after them."""
-    if planned.to_run and device is Device.cuda:
+    if planned.to_run and device is Device.cuda:  # that there is none is said before the audits of all folders
         from harness.processor import device_of
 
         device_of(device.value)
-
-
-def _show_due(planned: "Plan") -> None:
-    for trial in planned.to_run:
-        print(f"{trial.name}: {trial.why}")
+    return validate_and_train(planned, track, track_file, results, device=device.value, num_workers=workers)
 
 
 def _discover(root: Path) -> list[Submission | Broken]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from harness.errors import HarnessError, TrackError, UsageError
-from harness.records import write_atomically
+from harness.files import write_atomically
 from harness.track import BUILT_IN, Track, built_in_names, load_track
 
 KEPT = "track.yaml"
@@ -47,7 +47,8 @@ def track_of_records(results: Path, name: str) -> Track:
         raise HarnessError(f"no track has this name, and no definition stands at results/{name}/{KEPT}; {remedy}")
     track = load_track(str(kept))
     if track.name != name:
-        raise HarnessError(f"results/{name}/{KEPT} defines a track of another name, {track.name}")
+        remedy = f"rename the folder, or put the file that defines {name} there"
+        raise HarnessError(f"results/{name}/{KEPT} defines a track of another name, {track.name}; {remedy}")
     return track
 
 

@@ -12,7 +12,7 @@ from harness.submissions import Submission
 from harness.terminal import counted
 from harness.track import Track
 
-STANDING = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
+UP_TO_DATE = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
 """Made by the code that is here, and not run again for what they are."""
 
 
@@ -69,7 +69,7 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
                 to_run.append(trial)
             elif state in (State.FAILED, State.REFUSED):
                 failed.append(trial)
-            elif state in STANDING:
+            elif state in UP_TO_DATE:
                 num_up_to_date += 1
             else:
                 num_stale += 1

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard
@@ -13,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeGuard
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from harness.documents import visible
-from harness.errors import MachineError, RecordError
+from harness.errors import RecordError
+from harness.files import free_name, replace, writing
 from harness.rules import Level
 
 # History of the format, newest first:
@@ -103,8 +101,10 @@ class Mistake(_Part):
 class Throughput(_Part):
     """Examples per second, and their ratio to the built-in reference measured in turn with them.
 
-    `encode` is of texts through the host, beside characters in the harness's own process; `train` of a training step;
-    `score` of teacher-forced passes, which score most of a suite; `decode` of answers generated token by token.
+    `encode` is of texts through the host, on the machine's CPU whatever the device, beside characters in the harness's
+    own process; with two or three digits there are few different answers, and theirs is the time of one short request.
+    `train` is of a training step; `score` of teacher-forced passes, which score most of a suite; `decode` of answers
+    generated token by token.
     """
 
     encode_examples_per_second: Measured
@@ -223,62 +223,12 @@ def save(record: Record, results: Path) -> Path:
         MachineError: the disk is full or the folder may not be written.
     """
     path = record_path(results, record.track, record.submission, record.digits, record.seed)
-    try:
+    with writing(path, "the trial's result is lost, run it again"):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and isinstance(read(path), RecordError):
-            path.rename(_free_name(path.with_suffix(".json.set-aside")))
-        _write_aside(path, record.sealed().as_json())
-    except OSError as error:
-        raise MachineError(
-            f"{path} could not be written: {error.strerror}; the trial's result is lost, run it again"
-        ) from error
+            path.rename(free_name(path.with_suffix(".json.set-aside")))
+        replace(path, record.sealed().as_json())
     return path
-
-
-def require_writable(folder: Path) -> None:
-    """Makes the folder, so that no hour of training ends in a record that cannot be kept.
-
-    Raises:
-        MachineError: it cannot be made, or nothing can be written in it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        remedy = "make it a folder that you may write, or work elsewhere with -C DIR"
-        raise MachineError(f"{folder} cannot be written: {error.strerror}; {remedy}") from error
-
-
-def _free_name(path: Path) -> Path:
-    names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in count(1))
-    return next(name for name in names if not name.exists())
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes beside `path`, whose folder it makes, and renames: nobody reads half a file, and a full disk costs nothing
-    that was there.
-
-    Raises:
-        MachineError: the disk is full or the folder may not be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_aside(path, text)
-    except OSError as error:
-        remedy = "make room, or make the folder one that you may write"
-        raise MachineError(f"{path} could not be written: {error.strerror}; {remedy}") from error
-
-
-def _write_aside(path: Path, text: str) -> None:
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Record | RecordError:
@@ -294,7 +244,7 @@ def read(path: Path) -> Record | RecordError:
         record = Record.model_validate(values)
         record.as_json().encode()  # half of a surrogate pair is JSON, but no text that a board could show
     except OSError as error:
-        return RecordError(path, f"cannot be read: {error.strerror}")
+        return RecordError(path, f"cannot be read: {error.strerror}; make it readable, or run the trial again")
     except ValidationError as error:
         first = error.errors()[0]
         place = visible(".".join(str(part) for part in first["loc"]))[:60]

@@ -19,11 +19,12 @@ from harness.engines.messages import (
     TrialJob,
 )
 from harness.errors import ExitCode, MachineError, SubmissionError
+from harness.files import require_writable
 from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
-from harness.records import Record, require_writable, save
+from harness.records import Record, save
 from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import Track

@@ -1,8 +1,8 @@
-"""Throughput: examples per second, and their ratio to a reference that is measured in turn in the same process.
+"""Throughput: examples per second, and their ratio to a reference that is measured in turn.
 
 Absolute rates belong to one machine at one moment. The built-in reference, the frozen model with a sinusoidal table at
 the sequence lengths of a character tokenizer, is part of the harness, so the ratio means the same on every board. The
-speed of encoding comes from where the texts are encoded for the first and only time (`encoding.py`).
+speed of encoding comes from where a host is sent each text once (`encoding.py`).
 """
 
 import time

@@ -45,6 +45,15 @@ def torch_as_found() -> Iterator[None]:
 
 
 @pytest.fixture
+def own_torch_seed() -> Iterator[None]:
+    """The test may seed torch: its generator goes to the tests after it as it was."""
+    import torch  # which most tests need not
+
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.fixture
 def write_submission(tmp_path: Path) -> Callable[..., Submission]:
     """`write_submission(positions="…")`: a folder whose `submission.py` holds a character tokenizer and the source."""
 

@@ -12,7 +12,7 @@ from gallery import NAMES
 from harness import encoding
 from harness.audits import audit
 from harness.audits.positions import check_positions
-from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer
+from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer, judge_decode
 from harness.commands.new import TEMPLATE, start_submission
 from harness.errors import SubmissionError
 from harness.host.client import Host, Role
@@ -52,6 +52,47 @@ def test_each_answer_gets_one_id_of_another_answer_of_its_length_unless_it_has_n
         assert changed[4:] == rows[4:]
         seen.add(tuple(changed[0]))
     assert seen == {(1, 3), (4, 2)}
+
+
+NUMBERS = [str(number) for number in range(1, 41)]
+PAIRS = [f"{a}+{b}=" for a, b in zip(NUMBERS[:20], NUMBERS[20:], strict=True)]
+SUMS = [str(a + b) for a, b in zip(range(1, 21), range(21, 41), strict=True)]
+HONEST = {"answers": NUMBERS, "prompts": PAIRS, "both": ["121"] * 20, "garbage": ["7" * 64, ""]}
+"""What an honest decoder writes; a text of 64 characters is still allowed."""
+
+
+def judged(**texts: list[str]) -> list[str]:
+    findings = judge_decode("entry", NUMBERS, PAIRS, [[5, 5], [6, 6]], HONEST | texts)
+    assert {(finding.submission, finding.rule, finding.level) for finding in findings} <= {("entry", "T30", "gate")}
+    return [finding.message for finding in findings]
+
+
+def test_an_honest_decoder_breaks_no_rule() -> None:
+    assert judged() == []
+
+
+def test_a_decoder_that_forgets_a_number_without_its_encoder_is_found_and_the_first_such_number_shown() -> None:
+    (message,) = judged(answers=["1", "2", "0", "0", *NUMBERS[4:]])
+    assert message.startswith("decode of the ids of '3' is '0' in a process that has not encoded it")
+
+
+def test_a_decoder_that_makes_more_than_64_characters_of_garbage_is_found_and_its_ids_shown() -> None:
+    (message,) = judged(garbage=["", "7" * 65])
+    assert message.startswith("decode([6, 6]) gives 65 characters; at most 64 are allowed")
+
+
+@pytest.mark.parametrize(("part", "what"), [("prompts", "a prompt"), ("both", "two numbers")])
+def test_a_decoder_that_adds_is_found_but_not_one_that_hits_a_sum_in_one_of_twenty(part: str, what: str) -> None:
+    others = HONEST[part]
+    assert judged(**{part: [*others[:19], SUMS[19]]}) == []
+    (message,) = judged(**{part: [*others[:18], *SUMS[18:]]})
+    assert message.startswith(f"decode of the ids of {what}, '19+39=', is the sum '58' in 2 of 20 cases")
+
+
+def test_what_one_part_breaks_is_told_beside_what_the_others_do() -> None:
+    messages = judged(answers=["0", *NUMBERS[1:]], garbage=["7" * 65, ""], prompts=SUMS, both=SUMS)
+    shown = ["ids of '1' is '0'", "decode([5, 5]) gives 65", "ids of a prompt, '1+21='", "ids of two numbers, '1+21='"]
+    assert [part in message for part, message in zip(shown, messages, strict=True)] == [True] * 4
 
 
 BAD_TOKENIZERS = {

@@ -36,6 +36,7 @@ TINY = Track.model_validate(
 @pytest.fixture(autouse=True)
 def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "SCORE_ROUNDS", 1)
     monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
 
 

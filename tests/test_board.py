@@ -1,17 +1,13 @@
-import html
+"""`leaderboard.md`: which files are written when, and what the page says of every track and of every row."""
+
 import json
 import re
 import shutil
 import subprocess
 import sys
-from itertools import combinations
 from pathlib import Path
-from xml.etree import ElementTree
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_records import (
     HARNESS,
     make_failure,
@@ -23,23 +19,17 @@ from made_records import (
     save_track,
 )
 from markdown_it import MarkdownIt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 import harness.board.rendering
 import harness.records
 from harness.board import render
-from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw
-from harness.board.labels import annotate, spread
+from harness.board.drawing import LIGHT, _figure_of
 from harness.board.markdown import page
-from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_of
+from harness.board.plots import AccuracyPlot
 from harness.board.rendering import sections_of
-from harness.board.text import markdown, percent, plain
+from harness.board.text import plain
 from harness.errors import MachineError, UsageError
-from harness.ranking.scoring import rows_of
-from harness.ranking.statistics import Estimate
 from harness.records import Checkpoint, Drift, Mistake, Score, Throughput
-from harness.submissions import read_folder
 from harness.track import EvaluationDefinition, load_track
 
 HOSTILE = (
@@ -65,6 +55,13 @@ def root(tmp_path) -> Path:
 def board_of(root: Path) -> str:
     """The page alone: drawing takes most of the time of `render`."""
     return page(sections_of(root))
+
+
+def section_of(board: str, name: str) -> str:
+    """From the heading `## name` to the next one, so that no later text of the page can meet an assertion."""
+    found = re.search(rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", board, re.MULTILINE | re.DOTALL)
+    assert found, f"no section {name}"
+    return found[1]
 
 
 def lines_about(board: str, name: str) -> list[str]:
@@ -146,7 +143,7 @@ def test_ranks_from_five_seeds_are_not_provisional(root):
     track = make_track(seeds=[0, 1, 2, 3, 4])
     save_track(root, track)
     save_all(root, make_trials(make_submission(root, "steady"), track, 0.9))
-    section = board_of(root).split("## mine")[1]
+    section = section_of(board_of(root), "mine")
     assert cells(lines_about(section, "steady")[0])[0] == "1"
     assert "† provisional" not in section
 
@@ -172,7 +169,7 @@ def test_every_state_is_on_the_board_with_its_reason(root):
     torn = root / "results/mine/columns/d3-s0.json"
     torn.parent.mkdir()
     torn.write_text('{"format": 1, ')
-    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    section = section_of(board_of(root), "mine")
     assert "[one](submissions/one): **failed**, 1 of 4 trials: loss was nan" in section
     assert "[two](submissions/two): **stale**, 4 of 4 trials: the submission changed since" in section
     assert "[three](submissions/three): **incomplete**, 1 of 4 trials" in section
@@ -187,12 +184,12 @@ def test_every_state_is_on_the_board_with_its_reason(root):
 def test_a_submission_that_ran_on_another_track_only_is_named_below_the_table_and_has_no_row(root):
     save_track(root, make_track())
     save_all(root, make_trials(make_submission(root, "one"), make_track(), 0.9))
-    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    section = section_of(board_of(root), "mine")
     assert [line for line in lines_about(section, "columns") if line.startswith("|")] == []
     assert "* **not run**: [columns](submissions/columns), [plain_one](submissions/plain_one)" in section
     for i in range(12):
         make_submission(root, f"other_{i}")
-    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    section = section_of(board_of(root), "mine")
     assert "* **not run**: 16 submissions; `harness run --track mine -n` names them" in section
 
 
@@ -208,7 +205,7 @@ def test_the_details_name_authors_the_share_of_every_seed_and_of_the_ids_that_we
     one = make_submission(root, "one")
     shares = {0.1: 0.2, 0.95: 0.4, 0.5: 0.3}
     save_all(root, [make_record(one, track, 3, i, right, seen=seen) for i, (right, seen) in enumerate(shares.items())])
-    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    section = section_of(board_of(root), "mine")
     details = section.split("Details")[1]
     headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
     row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))
@@ -225,7 +222,7 @@ def test_beyond_the_trained_lengths_stand_the_best_checkpoint_and_how_far_the_ro
     lengths = {length: Score(correct=one.total, total=one.total) for length, one in made.suites.lengths.items()}
     best = Checkpoint(step=7, validation_accuracy=0.5, lengths=lengths)
     save_all(root, [made.model_copy(update={"best": best})])
-    section = board_of(root).split("## mine")[1].split("## quick")[0]
+    section = section_of(board_of(root), "mine")
     assert "1,000 of each length (100 of one digit)" in section
     details = section.split("Details")[1]
     headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
@@ -237,16 +234,6 @@ def test_beyond_the_trained_lengths_stand_the_best_checkpoint_and_how_far_the_ro
     curves = {line.get_color(): line.get_ydata() for line in panel.lines if len(line.get_ydata()) == 5}
     assert list(curves[LIGHT.series[0]]) == [0.5] * 5
     assert list(curves[LIGHT.series[1]]) == [1.0] * 5
-
-
-def test_a_bar_over_several_seeds_shows_each_as_a_dot():
-    one = Series(
-        place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], best=[], seed_shares=[0.1, 0.9, 0.5]
-    )
-    alone = Series(place=1, label="alone", is_open=False, estimates=[Estimate(0.3, 0.2, 0.4)], best=[], seed_shares=[])
-    (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[one, alone], trained_to=None), LIGHT).axes
-    dots = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
-    assert dots == [[[0.1, 0.0], [0.9, 0.0], [0.5, 0.0]], []]
 
 
 def test_hostile_text_reaches_the_page_as_text_only(root):
@@ -287,30 +274,6 @@ def test_hostile_text_reaches_the_page_as_text_only(root):
     assert "www.evil" not in board
     for table in re.findall(r"(?:^\|.*\n)+", board, re.MULTILINE):
         assert len({len(cells(line)) for line in table.splitlines()}) == 1
-
-
-@given(st.text(max_size=80))
-def test_escaped_text_renders_to_the_plain_text(text):
-    rendered = MarkdownIt("gfm-like", {"linkify": False}).renderInline("x" + markdown(text, 200))
-    assert html.unescape(rendered) == "x" + plain(text, 200)
-
-
-@given(st.text())
-def test_plain_text_is_one_printable_line_within_its_limit(text):
-    shown = plain(text, 20)
-    assert len(shown) <= 20
-    assert shown.isprintable() or not shown
-
-
-@given(st.text("e\u0301\u0e47\u20dd\u3164\u2800\u200b"))
-def test_no_character_of_plain_text_carries_a_tower_of_marks_and_none_is_blank(text):
-    assert not re.search(r"[\u0301\u0e47\u20dd]{4}|[\u3164\u2800]", plain(text, 80))
-
-
-def test_a_tower_of_marks_in_a_record_is_cut_and_what_people_write_stays():
-    assert plain("CPU" + 79 * "\u0301", 80) == "CPU" + 3 * "\u0301"
-    assert plain("A\u3164B\u2800", 80) == "AB"
-    assert plain("Nguye\u0302\u0303n \u101e\u102d\u102f\u1037", 80) == "Nguye\u0302\u0303n \u101e\u102d\u102f\u1037"
 
 
 @pytest.mark.parametrize(
@@ -354,17 +317,6 @@ def test_the_slowest_and_the_fastest_that_a_record_may_say_can_be_drawn(root, nu
     assert cells(lines_about((root / "leaderboard.md").read_text(), "one")[0])[0] == "3†"
 
 
-def test_ansi_sequences_leave_nothing_behind():
-    assert plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x07", 80) == "red link"
-
-
-@pytest.mark.parametrize(
-    ("share", "text"), [(1, "100.0"), (0.99999, ">99.9"), (0.9994, "99.9"), (0, "0.0"), (0.0001, "<0.1"), (0.5, "50.0")]
-)
-def test_only_all_right_is_a_hundred_per_cent(share, text):
-    assert percent(share) == text
-
-
 def test_speeds_of_two_devices_have_columns_of_their_own(root):
     record = make_record(make_submission(root, "fast"), load_track("quick"), 2, 0, 0.9)
     environment = record.environment.model_copy(update={"device": "Other GPU"})
@@ -394,7 +346,7 @@ def test_two_devices_whose_names_begin_alike_have_columns_of_their_own(root):
         save_all(
             root, [record.model_copy(update={"environment": record.environment.model_copy(update={"device": device})})]
         )
-    board = board_of(root).split("## mine")[1]
+    board = section_of(board_of(root), "mine")
     headers = cells(next(line for line in board.splitlines() if "train ×" in line and line.startswith("|")))
     assert sum("train ×" in header for header in headers) == 2
     for name, others in (("one", "8488C"), ("other", "8375C")):
@@ -408,10 +360,10 @@ def test_a_custom_track_is_shown_with_the_command_that_runs_it(root):
     track = make_track(name="mine")
     save_track(root, track)
     save_all(root, make_trials(make_submission(root, "one"), track, 0.9))
-    section = board_of(root).split("## mine")[1]
+    section = section_of(board_of(root), "mine")
     assert "`harness all --track mine`" in section
-    assert "mean" in section
-    assert "3 digits" in section
+    headings = cells(next(line for line in section.splitlines() if line.startswith("|")))
+    assert headings[:5] == ["rank", "submission", "mean", "3 digits", "6 digits"]
 
 
 @pytest.mark.parametrize("definition", [None, "name: other\n", "{", "name: [1"])
@@ -421,7 +373,7 @@ def test_a_track_that_cannot_be_read_is_a_notice_not_a_crash(root, definition):
     (folder / "d2-s0.json").write_text("{}")
     if definition:
         (root / "results/lost/track.yaml").write_text(definition)
-    section = board_of(root).split("## lost")[1].split("## How")[0]
+    section = section_of(board_of(root), "lost")
     assert "Its records (1) cannot be shown: " in section
 
 
@@ -447,7 +399,7 @@ def test_sections_stand_in_the_fixed_order(root):
 
 def test_smoke_shows_scores_and_no_ranks(root):
     save_all(root, make_trials(make_submission(root, "one"), load_track("smoke"), 1))
-    section = board_of(root).split("## smoke")[1].split("## How")[0]
+    section = section_of(board_of(root), "smoke")
     assert "rank |" not in section
     assert lines_about(section, "one")
 
@@ -459,51 +411,12 @@ def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
     for record in make_trials(one, track, 0.9):
         suites = record.suites.model_copy(update={"lengths": lengths})
         save_all(root, [record.model_copy(update={"suites": suites})])
-    section = board_of(root).split("## length")[1]
+    section = section_of(board_of(root), "length")
     ranking, details = lines_about(section, "one")[:2]
     assert "13 <sub>13–13</sub>" in ranking
     assert "13, 13, 13" in cells(details)
     render(root)
     assert "shaded: trained lengths" in (root / "results/length/accuracy-light.svg").read_text()
-
-
-def test_curves_by_length_have_a_panel_each_with_their_own_numbers():
-    digits = list(range(1, 21))
-
-    def series(place: int, is_open: bool, reach: int) -> Series:
-        estimates = [Estimate(float(n <= reach), 0.0, 1.0) for n in digits]
-        return Series(
-            place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates, best=[], seed_shares=[]
-        )
-
-    entries = [series(place, place == 6, 10 + place) for place in range(7)]
-    figure = _figure_of(AccuracyPlot(digits=digits, series=entries, trained_to=10), LIGHT)
-    panels = [axes for axes in figure.axes if axes.get_visible()]
-    titles = [axes.get_title(loc="left") for axes in panels]
-    assert titles == [f"entry_{place}" for place in range(6)] + ["entry_6 (open)"]
-    for place, axes in enumerate(panels):
-        *_, curve = axes.lines
-        assert curve.get_xydata().tolist() == [[n, float(n <= 10 + place)] for n in digits]
-        best = axes.lines[-2].get_ydata().tolist()
-        assert best == [float(n <= 16) for n in digits]
-    figure.draw_without_rendering()
-    shown = [[label.get_text() for label in axes.get_xticklabels() if label.get_visible()] for axes in panels]
-    # The lowest panel of each of the four columns has numbers below it, whether or not a row is full.
-    assert shown == [[], [], [], *[["1", "10", "20"]] * 4]
-
-
-def test_the_longest_label_stands_above_its_own_panel_of_the_curves_by_length():
-    label = "column_pairs_ordered_learned"
-    assert len(label) == MAX_LABEL
-    estimates = [Estimate(1.0, 1.0, 1.0)] * 20
-    entries = [
-        Series(place=i, label=label, is_open=True, estimates=estimates, best=[], seed_shares=[]) for i in range(8)
-    ]
-    figure = _figure_of(AccuracyPlot(digits=list(range(1, 21)), series=entries, trained_to=10), LIGHT)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
-    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_without_results_the_board_says_how_to_get_some(tmp_path):
@@ -520,60 +433,6 @@ def test_a_board_that_cannot_be_written_is_the_machines_error(root):
     (root / "leaderboard.md").mkdir()
     with pytest.raises(MachineError, match=r"leaderboard\.md could not be written"):
         render(root)
-
-
-@pytest.mark.parametrize(("track_name", "theme"), [("quick", DARK), ("standard", LIGHT)], ids=["quick", "standard"])
-def test_plots_of_twenty_five_rows_are_transparent_and_repeatable_and_name_each_or_the_best(
-    tmp_path, track_name, theme
-):
-    track = load_track(track_name)
-    names = [f"entry_{chr(ord('a') + i)}" for i in range(25)]
-    records = [
-        r for i, n in enumerate(names) for r in make_trials(make_submission(tmp_path, n), track, 1 - i * i / 800)
-    ]
-    rows = rows_of(track, [], records, HARNESS)
-    assert plots_of(track, rows) == []  # the folders were not given: nothing is fresh
-    submissions = [read_folder(tmp_path / "submissions" / name) for name in names]
-    for plot in plots_of(track, rows_of(track, submissions, records, HARNESS)):
-        svg = draw(plot, theme)
-        assert svg == draw(plot, theme)
-        ElementTree.fromstring(svg)
-        assert digest(plot, theme.name) in svg
-        assert [name in svg for name in names] == [i < 20 or plot.name == "accuracy" for i in range(25)]
-        assert "<dc:date>" not in svg
-        assert "fill: #ffffff" not in svg
-
-
-def test_of_many_points_the_best_are_named_and_those_than_which_nothing_better_is_as_fast():
-    def point(place: int, ratio: float) -> tuple[float, Series]:
-        estimate = Estimate(1 - place / 100, 0.0, 1.0)
-        return ratio, Series(
-            place=place, label=str(place), is_open=False, estimates=[estimate], best=[], seed_shares=[]
-        )
-
-    points = [point(place, 1.0) for place in range(22)] + [point(22, 1.2), point(23, 1.1), point(24, 1.3)]
-    assert [one.place for _, one in _named(points)] == [*range(20), 22, 24]
-
-
-def test_labels_of_a_crowd_do_not_overlap():
-    rng = np.random.default_rng(0)
-    points = [(float(x), float(y)) for x, y in zip(rng.normal(1, 0.05, 25), rng.uniform(0.9, 1, 25), strict=True)]
-    figure = Figure(figsize=(9, 5))
-    axes = figure.subplots()
-    axes.plot(*zip(*points, strict=True), "o")
-    axes.set_xlim(0.6, 1.4)
-    axes.set_ylim(0, 1.15)
-    annotate(axes, points, [f"submission_{i}" for i in range(25)], ["k"] * 25)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [text.get_window_extent(renderer).padded(-0.5) for text in axes.texts]
-    assert len(boxes) == 25
-    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
-
-
-def test_spread_keeps_the_gap_and_the_order_and_moves_no_more_than_needed():
-    assert spread([0.1, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.1, 0.5, 0.9])
-    assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
-    assert spread([1, 1, 1], 0.1, 0, 1) == pytest.approx([0.8, 0.9, 1.0])
 
 
 def test_importing_the_board_does_not_load_torch():

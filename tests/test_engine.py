@@ -11,10 +11,23 @@ from typing import Any
 
 import pytest
 from bad_folders import TINY, descendants, left_running, make_submission
+from made_records import make_record
 
 from harness.engines import local, worker
 from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, run
-from harness.engines.messages import REPLIES, Audited, AuditJob, Planned, Progressed, Recorded, Request, TrialJob
+from harness.engines.messages import (
+    Audited,
+    AuditJob,
+    Failed,
+    Planned,
+    Progressed,
+    Recorded,
+    Request,
+    TrialJob,
+    line_of,
+    reply_in,
+    request_in,
+)
 from harness.errors import ExitCode
 from harness.fingerprint import harness_fingerprint
 from harness.records import Record
@@ -57,6 +70,20 @@ def records_of(events: Iterable[Event]) -> list[Record]:
 
 def is_encoding(event: Event) -> bool:
     return isinstance(event.reply, Progressed) and event.reply.phase == "encode"
+
+
+def test_a_message_that_went_through_a_line_is_the_same(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, "one")
+    elsewhere = planned(submission).model_copy(update={"folder": Path("/tmp/\udcff")})  # a name that is no UTF-8
+    request = Request(job=TrialJob.model_validate({**dict(trial_job(submission).work), "planned": elsewhere}), memory=7)
+    assert request_in(line_of(request)) == request
+    record = make_record(submission, TINY, 1, 0, 0.9).sealed()
+    for reply in (Recorded(record=record), Failed(message="\udcff", exit_code=ExitCode.INCOMPLETE)):
+        line = line_of(reply)
+        assert line.isascii()
+        assert line.count("\n") == 1
+        assert reply_in(line) == reply
+    assert records_of([Event(audit_job(submission), reply_in(line_of(Recorded(record=record))))]) == [record]
 
 
 def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
@@ -144,7 +171,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     assert [(found.rule, found.level) for found in ended["honest"].findings] == [("T80", "tag")]
     assert ended["gone"].exit_code is ExitCode.NEGATIVE
     assert ended["impossible"].kind == "bug"
-    assert ended["impossible"].message.startswith("Traceback")
+    assert "ValueError" in ended["impossible"].message
     assert ended["no_gpu"].exit_code is ExitCode.ENVIRONMENT
     assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].message
 
@@ -240,6 +267,6 @@ def test_each_job_draws_on_a_budget_of_its_own(tmp_path: Path, monkeypatch: pyte
     for job, what in ((audit_job(sleeping), "in the audit"), (trial_job(sleeping), "in the trial")):
         events = io.StringIO()
         worker.do(Request(job=job.work, memory=None), events)
-        last = REPLIES.validate_json(events.getvalue().splitlines()[-1])
+        last = reply_in(events.getvalue().splitlines()[-1])
         said = last.findings[-1].message if isinstance(last, Audited) else last.record.reason
         assert f"{what} its hosts were waited for" in said

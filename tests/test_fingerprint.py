@@ -199,11 +199,15 @@ NOT_FROZEN = {
     "__init__": "the version's number",
     "documents": "reads manifests and tracks, whose values are digested",
     "errors": "words",
+    "files": "writes files",
     "fingerprint": "says itself what counts",
     "host": "words",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
-    "host.lockdown": "says what a process may ask for; a hole that is closed must not make every record stale",
+    "host.lockdown": (
+        "says what a process may ask for: a hole that is closed must not make every record stale; that torch computes "
+        "in a host as it does outside is under test (`test_positions.py`)"
+    ),
     "host.remedies": "words",
     "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",

@@ -28,6 +28,14 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
 
+def test_the_map_of_the_harness_has_every_module_and_every_folder() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## What goes where")[1]
+    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("|"))
+    modules = {f"`{path.name}`" for path in (ROOT / "harness").glob("[!_]*.py")}
+    folders = {f"`{path.name}/`" for path in (ROOT / "harness").glob("[!_]*/")}
+    assert {name for name in modules | folders if name not in rows} == set()
+
+
 def test_the_readme_opens_with_the_two_commands_that_set_everything_up() -> None:
     opening = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0]
     assert re.findall(r"^\$ (make \w+)", opening, flags=re.M) == ["make run", "make test"]

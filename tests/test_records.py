@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +24,7 @@ from harness.records import (
     read,
     read_all,
     record_path,
-    require_writable,
     save,
-    write_atomically,
 )
 
 
@@ -148,45 +145,12 @@ def test_an_interrupt_before_the_renaming_leaves_the_old_record_and_no_other_fil
     assert [path.name for path in saved.parent.iterdir()] == ["d3-s1.json"]
 
 
-def test_who_reads_during_a_write_reads_all_of_one_version(tmp_path):
-    path = tmp_path / "page.md"
-    versions = {letter * 200_000 for letter in "ab"}
-    write_atomically(path, min(versions))
-    seen: set[str] = set()
-    done = threading.Event()
-
-    def keep_reading() -> None:
-        while not done.is_set():
-            seen.add(path.read_text())
-
-    reader = threading.Thread(target=keep_reading)
-    reader.start()
-    for _ in range(30):
-        for version in versions:
-            write_atomically(path, version)
-    done.set()
-    reader.join()
-    assert seen <= versions
-
-
 def test_a_file_where_a_folder_is_needed_is_the_machines_fault_and_says_what_to_do(record, tmp_path):
     (tmp_path / "results").write_text("a file")
     with pytest.raises(
         MachineError, match=r"could not be written: Not a directory; the trial's result is lost, run it"
     ):
         save(record, tmp_path / "results")
-    with pytest.raises(MachineError, match=r"results cannot be written: .*; make it a folder that you may write"):
-        require_writable(tmp_path / "results")
-
-
-def test_a_folder_that_can_be_written_is_made_and_left_empty(tmp_path):
-    require_writable(tmp_path / "deep" / "results")
-    assert list((tmp_path / "deep" / "results").iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_is_the_machines_fault(tmp_path):
-    with pytest.raises(MachineError, match="cannot be written: File name too long"):
-        require_writable(tmp_path / ("x" * 300))
 
 
 def test_a_record_cut_anywhere_is_refused(saved):
@@ -214,7 +178,8 @@ def test_an_edit_of_any_value_by_hand_is_refused(saved):
         for key in place[:-1]:
             parent = parent[key]
         was = parent[place[-1]]
-        parent[place[-1]] = {str: f"{was}!", int: 3, float: 0.125, bool: None, type(None): 1}[type(was)]
+        parent[place[-1]] = {str: f"{was}!", int: 4, float: 0.375, bool: None, type(None): 1}[type(was)]
+        assert parent[place[-1]] != was, place
         assert refusal(rewrite(saved, values)).endswith("run the trial again"), place
 
 
@@ -229,11 +194,11 @@ def test_a_change_of_layout_alone_is_no_edit(saved, record):
     assert read(saved) == record.sealed()
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, [1] * 1000])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, [1] * 1000])
 def test_another_version_of_the_format_is_refused_with_the_one_that_is_read(saved, version):
     values = json.loads(saved.read_text()) | {"format": version}
     message = refusal(rewrite(saved, values, seal=True))
-    assert message.endswith("this harness reads 1; run the trial again")
+    assert message.endswith("this harness reads 2; run the trial again")
     assert len(message) < 120
 
 
@@ -286,7 +251,7 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(saved, key):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"null", b"[]", b"7", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b'{"format": 1}', b"\x00" * 64],
+    [b"", b"{", b"null", b"[]", b"7", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b'{"format": 2}', b"\x00" * 64],
 )
 def test_what_is_no_record_at_all_is_refused(saved, content):
     saved.write_bytes(content)
@@ -294,8 +259,11 @@ def test_what_is_no_record_at_all_is_refused(saved, content):
 
 
 def test_what_cannot_be_read_is_refused_with_the_systems_reason(saved):
-    assert refusal(saved.with_name("d9-s9.json")) == "cannot be read: No such file or directory"
-    assert refusal(saved.parent) == "cannot be read: Is a directory"
+    assert (
+        refusal(saved.with_name("d9-s9.json"))
+        == "cannot be read: No such file or directory; make it readable, or run the trial again"
+    )
+    assert refusal(saved.parent) == "cannot be read: Is a directory; make it readable, or run the trial again"
 
 
 @pytest.mark.parametrize(

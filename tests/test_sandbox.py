@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,10 +120,12 @@ def test_refused_controls_are_refused_whatever_the_upper_half_says_and_others_ar
         assert answer(machine, lockdown.FCNTL[column], 1, control, 0) == 0
 
 
-def test_the_controls_of_files_are_those_that_python_knows_by_name() -> None:
-    known = {name: getattr(fcntl, name) for name in lockdown.FCNTLS if hasattr(fcntl, name)}
-    assert {"F_SETOWN", "F_SETSIG", "F_SETLKW", "F_NOTIFY"} <= known.keys()
-    assert {name: lockdown.FCNTLS[name] for name in known} == known
+@pytest.mark.skipif(sys.platform != "linux", reason="Python knows the numbers of the system that it runs on")
+def test_the_controls_of_files_and_of_devices_are_those_that_python_knows_by_name() -> None:
+    for controls, module in ((lockdown.FCNTLS, fcntl), (lockdown.IOCTLS, termios)):
+        known = {name: getattr(module, name) for name in controls if hasattr(module, name)}
+        assert known.keys() & {"F_SETOWN", "FIOASYNC"}
+        assert {name: controls[name] for name in known} == known
 
 
 def test_calls_of_another_architecture_kill_and_those_of_x32_and_of_the_future_are_refused() -> None:
@@ -173,6 +176,21 @@ def test_a_machine_without_bubblewrap_says_how_to_get_it(monkeypatch: pytest.Mon
         why_not.cache_clear()
 
 
+def test_a_machine_that_is_too_slow_to_say_is_told_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_slow(command: list[str], **settings: object) -> None:
+        raise subprocess.TimeoutExpired(command, sandbox.PROBE_S)
+
+    why_not.cache_clear()
+    monkeypatch.setattr(subprocess, "run", too_slow)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    message = why_not(Isolation.STRONG)
+    why_not.cache_clear()
+    assert (
+        message
+        == f"no process could be locked down within {sandbox.PROBE_S:g} s; try again when the machine is less busy"
+    )
+
+
 def test_a_host_that_cannot_lock_itself_down_imports_nothing(tmp_path: Path) -> None:
     """A zygote told to let its hosts read what Landlock cannot be asked for: the layer fails, and the host ends."""
     done = subprocess.run(
@@ -188,6 +206,7 @@ def test_a_host_that_cannot_lock_itself_down_imports_nothing(tmp_path: Path) -> 
 
 BROKEN = """
 import sys
+import termios
 from pathlib import Path
 from harness.host import zygote
 from harness.host.client import Host

@@ -40,6 +40,7 @@ def twice() -> tuple[list[Record], list[Progress]]:
     reports: list[Progress] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(throughput, "TRAIN_ROUNDS", 1)
+        patch.setattr(throughput, "SCORE_ROUNDS", 1)
         patch.setattr(throughput, "DECODE_ROUNDS", 1)
         return [run(submission, load_track("smoke"), reports), run(submission, load_track("smoke"))], reports
 
@@ -119,6 +120,13 @@ def test_a_record_says_how_many_fresh_problems_are_written_as_trained_ones(
 
 
 @pytest.mark.slow
+def test_a_trial_has_all_four_speeds(twice: Twice) -> None:
+    speeds = twice[0][0].throughput
+    assert speeds is not None
+    assert {name: speed for name, speed in speeds.model_dump().items() if not speed > 0} == {}
+
+
+@pytest.mark.slow
 def test_parameters_are_counted_not_declared(twice: Twice) -> None:
     record = twice[0][0]
     assert record.parameters is not None
@@ -136,6 +144,7 @@ def test_a_trial_says_what_it_is_doing_in_order(twice: Twice) -> None:
 def check_seeds_side_by_side(track: Track, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     """They leave the numbers that each leaves alone."""
     monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "SCORE_ROUNDS", 1)
     monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
     submission = read_folder(SUBMISSIONS / "reversed_abacus")
     assert isinstance(submission, Submission)
@@ -328,6 +337,7 @@ def test_a_constant_tokenizer_learns_its_ids_and_scores_only_where_its_text_is_t
 ) -> None:
     """The notebook compared ids and would have given it all the points; the sum of `a+b` is `7` once in a while."""
     monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "SCORE_ROUNDS", 1)
     monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
     track = short(load_track("smoke"))
     track = track.model_copy(update={"training": track.training.model_copy(update={"problems": 1920})})
@@ -359,6 +369,7 @@ def test_a_length_trial_scores_every_length_for_the_final_and_for_the_best_weigh
 ) -> None:
     """The best step is the one that the curve says; where it is the last, both weights score the same."""
     monkeypatch.setattr(throughput, "TRAIN_ROUNDS", 1)
+    monkeypatch.setattr(throughput, "SCORE_ROUNDS", 1)
     monkeypatch.setattr(throughput, "DECODE_ROUNDS", 1)
     records = []
     for name in ("reversed_abacus", "reversed_learned"):

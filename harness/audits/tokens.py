@@ -1,6 +1,6 @@
 """Audits of a tokenizer, through the very hosts that a trial uses (rules T00 to T60, and the tag T80)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -129,43 +129,66 @@ def check_decode(
     """T30 in a process that has seen no text; and how many characters of an answer change, in the median, when one of
     its ids does."""
     numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
-    numbers = numbers[: len(numbers) // 2 * 2]
     half = len(numbers) // 2
+    numbers = numbers[: 2 * half]
     pairs = [f"{a}+{b}=" for a, b in zip(numbers[:half], numbers[half:], strict=True)]
     with Host(submission, "answers", max_digits=max_digits) as host:
         answers = host.encode(numbers, vocabulary)
     with Host(submission, "prompts", max_digits=max_digits) as host:
         prompts = host.encode(pairs, vocabulary)
-    rows = answers.rows()
-    both = Ragged.of([one + other for one, other in zip(rows[:half], rows[half:], strict=True)])
-    longest = int(answers.lengths.max())
-    garbage = Ragged.of([rng.integers(0, vocabulary.vocab_size, longest).tolist() for _ in range(NUM_GARBAGE)])
-    changed = Ragged.of(_each_with_one_changed(rows, rng))
-    sent = [answers, prompts, both, garbage, changed]
+    rows, longest = answers.rows(), int(answers.lengths.max())
+    garbage = [rng.integers(0, vocabulary.vocab_size, longest).tolist() for _ in range(NUM_GARBAGE)]
+    sent = {
+        "answers": answers,
+        "prompts": prompts,
+        "both": Ragged.of([one + other for one, other in zip(rows[:half], rows[half:], strict=True)]),
+        "garbage": Ragged.of(garbage),
+        "changed": Ragged.of(_each_with_one_changed(rows, rng)),
+    }
     try:
         with Host(submission, "decode", max_digits=max_digits) as host:
-            decoded = iter(host.decode(Ragged.concatenate(sent)))
+            decoded = iter(host.decode(Ragged.concatenate(list(sent.values()))))
     except HostError as error:
         message = f"decode, given ids at random: {error.message}; let it answer any ids at once"
         return [gate(submission.name, "T30", message)], 0
     except SubmissionError as error:
         return [gate(submission.name, "T30" if error.rule == "T00" else error.rule, error.message)], 0
-    texts = [[next(decoded) for _ in range(len(part))] for part in sent]
+    texts = {name: [next(decoded) for _ in range(len(part))] for name, part in sent.items()}
+    changes = [_num_changed(one, other) for one, other in zip(texts["answers"], texts["changed"], strict=True)]
+    return judge_decode(submission.name, numbers, pairs, garbage, texts), int(np.median(changes))
+
+
+def judge_decode(
+    submission: str,
+    numbers: Sequence[str],
+    pairs: Sequence[str],
+    garbage: Sequence[list[int]],
+    texts: Mapping[str, Sequence[str]],
+) -> list[Finding]:
+    """T30 of what decode wrote.
+
+    Args:
+        pairs: prompts, each with two of the numbers.
+        garbage: ids at random.
+        texts: by what decode was given: `answers`, the ids of the numbers; `prompts`, those of the pairs; `both`, those
+            of the two numbers of each pair in a row; and `garbage`.
+    """
     findings: list[Finding] = []
-    for number, text in [(one, other) for one, other in zip(numbers, texts[0], strict=True) if one != other][:1]:
+    wrong = [(number, text) for number, text in zip(numbers, texts["answers"], strict=True) if number != text]
+    for number, text in wrong[:1]:
         seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} in a process that has not encoded it"
-        findings.append(gate(submission.name, "T30", f"{seen}; keep nothing from encode for decode"))
-    for ids, text in [pair for pair in zip(garbage.rows(), texts[3], strict=True) if len(pair[1]) > MAX_CHARACTERS][:1]:
+        findings.append(gate(submission, "T30", f"{seen}; keep nothing from encode for decode"))
+    too_long = [(ids, text) for ids, text in zip(garbage, texts["garbage"], strict=True) if len(text) > MAX_CHARACTERS]
+    for ids, text in too_long[:1]:
         seen = f"decode({ids}) gives {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
-        findings.append(gate(submission.name, "T30", f"{seen}: let an id stand for a few characters"))
-    for what, got in (("a prompt", texts[1]), ("two numbers", texts[2])):
+        findings.append(gate(submission, "T30", f"{seen}: let an id stand for a few characters"))
+    for what, got in (("a prompt", texts["prompts"]), ("two numbers", texts["both"])):
         added = [(pair, text) for pair, text in zip(pairs, got, strict=True) if text == _sum_of(pair)]
         if len(added) > MAX_ADDED * len(pairs):
             pair, text = added[0]
             seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
-            findings.append(gate(submission.name, "T30", f"{seen}; what decode works out, no model has learned"))
-    changes = [_num_changed(one, other) for one, other in zip(texts[0], texts[4], strict=True)]
-    return findings, int(np.median(changes))
+            findings.append(gate(submission, "T30", f"{seen}; what decode works out, no model has learned"))
+    return findings
 
 
 def check_prompts(

@@ -8,10 +8,10 @@ from tabulate import tabulate
 from harness.board.drawing import THEMES
 from harness.board.plots import GridPlot
 from harness.board.rendering import update_plot, update_text
-from harness.board.text import NOTHING, listed, markdown, percent, plain
+from harness.board.text import NOTHING, listed, markdown, percent, picture, plain
 from harness.cross import FOLDER, Grid
 from harness.ranking.effects import Effects, main_effects
-from harness.ranking.scoring import Row, ranked_strata
+from harness.ranking.scoring import Row, ranked_lengths
 from harness.ranking.standing import State
 from harness.ranking.statistics import Estimate
 from harness.track import Track
@@ -80,8 +80,7 @@ def page(crossing: Crossing) -> str:
         "date.",
         f"Command: `{crossing.command}`",
         _grid_table(crossing, "pipe"),
-        '<picture><source media="(prefers-color-scheme: dark)" srcset="cross-dark.svg">'
-        '<img alt="The same as a heat map" src="cross-light.svg"></picture>',
+        picture("cross-light.svg", "cross-dark.svg", "The same as a heat map"),
         *_effect_parts(crossing, "pipe"),
     ]
     if failed := failures(crossing):
@@ -90,8 +89,10 @@ def page(crossing: Crossing) -> str:
 
 
 def _problems(track: Track) -> str:
-    beyond = [stratum.length for stratum in ranked_strata(track) if stratum.length]
-    return f"on {min(beyond)} to {max(beyond)} digits" if beyond else "on fresh problems"
+    if lengths := ranked_lengths(track):
+        shortest, longest = lengths
+        return f"on {shortest} to {longest} digits"
+    return "on fresh problems"
 
 
 def as_text(crossing: Crossing) -> str:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 
@@ -37,6 +38,12 @@ MAX_REASON = 80
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 10
 """At each number of digits."""
+SPEEDS = {
+    "encode": "their texts through the sandbox",
+    "train": "in a training step",
+    "score": "their known answers in one pass",
+    "decode": "their answers generated token by token",
+}
 CHART_WIDTH, CHART_HEIGHT = 260, 90
 """Of the field of a chart, in its own units; labels stand outside."""
 
@@ -54,6 +61,8 @@ class Cell:
 class Column:
     heading: str
     help: str
+    cell: Callable[[Row], Cell]
+    """What a row has in it."""
     is_number: bool = True
 
 
@@ -77,6 +86,21 @@ class Chart:
     lines: list[Line]
 
 
+class Piece(NamedTuple):
+    """Of an answer."""
+
+    text: str
+    is_wrong: bool
+
+
+class Wrong(NamedTuple):
+    """A problem that was answered wrong: `answer` is its sum, `pieces` are what came instead."""
+
+    prompt: str
+    answer: str
+    pieces: list[Piece]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
     """All that is known of one submission on one track."""
@@ -92,8 +116,8 @@ class Card:
     carry: list[tuple[str, list[tuple[str, str]]]]
     """By number of digits: the longest chain and the share."""
     trials: list[list[str]]
-    mistakes: list[tuple[str, list[tuple[str, str, list[tuple[str, bool]]]]]]
-    """By number of digits: the problem, its sum, and the answer in pieces, each with whether it is wrong there."""
+    mistakes: list[tuple[str, list[Wrong]]]
+    """By number of digits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,58 +177,75 @@ def _table(section: Section) -> Table:
         notice=section.notice,
         summary=plain(track.summary, MAX_TEXT),
         never_run=[plain(row.name, MAX_TEXT) for row in section.never_run],
-        columns=[column for column, _ in columns],
-        rows=[[cell_of(row) for _, cell_of in columns] for row in section.rows],
+        columns=columns,
+        rows=[[column.cell(row) for column in columns] for row in section.rows],
         cards=[_card(row, track) for row in section.rows],
     )
 
 
-def _columns(track: Track, rows: Sequence[Row]) -> list[tuple[Column, Callable[[Row], Cell]]]:
-    """The columns of a track, each with what a row has in it."""
-    columns: list[tuple[Column, Callable[[Row], Cell]]] = []
+def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
+    columns: list[Column] = []
     if track.ranked:
-        columns.append((Column("rank", f"= shared; † provisional: fewer than {MIN_SEEDS} seeds"), _rank))
-    columns.append((Column("submission", "", is_number=False), lambda row: Cell(plain(row.name, MAX_TEXT), row.name)))
+        columns.append(Column("rank", f"= shared; † provisional: fewer than {MIN_SEEDS} seeds", _rank))
+    columns.append(Column("submission", "", lambda row: Cell(plain(row.name, MAX_TEXT), row.name), is_number=False))
     if len(ranked_strata(track)) > 1:
-        columns.append((Column(ranking_heading(track), "exact match; what ranks"), lambda row: _bar(row.score)))
-    for digits in track.digits:
-        heading = Column(trained_heading(track, digits), "exact match on fresh problems, with its 95 % interval")
-        columns.append((heading, _of_result(digits, lambda result: _bar(result.fresh))))
+        columns.append(Column(ranking_heading(track), "exact match; what ranks", lambda row: _bar(row.score)))
+    columns += [
+        Column(
+            trained_heading(track, digits),
+            "exact match on fresh problems, with its 95 % interval",
+            _of_result(digits, lambda result: _bar(result.fresh)),
+        )
+        for digits in track.digits
+    ]
     last = track.digits[-1]
     if track.longest:
-        heading = Column("reach", "largest length up to which every length has 90 %, of the final weights")
         columns.append(
-            (heading, _of_result(last, lambda result: _number(result.reach and result.reach.value, "{:.0f}")))
+            Column(
+                "reach",
+                "largest length up to which every length has 90 %, of the final weights",
+                _of_result(last, lambda result: _number(result.reach and result.reach.value, "{:.0f}")),
+            )
         )
     columns += [
-        (
-            Column("ids seen", f"fresh problems that are written as trained ones are, at {last} digits"),
+        Column(
+            "ids seen",
+            f"fresh problems that are written as trained ones are, at {last} digits",
             _of_result(last, lambda result: _share(result.seen)),
         ),
-        (
-            Column("digit accuracy", f"answer digits right, each after right ones, at {last} digits"),
+        Column(
+            "digit accuracy",
+            f"answer digits right, each after right ones, at {last} digits",
             _of_result(last, lambda result: _share(result.digit_accuracy)),
         ),
-        (
-            Column("longest carry", f"problems whose carry runs through every column, at {last} digits"),
+        Column(
+            "longest carry",
+            f"problems whose carry runs through every column, at {last} digits",
             _of_result(last, lambda result: _share(result.longest_carry)),
         ),
-        (
-            Column("edge", f"zeros, powers of ten, nines, at {last} digits"),
-            _of_result(last, lambda one: _share(one.edge)),
+        Column(
+            "edge",
+            f"zeros, powers of ten, nines, at {last} digits",
+            _of_result(last, lambda result: _share(result.edge)),
         ),
-        (
-            Column("examples to 90 %", f"training examples at {last} digits"),
+        Column(
+            "examples to 90 %",
+            f"training examples at {last} digits",
             _of_result(last, lambda result: _number(result.examples_to_90 and result.examples_to_90 / 1000, "{:.1f}k")),
         ),
     ]
-    for device in sorted({device for row in rows for device in row.speeds}):
-        for work in Speed._fields:
-            heading = Column(f"{work} ×", f"examples a second, as a ratio to the reference, on {plain(device, 60)}")
-            columns.append((heading, _speed(device, work)))
     columns += [
-        (Column("division", "open: sets hyper-parameters itself", is_number=False), lambda row: Cell(row.division)),
-        (Column("state", "only fresh rows rank", is_number=False), _state),
+        Column(
+            f"{work} ×",
+            f"examples a second, {SPEEDS[work]}, as a ratio to the reference, on {plain(device, 60)}",
+            _speed(device, work),
+        )
+        for device in sorted({device for row in rows for device in row.speeds})
+        for work in Speed._fields
+    ]
+    columns += [
+        Column("division", "open: sets hyper-parameters itself", lambda row: Cell(row.division), is_number=False),
+        Column("state", "only fresh rows rank", _state, is_number=False),
     ]
     return columns
 
@@ -331,27 +372,27 @@ def _trial(trial: Record) -> list[str]:
     ]
 
 
-def _mistakes(trials: Sequence[Record]) -> list[tuple[str, str, list[tuple[str, bool]]]]:
+def _mistakes(trials: Sequence[Record]) -> list[Wrong]:
     return [
-        (plain(one.prompt, MAX_ANSWER), plain(one.answer, MAX_ANSWER), _marked(one))
+        Wrong(plain(one.prompt, MAX_ANSWER), plain(one.answer, MAX_ANSWER), _marked(one))
         for one in mistakes_of(trials)[:MISTAKES_SHOWN]
     ]
 
 
-def _marked(mistake: Mistake) -> list[tuple[str, bool]]:
+def _marked(mistake: Mistake) -> list[Piece]:
     """The answer in pieces, those marked that differ from the sum at their place: `115` for `125` -> 1, *1*, 5.
 
     Places count from the right, as those of a number do.
     """
     got, answer = plain(mistake.got, MAX_ANSWER), plain(mistake.answer, MAX_ANSWER)
     if not got:
-        return [("(nothing)", True)]
+        return [Piece("(nothing)", True)]
     aligned = answer.rjust(len(got))[-len(got) :]
-    pieces: list[tuple[str, bool]] = []
+    pieces: list[Piece] = []
     for character, expected in zip(got, aligned, strict=True):
         is_wrong = character != expected
-        if pieces and pieces[-1][1] is is_wrong:
-            pieces[-1] = pieces[-1][0] + character, is_wrong
+        if pieces and pieces[-1].is_wrong is is_wrong:
+            pieces[-1] = Piece(pieces[-1].text + character, is_wrong)
         else:
-            pieces.append((character, is_wrong))
+            pieces.append(Piece(character, is_wrong))
     return pieces

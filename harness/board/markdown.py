@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from harness.board.plots import Plot
 from harness.board.section import Section
-from harness.board.text import NOTHING, listed, markdown, percent, settings
+from harness.board.text import NOTHING, listed, markdown, percent, picture, settings, thousands
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Reach,
@@ -72,9 +72,10 @@ TAIL = """\
   marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near the point where a
   scheme begins to learn, another seed can move a row by tens of points.
 * **Encode ×**, **train ×**, **score ×**, **decode ×**: examples a second, as a ratio to the built-in reference,
-  measured in turn with it; medians over the trials. Encoding is of texts through the sandbox, beside a dictionary of
-  characters without one; scoring is one pass over known answers, decoding generates them. Every device has its own
-  columns, since the ratios do not carry over.
+  measured in turn with it; medians over the trials. Encoding is of texts through the sandbox, on the machine's CPU,
+  beside a dictionary of characters without a sandbox; with two or three digits there are few different answers, and it
+  is coarse. Scoring is one pass over known answers, decoding generates them. Every device has its own columns, since
+  the ratios do not carry over.
 * **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
@@ -216,7 +217,7 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
         f"ids seen{several}": _by_digits(row, track, lambda result: _percent(result.seen)),
         "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
         f"longest carry{several}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
-        f"examples to 90 %{several}": _by_digits(row, track, lambda result: _thousands(result.examples_to_90)),
+        f"examples to 90 %{several}": _by_digits(row, track, lambda result: thousands(result.examples_to_90)),
         "reach by seed": _by_digits(row, track, lambda result: _seed_reaches(result.seed_reaches)),
         "reach of the best checkpoint": _by_digits(row, track, lambda result: _reach(result.best_reach)),
         "rows trained, moved by, others by": _by_digits(row, track, lambda result: _drift(result.drift))
@@ -266,10 +267,7 @@ def _mistakes(rows: Sequence[Row]) -> list[str]:
 
 def _picture(track: Track, plot: Plot) -> str:
     light, dark = (plot_path(track.name, plot, theme) for theme in ("light", "dark"))
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img alt="{markdown(plot.description, MAX_REASON)}" src="{light}"></picture>'
-    )
+    return picture(light, dark, plot.description)
 
 
 def _folded(title: str, content: str) -> list[str]:
@@ -354,7 +352,3 @@ def _interval(estimate: Estimate) -> str:
 
 def _percent(share: float | None) -> str | None:
     return None if share is None else markdown(percent(share), 10)
-
-
-def _thousands(examples: float | None) -> str | None:
-    return f"{examples / 1000:.1f}k" if examples is not None else None

@@ -10,11 +10,12 @@ from harness.board.plots import Plot, digest, plots_of
 from harness.board.section import Section
 from harness.definitions import track_of_records
 from harness.errors import HarnessError, UsageError
+from harness.files import write_atomically
 from harness.fingerprint import harness_fingerprint
 from harness.ranking.rulings import Hacked, read_rulings
 from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State
-from harness.records import Record, read_all, write_atomically
+from harness.records import Record, read_all
 from harness.submissions import Broken, Submission, discover
 
 FIRST = ("quick", "quick-seeds", "quick-length", "standard", "notebook", "length")

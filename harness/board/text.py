@@ -12,6 +12,8 @@ MARKUP = {ord(character): f"&#{ord(character)};" for character in '&<>"`|[]*_~\\
 """As HTML entities, which Markdown never reads as markup; a backslash would mean something else inside a table."""
 NOTHING = "–"
 """In a table's cell."""
+MAX_ALT = 300
+"""Of a picture."""
 LINK = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
 """What GitHub turns into a link even without brackets."""
 
@@ -34,6 +36,19 @@ def percent(share: float) -> str:
     if 0.9995 <= share < 1:
         return ">99.9"
     return "<0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
+
+
+def thousands(count: float | None) -> str | None:
+    """`12.8k`"""
+    return None if count is None else f"{count / 1000:.1f}k"
+
+
+def picture(light: str, dark: str, alt: str) -> str:
+    """As Markdown: the one of two files that suits the reader's theme, with `alt` for those who see neither."""
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img alt="{markdown(alt, MAX_ALT)}" src="{light}"></picture>'
+    )
 
 
 def listed(numbers: Iterable[int]) -> str:

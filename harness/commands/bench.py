@@ -23,9 +23,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.capture import Recording, can_capture
 from harness.commands.plain_loop import Characters, PlainLoop, PlainModel
 from harness.decoding import EVALUATION_BATCH, Decoder
+from harness.files import write_atomically
 from harness.processor import device_name, products
 from harness.provenance import commit_and_changes
-from harness.records import write_atomically
 from harness.task import Split, UniformDigits, draw
 from harness.throughput import reference_trainer, seconds
 from harness.track import Track

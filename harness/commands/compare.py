@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 
 from tabulate import tabulate
 
+from harness.board.text import thousands
 from harness.errors import UsageError
-from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata
+from harness.fingerprint import harness_fingerprint
+from harness.ranking.rulings import read_rulings
+from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata, rows_of
 from harness.ranking.standing import State
 from harness.ranking.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
+from harness.records import read_all
+from harness.submissions import Broken, Submission
 from harness.track import Track
 
 NOTHING = "-"
@@ -22,19 +28,31 @@ class Verdict(StrEnum):
     NOT_SEPARATED = "not separated"
 
 
-def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
+def hold_against(
+    one: Submission | Broken, other: Submission | Broken, track: Track, results: Path
+) -> tuple[str, Verdict]:
     """A table with its verdict as text for a terminal, and the verdict; it is that of the board's ranks.
 
     Raises:
-        UsageError: a trial of either is missing, or its record cannot be believed.
+        UsageError: a trial of either is missing, or its record cannot be believed; or the two are the same.
     """
+    if one is other:
+        raise UsageError(f"{one.name} cannot be compared with itself; name two submissions")
+    records = read_all(results, track.name)
+    rows = rows_of(track, [one, other], records, harness_fingerprint(), read_rulings(results))
+    by_name = {row.name: row for row in rows}
+    return compared(by_name[one.name], by_name[other.name], track)
+
+
+def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
+    """`hold_against`, of two rows of the board."""
     first, second = _counts(one, track), _counts(other, track)
     strata = ranked_strata(track)
     lines = [_tested(stratum.heading, first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
     if len(strata) > 1:
         lines.append(_tested("mean", first, second))
     beside: dict[str, Callable[[Result], str | None]] = {
-        "examples to 90 %": lambda result: _thousands(result.examples_to_90),
+        "examples to 90 %": lambda result: thousands(result.examples_to_90),
         "digit accuracy": lambda result: _share(result.digit_accuracy),
         "longest carry": lambda result: _share(result.longest_carry),
         "reach": lambda result: _reach(result.reach),
@@ -103,10 +121,6 @@ def _probability(p: float) -> str:
 
 def _share(share: float | None) -> str | None:
     return None if share is None else f"{share:.3f}"
-
-
-def _thousands(examples: float | None) -> str | None:
-    return None if examples is None else f"{examples / 1000:.1f}k"
 
 
 def _reach(reach: Reach | None) -> str | None:

@@ -1,9 +1,13 @@
 """Runs recorded trials again, on the very problems that they drew, and tells what comes out otherwise."""
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import RecordError, UsageError
+from harness.commands.watching import watch_trials
+from harness.engines.messages import Device
+from harness.errors import ExitCode, RecordError, UsageError
 from harness.plan import PlannedTrial
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
@@ -50,6 +54,28 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
         remedy = f"`harness run {entry.name} --track {track.name}` makes records of the code that is here"
         raise UsageError(f"nothing on {track.name} can be reproduced: {found.passed_over[0]}; {remedy}")
     return found
+
+
+def run_again(
+    found: Reproducible, track: Track, *, device: Device, num_workers: int | None, tell: Callable[[str], object]
+) -> ExitCode:
+    """Runs the trials, and tells of each whether it came to the same; their new records are thrown away.
+
+    Raises:
+        MachineError: as `watching.watch_trials`.
+    """
+    alike: list[bool] = []
+
+    def judge(now: Record) -> None:
+        is_alike, line = verdict(found.records[now.trial], now)
+        alike.append(is_alike)
+        tell(line)
+
+    with tempfile.TemporaryDirectory() as aside:
+        code = watch_trials(found.trials, track, Path(aside), device=device, num_workers=num_workers, on_record=judge)
+    if len(alike) < len(found.trials):
+        return code
+    return ExitCode.DONE if all(alike) else ExitCode.NEGATIVE
 
 
 def verdict(then: Record, now: Record) -> tuple[bool, str]:

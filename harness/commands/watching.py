@@ -12,11 +12,12 @@ from harness.definitions import keep_definition
 from harness.engines.local import keeping_workers
 from harness.engines.messages import Device
 from harness.errors import ExitCode
+from harness.files import require_writable
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import Plan, PlannedTrial
 from harness.provenance import num_cores
 from harness.ranking.standing import State, held_back_by_audits
-from harness.records import Record, require_writable
+from harness.records import Record
 from harness.rules import Found, gates
 from harness.run import Crashed, Running, audit_all, run_trials
 from harness.submissions import Broken, Submission
@@ -74,7 +75,6 @@ def watch_audits(
 def watch_trials(
     trials: Sequence[PlannedTrial],
     track: Track,
-    track_file: Path,
     results: Path,
     *,
     device: Device,
@@ -93,11 +93,9 @@ def watch_trials(
     Raises:
         MachineError: no sandbox and no trust, no such device, or a record could not be written.
     """
-    if trials:
-        _require_sandbox()
-    keep_definition(track, track_file, results / track.name, has_trials=bool(trials))
     if not trials:
         return ExitCode.DONE
+    _require_sandbox()
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
     code = ExitCode.DONE
     told: set[_Ended] = set()
@@ -172,9 +170,8 @@ def validate_and_train(
     with keeping_workers():
         code = watch_audits(list(due.values()), verdicts, num_workers, also_at=widths)
         trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
-        trained = watch_trials(
-            trials, track, track_file, results, device=device, num_workers=num_workers, verdicts=verdicts
-        )
+        keep_definition(track, track_file, results / track.name, has_trials=bool(trials))
+        trained = watch_trials(trials, track, results, device=device, num_workers=num_workers, verdicts=verdicts)
     return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 

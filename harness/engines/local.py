@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.engines.messages import (
-    REPLIES,
     Audited,
     AuditJob,
     Bug,
@@ -22,6 +21,8 @@ from harness.engines.messages import (
     Recorded,
     Request,
     TrialJob,
+    line_of,
+    reply_in,
 )
 from harness.errors import ExitCode
 
@@ -140,7 +141,7 @@ class _Worker:
         """`memory`: bytes that it may take."""
         self.job = job
         with contextlib.suppress(BrokenPipeError):  # it has ended; the end of its output says so
-            self._requests.write(Request(job=job.work, memory=memory).model_dump_json().encode() + b"\n")
+            self._requests.write(line_of(Request(job=job.work, memory=memory)).encode())
 
     def read(self) -> Iterator[Event]:
         """The events that have arrived. A worker that ended in the middle of a job leaves an error in its place; one
@@ -152,11 +153,11 @@ class _Worker:
             if job is not None:
                 code = self.process.wait()
                 message = f"the worker ended with code {code}; if memory ran out, run again with a smaller -j"
-                yield Event(job, Failed(message=message, exit_code=ExitCode.BUG, signal=-code))
+                yield Event(job, Failed(message=message, exit_code=ExitCode.BUG, signal=-code if code < 0 else None))
             return
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         for line in lines:
-            reply = REPLIES.validate_json(line)
+            reply = reply_in(line)
             assert self.job is not None
             if not isinstance(reply, Done):
                 yield Event(self.job, reply)

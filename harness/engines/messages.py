@@ -1,5 +1,6 @@
 """What the command line and a worker say to each other: one message a line, as JSON."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -86,7 +87,7 @@ class Failed(_Message):
     message: str
     exit_code: ExitCode
     signal: int | None = None
-    """That killed the worker."""
+    """That killed the worker, if one did."""
 
 
 class Bug(_Message):
@@ -104,4 +105,17 @@ class Done(_Message):
 
 
 Reply = Annotated[Progressed | Audited | Recorded | Failed | Bug | Done, Field(discriminator="kind")]
-REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)
+_REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+
+def line_of(message: _Message) -> str:
+    """Of ASCII alone: paths that are no UTF-8 have characters that UTF-8 cannot write."""
+    return json.dumps(message.model_dump(mode="json")) + "\n"
+
+
+def request_in(line: str) -> Request:
+    return Request.model_validate(json.loads(line))
+
+
+def reply_in(line: bytes | str) -> Reply:
+    return _REPLIES.validate_python(json.loads(line))

@@ -31,6 +31,8 @@ from harness.engines.messages import (
     Reply,
     Request,
     TrialJob,
+    line_of,
+    request_in,
 )
 from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
 from harness.fingerprint import harness_fingerprint
@@ -60,19 +62,17 @@ def main() -> None:
     harness_fingerprint()
     commit_and_changes()
     for line in sys.stdin:
-        request = Request.model_validate_json(line)
+        request = request_in(line)
         try:
             do(request, events)
         except HarnessError as error:
             _send(events, Failed(message=str(error), exit_code=error.exit_code))
         except Exception as error:
-            if _is_out_of_memory(error):
-                _send(events, Failed(message=OUT_OF_MEMORY, exit_code=ExitCode.INCOMPLETE))
-                _send(events, Done())
-                continue
-            # What this process still holds, a GPU's context above all, may be broken: the next job gets another one.
-            _send(events, Bug(message=traceback.format_exc()))
-            return
+            if not _is_out_of_memory(error):
+                # What this process still holds, a GPU's context above all, may be broken: the next job gets another.
+                _send(events, Bug(message=traceback.format_exc()))
+                return
+            _send(events, Failed(message=OUT_OF_MEMORY, exit_code=ExitCode.INCOMPLETE))
         _send(events, Done())
 
 
@@ -142,29 +142,44 @@ def _read(folder: Path) -> Submission:
 
 def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[Record]:
     """The job's records as they come, a failed one for every trial that the submission broke."""
-    device, track, digits, seeds = device_of(job.device), job.track, job.digits, job.seeds
+    if broken := gates(job.findings):
+        error = SubmissionError(submission.name, broken[0].rule, broken[0].message)
+        yield from (_failed(job, submission, seed, error) for seed in job.seeds)
+        return
+    try:
+        records = _trained(job, submission, events)
+    except SubmissionError as error:
+        if len(job.seeds) == 1:
+            yield _failed(job, submission, job.seeds[0], error)
+            return
+        for index, seed in enumerate(job.seeds):  # each alone, so that one which cannot be finished takes none with it
+            fresh_seeds = job.fresh_seeds and [job.fresh_seeds[index]]
+            alone = job.model_copy(update={"seeds": [seed], "fresh_seeds": fresh_seeds})
+            yield from _trials(alone, submission, events)
+        return
+    yield from (_with_audits(record, job.findings) for record in records)
+
+
+def _trained(job: TrialJob, submission: Submission, events: TextIO) -> list[Record]:
+    """
+    Raises:
+        SubmissionError: the submission broke its contract with one of the seeds.
+    """
 
     def report(progress: Progress) -> None:
         _send(events, Progressed(**progress._asdict()))
 
-    try:
-        for broken in gates(job.findings)[:1]:
-            raise SubmissionError(submission.name, broken.rule, broken.message)
-        with budget("the trial", TRIAL_BUDGET_S):
-            if track.longest or len(seeds) > 1:
-                for finding in check_published_layouts(submission, track, digits, seeds):
-                    raise SubmissionError(submission.name, finding.rule, finding.message)
-            records = run_job(submission, track, digits, seeds, device, report, job.fresh_seeds)
-    except SubmissionError as error:
-        if len(seeds) > 1:  # each alone, so that one which cannot be finished takes none with it
-            for index, seed in enumerate(seeds):
-                alone = {"seeds": [seed], "fresh_seeds": job.fresh_seeds and [job.fresh_seeds[index]]}
-                yield from _trials(job.model_copy(update=alone), submission, events)
-            return
-        known = {"device_name": device_name(device), "isolation": isolation()}
-        yield failed_record(submission, track, digits, seeds[0], error, **known)
-        return
-    yield from (_with_audits(record, job.findings) for record in records)
+    with budget("the trial", TRIAL_BUDGET_S):
+        if job.track.longest or len(job.seeds) > 1:
+            for finding in check_published_layouts(submission, job.track, job.digits, job.seeds):
+                raise SubmissionError(submission.name, finding.rule, finding.message)
+        device = device_of(job.device)
+        return run_job(submission, job.track, job.digits, job.seeds, device, report, job.fresh_seeds)
+
+
+def _failed(job: TrialJob, submission: Submission, seed: int, error: SubmissionError) -> Record:
+    machine = {"device_name": device_name(device_of(job.device)), "isolation": isolation()}
+    return failed_record(submission, job.track, job.digits, seed, error, **machine)
 
 
 def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
@@ -174,7 +189,7 @@ def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
 
 
 def _send(events: TextIO, reply: Reply) -> None:
-    events.write(reply.model_dump_json() + "\n")
+    events.write(line_of(reply))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def why_not(level: Isolation) -> str | None:
             env=environment(hash_seed=0),
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
+        return f"no process could be locked down within {PROBE_S:g} s; try again when the machine is less busy"
+    except OSError as error:
         return str(error)
     if done.returncode == 0 and done.stdout.strip() == "locked down":
         return None

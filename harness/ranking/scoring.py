@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import RecordError
-from harness.ranking.rulings import Cleared, Rulings, cleared_of, mark_of, marks_of
+from harness.ranking.rulings import Cleared, Hacked, Rulings, cleared_of, mark_of, marks_of
 from harness.ranking.standing import Standing, State, contradiction, standing_of
 from harness.ranking.statistics import Counts, Estimate, are_separated, estimate
 from harness.records import Drift, Mistake, Parameters, Record, Score, Suites, record_path
@@ -144,30 +144,47 @@ def rows_of(
 
     Each division is ranked apart. Files of digits or seeds that the track does not name are passed over.
     """
+    records, errors = _by_submission(found, track)
+    folders = {submission.name: submission for submission in submissions}
+    names = folders | records | errors
+    marks = _marks(submissions, names.keys() - folders.keys(), rulings.hacked)
+    rows = []
+    for name in names:
+        folder = folders.get(name)
+        if mark := marks.get(name):
+            whose = "" if mark.submission == name else f"has the code of {mark.submission}: "
+            standing = Standing(State.HACKED, f"{whose}{mark.reason} ({mark.date})")
+        else:
+            standing = standing_of(folder, records[name], errors[name], track, harness_fingerprint, rulings.cleared)
+        rows.append(_row(name, folder, records[name], standing, track, rulings.cleared))
+    if track.ranked:
+        places = _ranks(rows, is_provisional=len(track.seeds) < MIN_SEEDS)
+        rows = [replace(row, rank=places.get(row.name)) for row in rows]
+    return sorted(rows, key=_order)
+
+
+def _by_submission(
+    found: Iterable[Record | RecordError], track: Track
+) -> tuple[defaultdict[str, list[Record]], defaultdict[str, list[RecordError]]]:
+    """The records and the errors of the track's own trials, each by the name of their submission."""
     own_files = {record_path(Path(), "", "", digits, seed).name for digits in track.digits for seed in track.seeds}
-    records: dict[str, list[Record]] = defaultdict(list)
-    errors: dict[str, list[RecordError]] = defaultdict(list)
+    records: defaultdict[str, list[Record]] = defaultdict(list)
+    errors: defaultdict[str, list[RecordError]] = defaultdict(list)
     for item in found:
         if isinstance(item, RecordError):
             if item.path.name in own_files:
                 errors[item.path.parent.name].append(item)
         elif item.digits in track.digits and item.seed in track.seeds:
             records[item.submission].append(item)
-    folders = {submission.name: submission for submission in submissions}
-    marks = marks_of(submissions, rulings.hacked)
-    rows = []
-    for name in folders | records | errors:
-        folder = folders.get(name)
-        if mark := marks.get(name) if folder else mark_of(name, None, rulings.hacked, {}):
-            whose = "" if mark.submission == name else f"has the code of {mark.submission}: "
-            standing = Standing(State.HACKED, f"{whose}{mark.reason} ({mark.date})")
-        else:
-            standing = standing_of(folder, records[name], errors[name], track, harness_fingerprint, rulings.cleared)
-        rows.append(_row(name, folders.get(name), records[name], standing, track, rulings.cleared))
-    if track.ranked:
-        places = _ranks(rows, is_provisional=len(track.seeds) < MIN_SEEDS)
-        rows = [replace(row, rank=places.get(row.name)) for row in rows]
-    return sorted(rows, key=_order)
+    return records, errors
+
+
+def _marks(
+    submissions: Sequence[Submission | Broken], gone: Iterable[str], hacked: Sequence[Hacked]
+) -> dict[str, Hacked]:
+    """By name, the mark of each that is marked; a folder that is gone has no code to compare, its name alone tells."""
+    of_gone = {name: mark for name in gone if (mark := mark_of(name, None, hacked, {}))}
+    return marks_of(submissions, hacked) | of_gone
 
 
 def _row(
@@ -202,8 +219,10 @@ def _row(
 
 def ranking_heading(track: Track) -> str:
     """`mean`, or `mean of 11–20 digits` where only some of the tested lengths rank."""
-    lengths = [stratum.length for stratum in ranked_strata(track) if stratum.length]
-    return f"mean of {min(lengths)}–{max(lengths)} digits" if lengths else "mean"
+    if lengths := ranked_lengths(track):
+        shortest, longest = lengths
+        return f"mean of {shortest}–{longest} digits"
+    return "mean"
 
 
 def trained_heading(track: Track, digits: int) -> str:
@@ -216,6 +235,12 @@ def ranked_strata(track: Track) -> list[Stratum]:
     beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes after."""
     beyond = [Stratum(digits, length) for digits in track.digits for length in track.lengths_beyond(digits)]
     return beyond or [Stratum(digits, None) for digits in track.digits]
+
+
+def ranked_lengths(track: Track) -> tuple[int, int] | None:
+    """The shortest and the longest length that ranks; None where `fresh` does."""
+    lengths = [stratum.length for stratum in ranked_strata(track) if stratum.length]
+    return (min(lengths), max(lengths)) if lengths else None
 
 
 def mistakes_of(trials: Iterable[Record]) -> list[Mistake]:

@@ -1,0 +1,67 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Generator
+from itertools import count
+from pathlib import Path
+
+from harness.errors import MachineError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes `path`, whose folder it makes; nobody reads half a file, and a full disk costs nothing that was there.
+
+    Raises:
+        MachineError: the disk is full or the folder may not be written.
+    """
+    with writing(path, "make room, or make the folder one that you may write"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, text)
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder, so that no hour of training ends in a record that cannot be kept.
+
+    Raises:
+        MachineError: it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        remedy = "make it a folder that you may write, or work elsewhere with -C DIR"
+        raise MachineError(f"{folder} cannot be written: {error.strerror}; {remedy}") from error
+
+
+@contextlib.contextmanager
+def writing(path: Path, remedy: str) -> Generator[None, None, None]:
+    """What the system says against writing `path` becomes a MachineError that ends in `remedy`."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(f"{path} could not be written: {error.strerror}; {remedy}") from error
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes beside `path` and renames: a reader sees the old file or the new one.
+
+    Raises:
+        OSError: it cannot be written; then nothing is left beside it.
+    """
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or the first of `path-2`, `path-3` … that there is not yet."""
+    names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in count(1))
+    return next(name for name in names if not name.exists())

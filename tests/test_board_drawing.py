@@ -1,0 +1,121 @@
+"""The plots: which curves, points and names they show, that their labels can be read, and the same SVG every time."""
+
+from itertools import combinations
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from made_records import HARNESS, make_submission, make_trials
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw
+from harness.board.labels import annotate, spread
+from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_of
+from harness.ranking.scoring import rows_of
+from harness.ranking.statistics import Estimate
+from harness.submissions import read_folder
+from harness.track import load_track
+
+
+def test_a_bar_over_several_seeds_shows_each_as_a_dot():
+    one = Series(
+        place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], best=[], seed_shares=[0.1, 0.9, 0.5]
+    )
+    alone = Series(place=1, label="alone", is_open=False, estimates=[Estimate(0.3, 0.2, 0.4)], best=[], seed_shares=[])
+    (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[one, alone], trained_to=None), LIGHT).axes
+    dots = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
+    assert dots == [[[0.1, 0.0], [0.9, 0.0], [0.5, 0.0]], []]
+
+
+def test_curves_by_length_have_a_panel_each_with_their_own_numbers():
+    digits = list(range(1, 21))
+
+    def series(place: int, is_open: bool, reach: int) -> Series:
+        estimates = [Estimate(float(n <= reach), 0.0, 1.0) for n in digits]
+        return Series(
+            place=place, label=f"entry_{place}", is_open=is_open, estimates=estimates, best=[], seed_shares=[]
+        )
+
+    entries = [series(place, place == 6, 10 + place) for place in range(7)]
+    figure = _figure_of(AccuracyPlot(digits=digits, series=entries, trained_to=10), LIGHT)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles == [f"entry_{place}" for place in range(6)] + ["entry_6 (open)"]
+    for place, axes in enumerate(panels):
+        *_, curve = axes.lines
+        assert curve.get_xydata().tolist() == [[n, float(n <= 10 + place)] for n in digits]
+        best = axes.lines[-2].get_ydata().tolist()
+        assert best == [float(n <= 16) for n in digits]
+    figure.draw_without_rendering()
+    shown = [[label.get_text() for label in axes.get_xticklabels() if label.get_visible()] for axes in panels]
+    # The lowest panel of each of the four columns has numbers below it, whether or not a row is full.
+    assert shown == [[], [], [], *[["1", "10", "20"]] * 4]
+
+
+def test_the_longest_label_stands_above_its_own_panel_of_the_curves_by_length():
+    label = "column_pairs_ordered_learned"
+    assert len(label) == MAX_LABEL
+    estimates = [Estimate(1.0, 1.0, 1.0)] * 20
+    entries = [
+        Series(place=i, label=label, is_open=True, estimates=estimates, best=[], seed_shares=[]) for i in range(8)
+    ]
+    figure = _figure_of(AccuracyPlot(digits=list(range(1, 21)), series=entries, trained_to=10), LIGHT)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("track_name", "theme"), [("quick", DARK), ("standard", LIGHT)], ids=["quick", "standard"])
+def test_plots_of_twenty_five_rows_are_transparent_and_repeatable_and_name_each_or_the_best(
+    tmp_path, track_name, theme
+):
+    track = load_track(track_name)
+    names = [f"entry_{chr(ord('a') + i)}" for i in range(25)]
+    records = [
+        r for i, n in enumerate(names) for r in make_trials(make_submission(tmp_path, n), track, 1 - i * i / 800)
+    ]
+    rows = rows_of(track, [], records, HARNESS)
+    assert plots_of(track, rows) == []  # the folders were not given: nothing is fresh
+    submissions = [read_folder(tmp_path / "submissions" / name) for name in names]
+    for plot in plots_of(track, rows_of(track, submissions, records, HARNESS)):
+        svg = draw(plot, theme)
+        assert svg == draw(plot, theme)
+        ElementTree.fromstring(svg)
+        assert digest(plot, theme.name) in svg
+        assert [name in svg for name in names] == [i < 20 or plot.name == "accuracy" for i in range(25)]
+        assert "<dc:date>" not in svg
+        assert "fill: #ffffff" not in svg
+
+
+def test_of_many_points_the_best_are_named_and_those_than_which_nothing_better_is_as_fast():
+    def point(place: int, ratio: float) -> tuple[float, Series]:
+        estimate = Estimate(1 - place / 100, 0.0, 1.0)
+        return ratio, Series(
+            place=place, label=str(place), is_open=False, estimates=[estimate], best=[], seed_shares=[]
+        )
+
+    points = [point(place, 1.0) for place in range(22)] + [point(22, 1.2), point(23, 1.1), point(24, 1.3)]
+    assert [one.place for _, one in _named(points)] == [*range(20), 22, 24]
+
+
+def test_labels_of_a_crowd_do_not_overlap():
+    rng = np.random.default_rng(0)
+    points = [(float(x), float(y)) for x, y in zip(rng.normal(1, 0.05, 25), rng.uniform(0.9, 1, 25), strict=True)]
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots()
+    axes.plot(*zip(*points, strict=True), "o")
+    axes.set_xlim(0.6, 1.4)
+    axes.set_ylim(0, 1.15)
+    annotate(axes, points, [f"submission_{i}" for i in range(25)], ["k"] * 25)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer).padded(-0.5) for text in axes.texts]
+    assert len(boxes) == 25
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+
+
+def test_spread_keeps_the_gap_and_the_order_and_moves_no_more_than_needed():
+    assert spread([0.1, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.1, 0.5, 0.9])
+    assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
+    assert spread([1, 1, 1], 0.1, 0, 1) == pytest.approx([0.8, 0.9, 1.0])
