@@ -72,6 +72,11 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def headings_of(text: str) -> list[str]:
+    """Of the first table."""
+    return cells(next(line for line in text.splitlines() if line.startswith("|")))
+
+
 def contents(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
@@ -404,6 +409,31 @@ def test_smoke_shows_scores_and_no_ranks(root):
     assert lines_about(section, "one")
 
 
+def test_the_length_track_shows_every_length_from_the_longest_trained_one_and_ranks_by_seed(root):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=10, validation=10)
+    track = make_track(name="mine", digits=[2], seeds=[0, 1], longest=4, evaluation=evaluation)
+    one = make_submission(root, "one")
+    save_track(root, track)
+    for record, right in zip(make_trials(one, track, 1), (0.8, 0.4), strict=True):
+        lengths = {
+            length: Score(correct=score.total if int(length) < 3 else round(right * score.total), total=score.total)
+            for length, score in record.suites.lengths.items()
+        }
+        best = Checkpoint(step=1, validation_accuracy=0.5, lengths=record.suites.lengths)
+        suites = record.suites.model_copy(update={"lengths": lengths})
+        save_all(root, [record.model_copy(update={"suites": suites, "best": best})])
+    section = section_of(board_of(root), "mine")
+    table = section.split("Exact match by digits of the longer operand")[1].split("</details>")[0]
+    assert headings_of(table) == ["submission", "weights", "2", "3", "4"]
+    assert [cells(line)[1:] for line in lines_about(table, "one")] == [
+        ["final", "100.0", "60.0", "60.0"],
+        ["best checkpoint", "100.0", "100.0", "100.0"],
+    ]
+    details = section.split("<summary>Details</summary>")[1]
+    headings = headings_of(details)
+    assert cells(lines_about(details, "one")[0])[headings.index("by seed")] == "80.0, 40.0"
+
+
 def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
     track, one = load_track("length"), make_submission(root, "one")
     lengths = {str(n): Score(correct=1000 if n <= 13 else 100, total=1000) for n in range(2, 21)}
@@ -412,7 +442,7 @@ def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
         suites = record.suites.model_copy(update={"lengths": lengths})
         save_all(root, [record.model_copy(update={"suites": suites})])
     section = section_of(board_of(root), "length")
-    ranking, details = lines_about(section, "one")[:2]
+    ranking, details = lines_about(section, "one")[0], lines_about(section.split("Details")[1], "one")[0]
     assert "13 <sub>13–13</sub>" in ranking
     assert "13, 13, 13" in cells(details)
     render(root)

@@ -161,6 +161,7 @@ def test_missing_trials_make_the_row_incomplete_and_none_make_it_not_run(tmp_pat
     assert rows["one"].standing == (State.INCOMPLETE, "3 of 4 trials")
     assert rows["two"].standing == (State.NOT_RUN, "0 of 4 trials")
     assert rows["one"].rank is rows["two"].rank is None
+    assert rows["one"].speeds == {}  # ratios of some numbers of digits, beside those of all
 
 
 def test_trials_the_track_no_longer_names_do_not_count(tmp_path):

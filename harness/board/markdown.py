@@ -52,18 +52,21 @@ TAIL = """\
 
 * **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
   the counts of one trial, a bootstrap over problems for a mean of several lengths or numbers of digits, over seeds and
-  problems where there are several seeds. All seeds train on the same problems in the same order, so it says nothing of
-  another training set. Where a scheme learns from few starts five seeds may all miss them, and it lies too low: look at
-  *by seed*. Beyond the trained lengths it speaks of the problems that all share, and is narrower than one of all sums
-  of that length.
+  problems where there are several seeds, widened for their number as Student's t is. All seeds train on the same
+  problems in the same order, so it says nothing of another training set. Where a scheme learns from few starts five
+  seeds may all miss them, and it lies too low: look at *by seed*. Beyond the trained lengths it speaks of the problems
+  that all share, and is narrower than one of all sums of that length.
 * **What is fresh**: pairs of operands that no split trains on, whichever is first. With two digits there are 946 of
   them (477, whichever is first), the same for every seed, and they repeat: intervals speak of those pairs, and as ones
   of all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write
   two pairs alike, as unordered column pairs do `3+70` and `0+73`: **ids seen** is the share of the fresh problems whose
   ids, of prompt and answer, are those of a trained one. They ask for memory, not for addition.
-* **mean** is over the numbers of digits, and ranks; where there is a *reach*, it is over the lengths beyond training.
+* **mean** is over the numbers of digits, and ranks: n digits are n uniform ones an operand, so that some begin with 0
+  and are shorter. Where there is a *reach*, the mean is over the lengths beyond training, of which a good scheme may
+  add the first two and none of the others: *exact match by digits* below the plots has each.
   There, n digits means that the longer operand has n: in half of the problems the other has n too, in half any number
-  of digits up to n. The column of the trained lengths is of operands that are each 1 to as many digits, equally often.
+  of digits up to n. The column of the trained lengths is of operands that are each 1 to as many digits, equally often,
+  and *by seed* is of the lengths that rank.
 * **Rank**: by score from above, a row that is separated from the best row of the rank so far opens the next one: p <
   0.05 by a test on the counts, and with several seeds by a paired t-test over them too, and an interval of the
   difference without 0; `=` marks a rank that is shared. So a row may well not be separated from the best row of a rank
@@ -89,7 +92,9 @@ TAIL = """\
   got there. **Digit accuracy**: answer tokens predicted
   right, each after the right ones before it, on the problems of those evaluations; tokens are what the format makes
   them, single digits, several, or hints, so compare it within a format. **Longest carry**: exact match on problems
-  whose carry runs through every column, with two digits of 44 pairs. **Edge**: on zeros, powers of ten and nines.
+  in which one carry goes from the units through every column: the units add up to ten or more and each other column to
+  nine, as in 1 of 220 million random sums of 9 digits (with two digits there are 44 such pairs). Training hardly holds
+  any, so that it asks for a rule. **Edge**: on zeros, powers of ten and nines.
 * **State**: *fresh* rows, those up to date, rank (their problems are called fresh for another reason). *incomplete*:
   trials are missing. *stale*: the submission, the track or the harness changed since. *refused*: an audit inside a
   trial found a rule broken (`harness explain RULE`). *in review*: it found what a person should look at. *hacked*: a
@@ -130,6 +135,7 @@ def _section(section: Section) -> str:
         parts += _ranking(section.track, section.rows)
         parts += _unranked(section.track, section.rows, section.never_run)
         parts += [_picture(section.track, plot) for plot in section.plots]
+        parts += _by_length(section.track, section.rows)
         parts += _details(section.track, section.rows)
         parts += _mistakes(section.rows)
     return "\n\n".join(parts) + "\n"
@@ -198,6 +204,18 @@ def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
     return {device: f" ({name})" for device, name in zip(devices, apart, strict=True)}
 
 
+def _by_length(track: Track, rows: Sequence[Row]) -> list[str]:
+    """Of every length from the longest that is trained on; the best checkpoint below the final weights."""
+    lines: list[dict[str, str | None]] = []
+    for row in rows:
+        for digits, result in row.results.items():
+            for weights, lengths in (("final", result.lengths), ("best checkpoint", result.best_lengths)):
+                shares = {str(length): _percent(one.value) for length, one in lengths.items() if length >= digits}
+                if shares:
+                    lines.append({"submission": _name(row), "weights": weights, **shares})
+    return _folded("Exact match by digits of the longer operand", _table(lines, False)) if lines else []
+
+
 def _details(track: Track, rows: Sequence[Row]) -> list[str]:
     shown = [row for row in rows if row.trials]
     if not shown:
@@ -207,16 +225,17 @@ def _details(track: Track, rows: Sequence[Row]) -> list[str]:
 
 def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
     several = f", {' / '.join(map(str, track.digits))} digits" if len(track.digits) > 1 else ""
+    trained = f", {listed(track.digits)} digits" if track.longest else ""
     parameters = row.parameters
     return {
         "submission": _name(row),
         "authors": _authors(row),
-        "by seed": _by_digits(row, track, lambda result: _seed_shares(result.seed_shares)),
+        "by seed": _by_seed(row, track),
         "test": _mean(row, track, lambda result: result.test),
         "edge": _mean(row, track, lambda result: result.edge),
         f"ids seen{several}": _by_digits(row, track, lambda result: _percent(result.seen)),
         "digit accuracy": _mean(row, track, lambda result: result.digit_accuracy),
-        f"longest carry{several}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
+        f"longest carry{several or trained}": _by_digits(row, track, lambda result: _percent(result.longest_carry)),
         f"examples to 90 %{several}": _by_digits(row, track, lambda result: thousands(result.examples_to_90)),
         "reach by seed": _by_digits(row, track, lambda result: _seed_reaches(result.seed_reaches)),
         "reach of the best checkpoint": _by_digits(row, track, lambda result: _reach(result.best_reach)),
@@ -279,7 +298,7 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     if not is_ranked:
         frame = frame.drop(columns="rank", errors="ignore")
-    left = {"submission", "authors", "by seed", "state", "format", "division", "sandbox", "sets"}
+    left = {"submission", "authors", "by seed", "state", "weights", "format", "division", "sandbox", "sets"}
     return tabulate(
         frame.fillna(NOTHING).to_numpy().tolist(),
         headers=list(frame.columns),
@@ -336,6 +355,13 @@ def _drift(drift: Drift | None) -> str | None:
         return None
     moved = (NOTHING if by is None else f"{by:.2g}" for by in (drift.touched, drift.untouched))
     return ", ".join([f"{drift.touched_rows} of {drift.rows}", *moved])
+
+
+def _by_seed(row: Row, track: Track) -> str | None:
+    """The ranking number of each seed where lengths rank, else each seed's `fresh` at each number of digits."""
+    if track.longest:
+        return _seed_shares(row.counts.shares.mean(axis=1).tolist()) if row.counts else None
+    return _by_digits(row, track, lambda result: _seed_shares(result.seed_shares))
 
 
 def _seed_shares(shares: Sequence[float]) -> str | None:

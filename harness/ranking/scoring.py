@@ -113,7 +113,8 @@ class Row:
     counts: Counts | None
     """Behind `score`: seeds by `ranked_strata`."""
     speeds: dict[str, Speed]
-    """By device; ratios of different devices are not comparable."""
+    """By device; ratios of different devices are not comparable, nor those of some numbers of digits with those of all:
+    empty while a trial is missing."""
     cleared: tuple[Cleared, ...]
     """What maintainers cleared of what the audits of these trials found."""
     rank: Rank | None = None
@@ -212,7 +213,7 @@ def _row(
         results={digits: _result(some, digits, track) for digits, some in by_digits.items() if some},
         score=estimate(counts) if counts else None,
         counts=counts,
-        speeds=_speeds(trials),
+        speeds=_speeds(trials) if counts else {},
         cleared=_cleared(trials, cleared),
     )
 
