@@ -19,7 +19,8 @@ from harness.submissions import Submission, read_folder
 from harness.track import built_in_names, load_track
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "leaderboard.md")
+FOLDERS = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "submissions" / "README.md")
+PAGES = sorted(path for path in FOLDERS if path.name != "leaderboard.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -34,6 +35,15 @@ def test_the_map_of_the_harness_has_every_module_and_every_folder() -> None:
     modules = {f"`{path.name}`" for path in (ROOT / "harness").glob("[!_]*.py")}
     folders = {f"`{path.name}/`" for path in (ROOT / "harness").glob("[!_]*/")}
     assert {name for name in modules | folders if name not in rows} == set()
+
+
+def test_the_guide_to_the_gallery_explains_every_part_of_every_worked_name() -> None:
+    page = (ROOT / "submissions" / "README.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    parts = {part for cell in cells for part in re.findall(r"`(\w+)`", cell)}
+    own = {one for one in NAMES if f"`{one}`" in page}
+    pairs = {f"{one}_{other}" for one in parts for other in parts}
+    assert [name for name in NAMES if name not in pairs | own] == ["reversed_abacus_fire"]  # two at once
 
 
 def test_the_readme_opens_with_the_two_commands_that_set_everything_up() -> None:
