@@ -44,8 +44,8 @@ class CoupledPositions(PositionalEmbedding):
         position    2  3  4  1  2  3  4  1  2  3  4  5  0          start = 1
 
     `+` and `=` have `start`, the rest has 0. In training each example draws start from U{1 .. S}; in evaluation start
-    is 1. S is one more than a fifth of `max_digits`: a row that is never trained carries nothing, but a larger S spreads
-    the same training over more rows, and measured, a fifth carries further than half. The paper's figures reverse
+    is 1. S is one more than half of `max_digits`: a trial that tests twice the trained length trains all rows that it
+    will test, and a larger S would spread the same training over more. The paper's figures reverse
     the answer alone and let positions fall with significance: the same coupling, rows in another order. Rows start as
     N(0, 0.2^2), below a scaled token embedding (0.65): torch's N(0, 1) would drown the digits.
     """
@@ -53,7 +53,7 @@ class CoupledPositions(PositionalEmbedding):
     def __init__(self, shape: ModelShape) -> None:
         super().__init__(shape)
         self.max_significance = shape.max_digits
-        self.max_start = shape.max_digits // 5 + 1
+        self.max_start = shape.max_digits // 2 + 1
         self.table = nn.Embedding(self.max_start + 1 + self.max_significance + 1, shape.d_model)
         nn.init.normal_(self.table.weight, std=0.2)
 

@@ -13,15 +13,15 @@ class AbacusPositions(PositionalEmbedding):
         position    0    1  2  0  1  2  0  1  2  3
 
     In training k is drawn from U{0 .. K}, one k a batch, so that later rows are trained as well; in evaluation k = 0.
-    K is a fifth of `max_digits`: a row that is never trained carries nothing, but a larger K (the paper has 100) spreads
-    the same training over more rows, and measured, a fifth carries further than half. Rows start as N(0, 0.2^2), below
-    a scaled token embedding (0.65): torch's N(0, 1) would drown the digits.
+    K is half of `max_digits`: a trial that tests twice the trained length trains all rows that it will test. A larger K
+    (the paper has 100) would spread the same training over more rows. Rows start as N(0, 0.2^2), below a scaled token
+    embedding (0.65): torch's N(0, 1) would drown the digits.
     """
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__(shape)
         self.longest_run = shape.max_digits + 1
-        self.max_shift = shape.max_digits // 5
+        self.max_shift = shape.max_digits // 2
         self.table = nn.Embedding(1 + self.longest_run + self.max_shift, shape.d_model)
         nn.init.normal_(self.table.weight, std=0.2)
 

@@ -89,7 +89,7 @@ def test_abacus_leaves_padding_at_zero_and_stays_in_its_table_behind_the_longest
     assert looked_up_rows(module, layout) == [[0, 1, 0, 1, 0, 1, 2, 3, 3, 3, 3, 3]]
 
 
-def test_abacus_shifts_a_whole_training_batch_by_one_k_up_to_a_fifth_of_the_digits(positions_of: PositionsOf) -> None:
+def test_abacus_shifts_a_whole_training_batch_by_one_k_up_to_half_the_digits(positions_of: PositionsOf) -> None:
     module = positions_of("reversed_abacus", max_digits=20, max_length=9)
     batch = LAYOUT.expand(16, -1)
     [*unshifted] = looked_up_rows(module.eval(), LAYOUT)[0]
@@ -101,7 +101,7 @@ def test_abacus_shifts_a_whole_training_batch_by_one_k_up_to_a_fifth_of_the_digi
         k = rows[0][1] - 1
         assert rows == [[row + k if row else 0 for row in unshifted]] * 16
         shifts.add(k)
-    assert shifts == {0, 1, 2, 3, 4}
+    assert shifts == set(range(11))
 
 
 def test_coupled_positions_are_the_significance_of_the_digits(
@@ -126,10 +126,10 @@ def test_coupled_positions_of_unpadded_numbers_are_the_significance_too(
     ]
 
 
-def test_every_training_example_draws_its_own_start_up_to_one_more_than_a_fifth_of_the_digits(
+def test_every_training_example_draws_its_own_start_up_to_one_more_than_half_the_digits(
     positions_of: PositionsOf,
 ) -> None:
-    module = positions_of("padded_coupled", max_digits=10, max_length=9)
+    module = positions_of("padded_coupled", max_digits=4, max_length=9)
     layout = torch.tensor([[1, 1, 2, 1, 1, 3, 5, 5, 5]]).expand(200, -1)
     torch.manual_seed(0)
     rows = looked_up_rows(module.train(), layout)
@@ -152,8 +152,8 @@ def test_looked_up_rows_start_below_a_scaled_token_embedding(name: str, position
 def test_tables_end_with_the_largest_position_that_training_draws(positions_of: PositionsOf) -> None:
     abacus = positions_of("reversed_abacus", max_digits=20, max_length=63)
     coupled = positions_of("padded_coupled", max_digits=20, max_length=63)
-    assert abacus.get_parameter("table.weight").shape == (1 + 21 + 4, 128)
-    assert coupled.get_parameter("table.weight").shape == (1 + 1 + 21 + 4, 128)
+    assert abacus.get_parameter("table.weight").shape == (1 + 21 + 10, 128)
+    assert coupled.get_parameter("table.weight").shape == (1 + 1 + 21 + 10, 128)
 
 
 def test_without_positions_every_term_is_absent(positions_of: PositionsOf) -> None:
