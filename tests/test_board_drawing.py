@@ -20,12 +20,27 @@ from harness.track import load_track
 
 def test_a_bar_over_several_seeds_shows_each_as_a_dot():
     one = Series(
-        place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], best=[], seed_shares=[0.1, 0.9, 0.5]
+        place=0, label="one", is_open=False, estimates=[Estimate(0.5, 0.2, 0.8)], best=[], seed_shares=[[0.1, 0.9, 0.5]]
     )
     alone = Series(place=1, label="alone", is_open=False, estimates=[Estimate(0.3, 0.2, 0.4)], best=[], seed_shares=[])
     (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[one, alone], trained_to=None), LIGHT).axes
     dots = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"]
     assert dots == [[[0.1, 0.0], [0.9, 0.0], [0.5, 0.0]], []]
+
+
+def test_a_line_over_numbers_of_digits_shows_its_seeds_and_of_a_single_one_the_interval():
+    estimates = [Estimate(0.5, 0.2, 0.8), Estimate(0.4, 0.0, 1.0)]
+    shares = [[0.1, 0.9], [0.0, 0.8]]
+    one = Series(place=0, label="one", is_open=False, estimates=estimates, best=[], seed_shares=shares)
+    alone = Series(place=1, label="alone", is_open=False, estimates=estimates, best=[], seed_shares=[])
+    (axes,) = _figure_of(AccuracyPlot(digits=[3, 6], series=[one, alone], trained_to=None), LIGHT).axes
+    dots = [line.get_xydata().tolist() for line in axes.lines if line.get_markersize() == 3.6]
+    assert dots == [[[3, 0.1], [3, 0.9]], [[6, 0.0], [6, 0.8]]]
+    intervals = [path.vertices.tolist() for lines in axes.collections for path in lines.get_paths()]
+    assert [[3, 0.2], [3, 0.8]] in intervals
+    assert [[6, 0.0], [6, 1.0]] in intervals
+    assert sum(points[0][0] == points[1][0] for points in intervals) == 2
+    assert axes.get_xlabel() == "digits per operand; dots: seeds"
 
 
 def test_curves_by_length_have_a_panel_each_with_their_own_numbers():

@@ -115,16 +115,17 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
         face = "none" if one.is_open else theme.series[0]
         axes.barh(place, estimate.value, height=0.62, facecolor=face, edgecolor=theme.series[0], alpha=0.85)
         axes.plot([estimate.low, estimate.high], [place, place], color=theme.text, linewidth=1.4, solid_capstyle="butt")
+        shares = one.seed_shares[0] if one.seed_shares else []
         axes.plot(
-            one.seed_shares,
-            [place] * len(one.seed_shares),
+            shares,
+            [place] * len(shares),
             "o",
             markersize=3.6,
             markerfacecolor=theme.on_series,
             markeredgecolor=theme.text,
             markeredgewidth=0.7,
         )
-        right = max(estimate.high, *one.seed_shares, 0) + 0.014
+        right = max(estimate.high, *shares, 0) + 0.014
         axes.text(right, place, f"{percent(estimate.value)} %", va="center", fontsize=8, color=theme.text)
     axes.set_yticks(range(len(series)), [_label(one) for one in series], color=theme.text)
     axes.set_ylim(len(series) - 0.4, -0.6)
@@ -133,13 +134,15 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     axes.grid(axis="x")
     axes.tick_params(length=0)
-    seeds = "; dots: seeds" if any(one.seed_shares for one in series) else ""
-    axes.set_xlabel(f"exact match at {plot.digits[0]} digits, with its 95 % interval{seeds}")
+    axes.set_xlabel(f"exact match at {plot.digits[0]} digits, with its 95 % interval{_says_seeds(plot)}")
     return figure
 
 
 def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
-    """One line a submission, named at its right end; the first in colour, the others grey, or none could be told."""
+    """One line a submission, named at its right end; the first in colour, the others grey, or none could be told.
+
+    The seeds stand beside their mean rather than its interval, which of three covers the plot from top to bottom.
+    """
     height = max(4.2, 1.2 + LINE_OF_TEXT * len(plot.series))
     figure, axes = _figure(height)
     styles = [_style(theme, one.place) for one in plot.series]
@@ -155,7 +158,12 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
             linewidth=1.8 if marker else 0.9,
             linestyle="--" if one.is_open else "-",
         )
-        if marker and len(plot.digits) <= 8:
+        if marker and one.seed_shares:
+            for digits, shares in zip(plot.digits, one.seed_shares, strict=True):
+                axes.plot(
+                    [digits] * len(shares), shares, "o", markersize=3.6, markeredgewidth=0, color=colour, alpha=0.8
+                )
+        elif marker and len(plot.digits) <= 8:
             axes.vlines(
                 plot.digits, [e.low for e in one.estimates], [e.high for e in one.estimates], color=colour, lw=1
             )
@@ -163,7 +171,7 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
     _share_axis(axes)
     # Up to the last point only: the names stand on clear ground.
     axes.hlines(SHARES, *axes.spines["bottom"].get_bounds(), color=theme.grid, linewidth=0.6, zorder=0)
-    axes.set_xlabel("digits per operand")
+    axes.set_xlabel(f"digits per operand{_says_seeds(plot)}")
     axes.set_xticks(plot.digits)
     return figure
 
@@ -203,6 +211,10 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
     )
     figure.supylabel("exact match", fontsize=8, color=theme.text)
     return figure
+
+
+def _says_seeds(plot: AccuracyPlot) -> str:
+    return "; dots: seeds" if any(one.seed_shares for one in plot.series) else ""
 
 
 def _name_line_ends(axes: Axes, plot: AccuracyPlot, colours: Sequence[str], line: float) -> None:

@@ -10,7 +10,7 @@ from harness.ranking.scoring import Row
 from harness.ranking.statistics import Estimate
 from harness.track import Track
 
-FORMAT = 5
+FORMAT = 6
 """Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
 MAX_LABEL = 28
 
@@ -26,8 +26,8 @@ class Series:
     estimates: list[Estimate]
     best: list[float]
     """Of the best checkpoint, at each place of the axis; empty where there is none."""
-    seed_shares: list[float]
-    """What the only estimate is the mean of; empty where there are several, or one seed."""
+    seed_shares: list[list[float]]
+    """What each estimate is the mean of; empty where there is one seed, or nothing shows seeds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +119,7 @@ def _accuracy_plot(track: Track, complete: Sequence[Row]) -> AccuracyPlot:
                 place,
                 row,
                 [row.results[number].fresh for number in digits],
-                seed_shares=row.results[digits[0]].seed_shares if len(digits) == 1 else (),
+                seed_shares=[row.results[number].seed_shares for number in digits],
             )
             for place, row in enumerate(complete)
         ]
@@ -145,7 +145,7 @@ def _series(
     estimates: Sequence[Estimate],
     *,
     best: Sequence[float] = (),
-    seed_shares: Sequence[float] = (),
+    seed_shares: Sequence[Sequence[float]] = (),
 ) -> Series:
     return Series(
         place=place,
@@ -153,5 +153,5 @@ def _series(
         is_open=row.division == "open",
         estimates=[Estimate(*(round(value, 6) for value in one)) for one in estimates],
         best=[round(share, 6) for share in best],
-        seed_shares=[round(share, 6) for share in seed_shares] if len(seed_shares) > 1 else [],
+        seed_shares=[[round(share, 6) for share in shares] for shares in seed_shares if len(shares) > 1],
     )
