@@ -1,5 +1,6 @@
 """The command `harness`: parses, calls, prints, and ends in an exit code."""
 
+import io
 import json
 import os
 import sys
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.track import Track
 
-SAVE_TRIALS = {"run", "all", "cross"}
-
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
+
+SAVE_TRIALS = {"run", "all", "cross"}
 
 
 class _Group(TyperGroup):
@@ -81,11 +82,18 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and
 
 def main() -> None:
     """Runs the command line and exits with an `ExitCode`."""
+    for stream in (sys.stdout, sys.stderr):  # a title may hold what the terminal's encoding has no sign for
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except HarnessError as error:
         say(f"harness: {error}", "red")
         sys.exit(error.exit_code)
+    except PermissionError as error:
+        remedy = "make it yours, or work elsewhere with -C DIR"
+        say(f"harness: {error.filename} may not be read or written: {error.strerror}; {remedy}", "red")
+        sys.exit(ExitCode.ENVIRONMENT)
     except Exception:
         messages.print_exception()
         say("harness: this is a bug in the harness; please report it with the lines above", "red")
@@ -131,6 +139,8 @@ def list_(
     if as_json:
         print(json.dumps([_as_json(entry) for entry in found], indent=1))
         return
+    from textwrap import fill
+
     from tabulate import tabulate
 
     rows = [
@@ -139,7 +149,9 @@ def list_(
         else [entry.name, f"broken: {entry.error.message}", "", ""]
         for entry in found
     ]
-    print(tabulate(rows, headers=["submission", "title", "authors", "division"], maxcolwidths=[None, 60, 30, None]))
+    for row in rows:  # folded here: tabulate makes numbers of titles that look like some when it folds
+        row[1], row[2] = fill(row[1], 60), fill(row[2], 30)
+    print(tabulate(rows, headers=["submission", "title", "authors", "division"], disable_numparse=True))
 
 
 @app.command()
@@ -323,6 +335,9 @@ def cross(
     loaded, track_file = find_track(track, root / "results" / FOLDER, root / "results")
     found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
+    for entry in found:
+        if isinstance(entry, Broken):
+            say(f"not in the grid: {entry.error}", "red")
     harness = harness_fingerprint()
     planned = plan_cross(grid, found, loaded, root / "results", harness, rerun)
     say(
@@ -412,18 +427,20 @@ def _train(
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
     from harness.plan import plan
+    from harness.ranking.rulings import read_rulings
 
     track, track_file = find_track(track_name, root / "results")
     found = select(_discover(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
-    planned = plan(track, readable, root / "results", harness_fingerprint(), rerun)
+    results = root / "results"
+    planned = plan(track, readable, results, harness_fingerprint(), rerun, read_rulings(results))
     for entry in broken:
         say(str(entry.error), "red")
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
     say(planned.summary(track.name, dry_run=dry_run))
-    code = _carry_out(planned, track, track_file, root / "results", device, workers, dry_run=dry_run)
+    code = _carry_out(planned, track, track_file, results, device, workers, dry_run=dry_run)
     return max(code, ExitCode.INCOMPLETE if broken and not dry_run else ExitCode.DONE)
 
 

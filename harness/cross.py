@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.plan import Plan, plan
-from harness.ranking.rulings import marks_of, read_rulings
+from harness.ranking.rulings import read_rulings
 from harness.ranking.scoring import Row, rows_of
 from harness.records import read_all
 from harness.rerun import Rerun
@@ -59,13 +59,11 @@ def grid_of(found: Sequence[Submission | Broken], tokenizers: list[str], positio
 def plan_cross(
     grid: Grid, found: Sequence[Submission | Broken], track: Track, results: Path, harness: str, rerun: Rerun | None
 ) -> Plan:
-    """The trials of the pairs whose numbers are not known yet; what the board knows counts as up to date, and a pair
-    that is marked as hacked needs none."""
-    known = _board_rows(found, track, results, harness)
-    every = [one for line in grid.pairs() for one in line]
-    marks = marks_of(every, read_rulings(results).hacked)
-    pairs = [one for one in every if one.name not in marks]
-    planned = plan(track, [one for one in pairs if one.fingerprint not in known], results / FOLDER, harness, rerun)
+    """The trials of the pairs whose numbers are not known yet; what the board knows counts as up to date."""
+    known, rulings = _board_rows(found, track, results, harness), read_rulings(results)
+    pairs = [one for line in grid.pairs() for one in line]
+    unknown = [one for one in pairs if one.fingerprint not in known]
+    planned = plan(track, unknown, results / FOLDER, harness, rerun, rulings)
     num_known = sum(len(known[one.fingerprint].trials) for one in pairs if one.fingerprint in known)
     return replace(planned, num_up_to_date=planned.num_up_to_date + num_known)
 

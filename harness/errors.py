@@ -8,7 +8,7 @@ class ExitCode(IntEnum):
     """What `harness` tells the shell; of several the largest, which is the gravest."""
 
     DONE = 0
-    NEGATIVE = 1  # a verdict: invalid, `--check` differs, not reproduced
+    NEGATIVE = 1  # a verdict: invalid, `--check` differs, worse, not reproduced
     USAGE = 2  # a wrong flag, an unknown name, nothing selected
     INCOMPLETE = 3  # a trial failed; the rest is saved
     ENVIRONMENT = 4  # no such device, no room on the disk

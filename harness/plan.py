@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
+from harness.ranking.rulings import NO_RULINGS, Rulings, marks_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
 from harness.rerun import Rerun
@@ -40,18 +41,28 @@ class Plan:
     """Trials that failed or were refused under the code that is here, and are not run again unless asked for."""
     num_stale: int
     """Trials whose records are stale or cannot be believed, and which `rerun` leaves as they are."""
+    num_hacked: int
+    """Submissions that a maintainer marked, and of which nothing runs: whatever it came to, it would not rank."""
 
     def summary(self, track: str, *, dry_run: bool) -> str:
         """`track quick: 3 trials to run, 27 up to date`"""
         failed = f", {len(self.failed)} failed or refused before (a changed folder runs again)" if self.failed else ""
         stale = f", {self.num_stale} stale (left alone; they run without --rerun)" if self.num_stale else ""
+        hacked = f"; {counted(self.num_hacked, 'submission')} marked as hacked, not run" if self.num_hacked else ""
         if not self.to_run and not failed and not stale:
-            return f"track {track}: nothing to run, {counted(self.num_up_to_date, 'trial')} up to date"
+            return f"track {track}: nothing to run, {counted(self.num_up_to_date, 'trial')} up to date{hacked}"
         verb, to_run = "would" if dry_run else "to", counted(len(self.to_run), "trial")
-        return f"track {track}: {to_run} {verb} run, {self.num_up_to_date} up to date{failed}{stale}"
+        return f"track {track}: {to_run} {verb} run, {self.num_up_to_date} up to date{failed}{stale}{hacked}"
 
 
-def plan(track: Track, submissions: Sequence[Submission], results: Path, harness: str, rerun: Rerun | None) -> Plan:
+def plan(
+    track: Track,
+    submissions: Sequence[Submission],
+    results: Path,
+    harness: str,
+    rerun: Rerun | None,
+    rulings: Rulings = NO_RULINGS,
+) -> Plan:
     """Every trial of the track, sorted into what runs and what stands.
 
     Args:
@@ -61,9 +72,12 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
     to_run: list[PlannedTrial] = []
     failed: list[PlannedTrial] = []
     num_up_to_date = num_stale = 0
+    marks = marks_of(submissions, rulings.hacked)
     for submission in submissions:
+        if submission.name in marks:
+            continue
         for digits, seed, record in read_trials(results, track.name, submission.name, track.digits, track.seeds):
-            state, why = _state(record, submission, track, harness)
+            state, why = _state(record, submission, track, harness, rulings)
             trial = PlannedTrial(submission, digits, seed, why)
             if _is_due(state, rerun):
                 to_run.append(trial)
@@ -73,17 +87,17 @@ def plan(track: Track, submissions: Sequence[Submission], results: Path, harness
                 num_up_to_date += 1
             else:
                 num_stale += 1
-    return Plan(to_run, num_up_to_date, failed, num_stale)
+    return Plan(to_run, num_up_to_date, failed, num_stale, len(marks))
 
 
 def _state(
-    record: Record | RecordError | None, submission: Submission, track: Track, harness: str
+    record: Record | RecordError | None, submission: Submission, track: Track, harness: str, rulings: Rulings
 ) -> tuple[State, str]:
     if record is None:
         return State.NOT_RUN, "missing"
     if isinstance(record, RecordError):
         return State.UNVERIFIED, f"the record {record.message.partition(';')[0]}"
-    standing = state_of(record, submission, track, harness)
+    standing = state_of(record, submission, track, harness, rulings.cleared)
     return standing.state, standing.reason or "asked for, though its record is fresh"
 
 

@@ -1,5 +1,7 @@
 """Where a record comes from: which submission, track and code, which device, versions and commit. Never loads torch."""
 
+import contextlib
+import math
 import os
 import platform
 import subprocess
@@ -14,6 +16,9 @@ from harness.fingerprint import harness_fingerprint
 from harness.records import Environment, Fingerprints, Record
 from harness.submissions import Submission
 from harness.track import Track
+
+CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time in so many of the clock's."""
 
 
 def identity(
@@ -82,8 +87,12 @@ def cpu_name() -> str:
 
 
 def num_cores() -> int:
-    """Those that this process may use, fewer than there are under `taskset` or in a container's set."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Those that this process may use, fewer than there are under `taskset` or in a container."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # a container's share of time; "max" is all of it
+        quota, period = map(int, CONTAINER_QUOTA.read_text(encoding="ascii").split())
+        cores = min(cores, math.ceil(quota / period))
+    return cores
 
 
 @cache

@@ -269,9 +269,16 @@ def read_trials(
 
 
 def read_all(results: Path, track: str) -> Iterator[Record | RecordError]:
-    """Everything under `results/<track>`, in the order of the paths."""
-    for path in sorted((results / track).glob("*/*.json")):
-        yield read(path)
+    """Everything under `results/<track>`, in the order of the paths.
+
+    Raises:
+        PermissionError: a folder may not be read; a glob would pass over it, and its row with it.
+    """
+    folder = results / track
+    for submission in sorted(folder.iterdir()) if folder.is_dir() else []:
+        for path in sorted(submission.iterdir()) if submission.is_dir() else []:
+            if path.suffix == ".json":
+                yield read(path)
 
 
 def _is_mapping(values: Any) -> TypeGuard[dict[str, Any]]:

@@ -94,6 +94,24 @@ def descendants(process_id: int) -> set[int]:
     return found
 
 
+def is_worker(process_id: int) -> bool:
+    try:
+        return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except OSError:  # it has ended since it was listed
+        return False
+
+
+def worker_below(process_id: int, *, with_hosts: bool, within_s: float = 120.0) -> int:
+    """The first worker that appears below `process_id`; `with_hosts`: once it has started a process of its own."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        for worker in filter(is_worker, descendants(process_id)):
+            if not with_hosts or descendants(worker):
+                return worker
+        time.sleep(0.01)
+    raise AssertionError(f"no worker within {within_s:g} s")
+
+
 def left_running(process_ids: Iterable[int], within_s: float = 10.0) -> set[int]:
     """Those that are still there after `within_s` seconds; returns as soon as there is none."""
     deadline = time.monotonic() + within_s

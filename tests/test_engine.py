@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_folders import TINY, descendants, left_running, make_submission
+from bad_folders import MANIFEST, TINY, descendants, is_worker, left_running, make_submission
 from made_records import make_record
 
 from harness.engines import local, worker
@@ -146,13 +146,6 @@ def test_a_seed_that_cannot_be_finished_takes_none_of_its_neighbours_with_it(tmp
     assert {record.status for record in records} == {"ok", "failed"}
 
 
-def is_worker(process_id: int) -> bool:
-    try:
-        return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
-    except OSError:  # it has ended since it was listed
-        return False
-
-
 def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     honest, raising = make_submission(tmp_path, "honest"), make_submission(tmp_path, "raising", encode="raise OSError")
@@ -169,7 +162,8 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     assert record.reason is not None
     assert record.reason.startswith("T00: encode(")
     assert [(found.rule, found.level) for found in ended["honest"].findings] == [("T80", "tag")]
-    assert ended["gone"].exit_code is ExitCode.NEGATIVE
+    assert ended["gone"].exit_code is ExitCode.INCOMPLETE
+    assert "its folder cannot be read any more: " in ended["gone"].message
     assert ended["impossible"].kind == "bug"
     assert "ValueError" in ended["impossible"].message
     assert ended["no_gpu"].exit_code is ExitCode.ENVIRONMENT
@@ -193,6 +187,49 @@ def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(t
     assert {reply.exit_code for name, reply in ended.items() if name != "honest"} == {ExitCode.INCOMPLETE}
     assert "its code changed after this command had read it" in ended["trial"].message
     assert "the harness's own code changed" in ended["another"].message
+
+
+def test_a_kept_worker_that_died_without_a_job_costs_none(tmp_path: Path) -> None:
+    honest = make_submission(tmp_path, "honest")
+    refused = trial_job(honest, findings=[Found("T10", "gate", "does not come back")])
+    before = descendants(os.getpid())
+    with keeping_workers():
+        assert len(records_of(run([refused], num_workers=1))) == 1
+        (idle,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
+        os.kill(idle, signal.SIGKILL)
+        assert left_running([idle]) == set()
+        assert len(records_of(run([refused], num_workers=1))) == 1
+
+
+def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised in place of a trial in the real worker, which imports what lies on its path: there is no GPU to fill."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import torch, harness.trial\n"
+        "def run_job(*arguments):\n    raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB')\n"
+        "harness.trial.run_job = run_job\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    honest = make_submission(tmp_path, "honest")
+    jobs = [Job("full", trial_job(honest).work), audit_job(honest)]
+    before, workers, replies = descendants(os.getpid()), [], {}
+    for event in run(jobs, num_workers=1):
+        workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
+        replies[event.job.name] = event.reply
+    assert replies["full"].message.startswith("the GPU has no more memory; run again with a smaller -j")
+    assert replies["full"].exit_code is ExitCode.INCOMPLETE
+    assert replies["honest"].kind == "findings"
+    assert workers[0] != workers[-1]
+
+
+def test_a_contract_that_the_trial_on_the_decoy_breaks_is_a_finding_beside_the_others(tmp_path: Path) -> None:
+    epochs = make_submission(tmp_path, "epochs", manifest=f"{MANIFEST}hyperparameters: {{epochs: 3}}\n")
+    job = Job("epochs", AuditJob(planned=planned(epochs), decoy=True))
+    (event,) = run([job], num_workers=1)
+    assert isinstance(event.reply, Audited)
+    assert [(found.rule, found.level) for found in event.reply.findings] == [("T80", "tag"), ("T00", "gate")]
+    assert "epochs" in event.reply.findings[1].message
 
 
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:

@@ -13,19 +13,22 @@ def test_who_reads_during_a_write_reads_all_of_one_version(tmp_path):
     versions = {letter * 200_000 for letter in "ab"}
     write_atomically(path, min(versions))
     seen: set[str] = set()
-    done = threading.Event()
+    has_begun, done = threading.Event(), threading.Event()
 
     def keep_reading() -> None:
         while not done.is_set():
             seen.add(path.read_text())
+            has_begun.set()
 
     reader = threading.Thread(target=keep_reading)
     reader.start()
+    assert has_begun.wait(60)
     for _ in range(30):
         for version in versions:
             write_atomically(path, version)
     done.set()
     reader.join()
+    assert seen
     assert seen <= versions
 
 

@@ -163,11 +163,14 @@ def test_half_a_copy_is_taken_away_and_the_reason_told(root):
     )
     result = subprocess.run([sys.executable, "-B", "-c", limited, str(root)], capture_output=True, text=True)
     last = result.stderr.splitlines()[-1]
-    assert re.search(r"MachineError: .*two could not be written: .*File too large.*; make .* writable", last)
+    assert re.search(
+        r"MachineError: .*two could not be written: .*File too large.*; make room, or make .* a folder that you may",
+        last,
+    )
     assert not (root / "submissions" / "two").exists()
 
 
 def test_where_nothing_can_be_written_the_machine_is_blamed(tmp_path):
     (tmp_path / "submissions").write_text("a file where a folder is needed")
-    with pytest.raises(MachineError, match=r"could not be written: Not a directory; make .* writable"):
+    with pytest.raises(MachineError, match=r"could not be written: Not a directory; make room, or make .* a folder"):
         start_submission(tmp_path, "one", None)

@@ -6,6 +6,7 @@ import pytest
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
 from harness.plan import Plan, PlannedTrial, plan
+from harness.ranking.rulings import Cleared, Hacked, Rulings
 from harness.records import Audit, record_path, save
 from harness.rerun import Rerun
 from harness.submissions import Submission, read_folder
@@ -67,6 +68,21 @@ def test_each_choice_runs_the_states_that_it_names_and_what_has_no_record(tmp_pa
     assert made.num_stale == len({*DOUBTFUL} - runs)
 
 
+def test_what_a_maintainer_ruled_holds_for_the_plan_as_for_the_board(tmp_path, submissions):
+    """A review that was cleared is a fresh record; of a submission that is marked as hacked nothing runs."""
+    doubted, code = submissions["in review"], submissions["missing"].folder / "submission.py"
+    code.write_text("x = 1\n")  # or the others would be copies of what is marked
+    ruled = {"reason": "Looked at.", "date": "2026-11-27"}
+    cleared = Cleared(submission=doubted.name, fingerprint=doubted.fingerprint, rule="T90", **ruled)
+    rulings = Rulings(cleared=[cleared], hacked=[Hacked(submission="missing", **ruled)])
+    entries = [entry for one in submissions.values() if isinstance(entry := read_folder(one.folder), Submission)]
+    for rerun, runs in ((Rerun.failed, {"failed", "refused"}), (Rerun.all, set(STATES) - {"missing"})):
+        made = plan(TRACK, entries, tmp_path / "results", HARNESS, rerun, rulings)
+        assert {trial.submission.name.replace("_", " ") for trial in made.to_run} == runs
+        assert made.num_hacked == 1
+        assert "; 1 submission marked as hacked, not run" in made.summary("tiny", dry_run=False)
+
+
 def test_a_plan_says_why_each_trial_runs(tmp_path, submissions):
     why = {trial.submission.name: trial.why for trial in planned(tmp_path, submissions, Rerun.all).to_run}
     assert why["missing"] == "missing"
@@ -88,7 +104,7 @@ def test_nothing_runs_once_every_record_is_there_and_a_new_seed_runs_alone(tmp_p
     one = {"one": make_submission(tmp_path, "one")}
     trials = planned(tmp_path, one, None, track).to_run
     save_all(tmp_path, [make_record(trial.submission, track, trial.digits, trial.seed, 0.5) for trial in trials])
-    assert planned(tmp_path, one, None, track) == Plan([], 4, [], 0)
+    assert planned(tmp_path, one, None, track) == Plan([], 4, [], 0, 0)
     more = make_track(digits=[3, 6], seeds=[0, 1, 2])
     assert [trial.name for trial in planned(tmp_path, one, None, more).to_run] == ["one d3-s2", "one d6-s2"]
 

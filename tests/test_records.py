@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -322,6 +323,27 @@ def test_read_all_gives_every_record_of_the_track_and_every_bad_file_in_the_orde
     assert [found[0], found[2]] == [made[1].sealed(), made[0].sealed()]
     assert isinstance(found[1], RecordError)
     assert found[1].path == paths[1].with_name("d6-s0.json")
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root, as whom tests may run, reads whatever there is: another user for as long."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def test_a_folder_of_records_that_may_not_be_read_is_an_error_and_no_row_less(record):
+    with TemporaryDirectory() as folder:  # pytest's own are closed to other users, with all that is in them
+        os.chmod(folder, 0o755)
+        hidden = save(record, Path(folder)).parent
+        hidden.chmod(0)
+        with without_privileges(), pytest.raises(PermissionError, match=hidden.name):
+            list(read_all(Path(folder), "mine"))
 
 
 def test_read_all_of_a_track_without_records_is_empty(tmp_path):

@@ -5,8 +5,9 @@ from made_records import HARNESS, make_submission, make_track, make_trials, save
 
 import harness.board.rendering
 import harness.commands.show
-from harness.board.markdown import Section, page
+from harness.board.markdown import page
 from harness.board.rendering import sections_of
+from harness.board.section import Section
 from harness.commands.show import shown
 from harness.errors import UsageError
 from harness.ranking.rulings import Rulings, read_rulings

@@ -176,6 +176,13 @@ def test_a_machine_without_bubblewrap_says_how_to_get_it(monkeypatch: pytest.Mon
         why_not.cache_clear()
 
 
+def test_bubblewrap_is_started_where_it_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the caller's path, which may lead elsewhere than that of hosts."""
+    (tmp_path / "bwrap").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert sandbox.command(Isolation.STRONG, {})[0] == str(tmp_path / "bwrap")
+
+
 def test_a_machine_that_is_too_slow_to_say_is_told_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_slow(command: list[str], **settings: object) -> None:
         raise subprocess.TimeoutExpired(command, sandbox.PROBE_S)

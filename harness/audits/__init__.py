@@ -24,7 +24,8 @@ def audit(submission: Submission, also_at: Iterable[int] = ()) -> list[Finding]:
         also_at: values of max_digits of the trials that are to be run, since a submission is told which it is.
     """
     widths = list(dict.fromkeys([*MAX_DIGITS, *also_at]))
-    if findings := list(check_imports(submission)):
+    findings = list(check_imports(submission))
+    if findings:
         return findings
     for check in (check_tokenizer, check_positions):
         try:

@@ -94,7 +94,8 @@ TAIL = """\
   them, single digits, several, or hints, so compare it within a format. **Longest carry**: exact match on problems
   in which one carry goes from the units through every column: the units add up to ten or more and each other column to
   nine, as in 1 of 220 million random sums of 9 digits (with two digits there are 44 such pairs). Training hardly holds
-  any, so that it asks for a rule. **Edge**: on zeros, powers of ten and nines.
+  any, so that it asks for a rule, or for knowing this one pattern: each record has the shorter chains too, under
+  `suites.carry`. **Edge**: on zeros, powers of ten and nines.
 * **State**: *fresh* rows, those up to date, rank (their problems are called fresh for another reason). *incomplete*:
   trials are missing. *stale*: the submission, the track or the harness changed since. *refused*: an audit inside a
   trial found a rule broken (`harness explain RULE`). *in review*: it found what a person should look at. *hacked*: a
@@ -150,8 +151,19 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
         f"* Problems a trial: {_problems(track)}",
         f"* Measured on: {measured or NOTHING}",
         f"* Command: `harness all --track {track.name}`",
+        *_identity(track, rows),
     ]
     return [markdown(track.summary, 400), "\n".join(facts)]
+
+
+def _identity(track: Track, rows: Sequence[Row]) -> list[str]:
+    """What a paper cites of the rows that rank."""
+    trials = [trial for row in rows if row.is_fresh for trial in row.trials]
+    if not trials:
+        return []
+    harness = ", ".join(sorted({trial.fingerprints.harness for trial in trials}))
+    commits = ", ".join(sorted({trial.environment.commit or "unknown" for trial in trials}))
+    return [f"* To cite: harness {harness}, track {track.fingerprint}; commits {markdown(commits, 200)}"]
 
 
 def _problems(track: Track) -> str:

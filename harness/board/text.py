@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
 
 from harness.documents import legible
 from harness.submissions import Broken, Submission
@@ -35,7 +36,9 @@ def percent(share: float) -> str:
     """One decimal; what is not all or nothing is not rounded to look so."""
     if 0.9995 <= share < 1:
         return ">99.9"
-    return "<0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
+    # Half up, as decimals: 189 of 2,000 are 9.45 % and shall not be 9.4 or 9.5 by how a mean of seeds was added up.
+    rounded = Decimal(repr(round(100 * share, 6))).quantize(Decimal("0.1"), ROUND_HALF_UP)
+    return "<0.1" if 0 < share < 0.0005 else str(rounded)
 
 
 def thousands(count: float | None) -> str | None:

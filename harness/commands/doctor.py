@@ -1,7 +1,6 @@
 """What this machine can do for the harness, checked by doing it."""
 
 import platform
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -12,7 +11,7 @@ from harness.files import require_writable
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
-from harness.provenance import cpu_name, num_cores
+from harness.provenance import commit_and_changes, cpu_name, num_cores
 from harness.submissions import Broken, discover, read_folder
 
 PACKAGES = (
@@ -39,7 +38,7 @@ def examine(root: Path) -> tuple[str, bool]:
         ("gpu", _gpu),
         ("hosts", _host),
         ("isolation", _isolation),
-        ("harness", lambda: f"fingerprint {harness_fingerprint()}"),
+        ("harness", lambda: f"fingerprint {harness_fingerprint()}, {_commit()}"),
         ("submissions", lambda: _submissions(root)),
         ("results", lambda: _writable(root)),
     ]
@@ -81,6 +80,13 @@ def _host() -> str:
     return f"a process of its own starts, imports a submission and encodes 46 as {num_ids} ids"
 
 
+def _commit() -> str:
+    commit, is_changed = commit_and_changes()
+    if commit is None:
+        return "of no commit that records could name: git does not keep this code"
+    return f"commit {commit}{', changed since' if is_changed else ''}"
+
+
 def _submissions(root: Path) -> str:
     found = discover(root)
     broken = [entry.name for entry in found if isinstance(entry, Broken)]
@@ -92,8 +98,4 @@ def _writable(root: Path) -> str:
     for folder in [root, *([results, *results.iterdir()] if results.is_dir() else [])]:
         if folder.is_dir():
             require_writable(folder)
-    try:
-        tracked = subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        return f"{root} can be written; there is no git, so records name no commit"
-    return f"{root} can be written" + ("" if tracked else "; it is no git checkout, so records name no commit")
+    return f"{root} can be written"

@@ -41,7 +41,8 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         # copytree goes on after a file that it cannot copy, and names them all at the end: (source, target, why) each.
         why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
-        raise MachineError(f"{target} could not be written: {why}; make {root} writable") from error
+        remedy = f"make room, or make {root} a folder that you may write"
+        raise MachineError(f"{target} could not be written: {why}; {remedy}") from error
     return target
 
 

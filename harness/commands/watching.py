@@ -164,6 +164,9 @@ def validate_and_train(
     """
     if planned.to_run:
         require_writable(results / track.name)
+    for folder in {results / track.name / trial.submission.name for trial in planned.to_run}:
+        if folder.exists():  # of another user, say, since a run with other rights
+            require_writable(folder)
     due = {trial.submission.name: trial.submission for trial in planned.to_run}
     verdicts: dict[str, list[Found]] = {}
     widths = [track.max_digits(digits) for digits in track.digits]

@@ -62,6 +62,8 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
     with selectors.DefaultSelector() as selector:
 
         def hire() -> None:
+            while idle and idle[-1].process.poll() is not None:  # it has died since its last job
+                idle.pop().kill()
             if waiting:
                 busy.append(idle.pop() if idle else _Worker())
                 busy[-1].begin(waiting.popleft(), memory)
@@ -163,7 +165,7 @@ class _Worker:
                 yield Event(self.job, reply)
             if isinstance(reply, (Done, Bug)):
                 self.job = None
-            if isinstance(reply, Bug):
+            if isinstance(reply, Bug) or (isinstance(reply, Done) and reply.is_last):
                 self.is_spent = True
 
     def kill(self) -> None:

@@ -102,6 +102,8 @@ class Done(_Message):
     """Of this job nothing follows."""
 
     kind: Literal["done"] = "done"
+    is_last: bool = False
+    """The worker has ended itself."""
 
 
 Reply = Annotated[Progressed | Audited | Recorded | Failed | Bug | Done, Field(discriminator="kind")]

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+import torch
 
 from harness.audits import audit
+from harness.audits.findings import Finding, gate
 from harness.decoy import check_decoy
 from harness.documents import visible
 from harness.engines.messages import (
@@ -48,6 +50,7 @@ from harness.submissions import Broken, Submission, pair, read_folder
 from harness.trial import Progress, run_job
 
 OUT_OF_MEMORY = "a worker used up its share of the machine's memory; run again with a smaller -j, or with more memory"
+OUT_OF_GPU_MEMORY = "the GPU has no more memory; run again with a smaller -j, or when nothing else uses it"
 
 
 def main() -> None:
@@ -67,6 +70,10 @@ def main() -> None:
             do(request, events)
         except HarnessError as error:
             _send(events, Failed(message=str(error), exit_code=error.exit_code))
+        except torch.OutOfMemoryError:
+            _send(events, Failed(message=OUT_OF_GPU_MEMORY, exit_code=ExitCode.INCOMPLETE))
+            _send(events, Done(is_last=True))  # a recording may have been broken off, which leaves nothing to rely on
+            return
         except Exception as error:
             if not _is_out_of_memory(error):
                 # What this process still holds, a GPU's context above all, may be broken: the next job gets another.
@@ -94,8 +101,16 @@ def _audited(job: AuditJob, submission: Submission) -> list[Found]:
         findings = audit(submission, also_at=job.also_at)
     if job.decoy and not any(finding.level == "gate" for finding in findings):
         with budget("the trial on the decoy task", TRIAL_BUDGET_S):
-            findings += check_decoy(submission, np.random.default_rng())
+            findings += _decoy_findings(submission)
     return [Found(finding.rule, finding.level, finding.message) for finding in findings]
+
+
+def _decoy_findings(submission: Submission) -> list[Finding]:
+    """A contract broken in its trials is a finding too, beside those of the audits."""
+    try:
+        return check_decoy(submission, np.random.default_rng())
+    except SubmissionError as error:
+        return [gate(error.submission, error.rule, error.message)]
 
 
 def limit_memory(num_bytes: int | None) -> None:
@@ -120,7 +135,6 @@ def _is_out_of_memory(error: Exception) -> bool:
 def _submission_of(planned: Planned) -> Submission:
     """
     Raises:
-        SubmissionError: its folder cannot be read any more.
         ChangedError: it, or the harness, is not what the job was planned with.
     """
     submission = _read(planned.folder)
@@ -136,7 +150,7 @@ def _submission_of(planned: Planned) -> Submission:
 def _read(folder: Path) -> Submission:
     submission = read_folder(folder)
     if isinstance(submission, Broken):
-        raise submission.error
+        raise ChangedError(f"its folder cannot be read any more: {submission.error.message}")
     return submission
 
 

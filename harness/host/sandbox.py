@@ -132,7 +132,8 @@ def _package_folders() -> list[str]:
 
 def _bubblewrap() -> list[str]:
     """bubblewrap's part of the command line: new namespaces, a root that holds what can be read and nothing else."""
-    arguments = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    program = shutil.which("bwrap") or "bwrap"  # hosts' own PATH, which it is started with, may not lead to it
+    arguments = [program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if os.getuid() == 0:
         # The real root makes the mounts and gives itself up inside (bootstrap.py): in a user namespace of its own it
@@ -144,8 +145,9 @@ def _bubblewrap() -> list[str]:
     arguments += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     arguments += ["--perms", "1777", "--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH]
     made: set[str] = {"/", SCRATCH}
+    bound: set[str] = set()
     for path in sorted(readable()):
-        if any(path.startswith(f"{other}/") and other in made for other in readable()):
+        if any(path.startswith(f"{other}/") for other in bound):
             continue
         for parent in reversed(Path(path).parents):
             if str(parent) not in made:
@@ -154,6 +156,7 @@ def _bubblewrap() -> list[str]:
         is_link = Path(path).is_symlink()
         arguments += ["--symlink", str(Path(path).readlink()), path] if is_link else ["--ro-bind", path, path]
         made.add(path)
+        bound.add(path)
     if Path("/etc/ld.so.cache").exists():
         arguments += ["--perms", "0755", "--dir", "/etc", "--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]

@@ -5,8 +5,9 @@ A host forked from here starts in milliseconds and is as fresh as one that was s
 in the zygote. Hosts inherit its PYTHONHASHSEED, so there is one zygote for each hash seed that is asked for. It runs
 inside the namespaces of the sandbox, if there are any; a host locks itself down further before it imports anything.
 
-The socket carries JSON in both directions; a request to start a host carries three descriptors as well (its requests,
-its replies, its output). Process ids are those of the zygote's namespace, so it is the zygote that kills.
+The socket carries JSON in both directions, each message behind its length (macOS has no sockets that keep messages
+apart); a request to start a host carries three descriptors as well (its requests, its replies, its output). Process ids
+are those of the zygote's namespace, so it is the zygote that kills.
 """
 
 import atexit
@@ -18,6 +19,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ from harness.errors import EngineError
 from harness.host.lockdown import lock_down
 from harness.host.sandbox import Isolation, command, environment, import_path, readable
 
-MAX_MESSAGE_BYTES = 64 * 1024
+LENGTH = struct.Struct("<I")
 FOLDER_PREFIX = "harness-host-"
 REAP_S = 1.0
 """Seconds that a host which closed its pipes is given to end."""
@@ -50,7 +52,7 @@ class Zygote:
     """
 
     def __init__(self, hash_seed: int, level: Isolation, *, exports: bool) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         settings = {
             "path": import_path(),
             "level": level,
@@ -92,14 +94,13 @@ class Zygote:
 
     def _ask(self, request: dict[str, Any], descriptors: tuple[int, ...]) -> Any:
         try:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
-            answer = self._socket.recv(MAX_MESSAGE_BYTES)
-        except OSError:
-            answer = b""
-        if not answer:
+            _send(self._socket, request, descriptors)
+            answer, _ = _receive(self._socket)
+        except OSError as error:
             self.close()
-            raise EngineError("the process that starts hosts has ended; if memory ran out, run again with a smaller -j")
-        return json.loads(answer)
+            message = "the process that starts hosts has ended; if memory ran out, run again with a smaller -j"
+            raise EngineError(message) from error
+        return answer
 
 
 _zygotes: dict[tuple[int, Isolation], Zygote] = {}
@@ -137,18 +138,15 @@ def run(settings: dict[str, Any]) -> None:
     with socket.socket(fileno=descriptor) as parent, contextlib.suppress(ConnectionError):
         try:
             while True:
-                message, descriptors, _, _ = socket.recv_fds(parent, MAX_MESSAGE_BYTES, 3)
-                if not message:
-                    return
-                request = json.loads(message)
+                request, descriptors = _receive(parent)
                 if "wait" in request:
-                    parent.send(json.dumps(_reap(request["wait"])).encode())
+                    _send(parent, _reap(request["wait"]))
                     continue
                 if "kill" in request:
                     kill_group(request["kill"])
                     _reap(request["kill"])
                     shutil.rmtree(hosts.pop(request["kill"], ""), ignore_errors=True)
-                    parent.send(b"null")
+                    _send(parent, None)
                     continue
                 folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
                 _use_up_process_ids()
@@ -161,11 +159,36 @@ def run(settings: dict[str, Any]) -> None:
                 hosts[process_id] = folder
                 for received in descriptors:
                     os.close(received)
-                parent.send(json.dumps(process_id).encode())
+                _send(parent, process_id)
         finally:
             for process_id, folder in hosts.items():
                 kill_group(process_id)
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _send(connection: socket.socket, message: Any, descriptors: tuple[int, ...] = ()) -> None:
+    content = json.dumps(message).encode()
+    unsent = LENGTH.pack(len(content)) + content
+    if descriptors:
+        unsent = unsent[socket.send_fds(connection, [unsent], descriptors) :]
+    connection.sendall(unsent)
+
+
+def _receive(connection: socket.socket) -> tuple[Any, list[int]]:
+    """The next message and its descriptors, which come with its first byte.
+
+    Raises:
+        ConnectionError: the other side has closed.
+    """
+    content, descriptors, expected = b"", list[int](), LENGTH.size
+    while len(content) < expected:
+        chunk, received, _, _ = socket.recv_fds(connection, expected - len(content), 3)
+        if not chunk:
+            raise ConnectionError("closed")
+        content, descriptors = content + chunk, descriptors + received
+        if len(content) == LENGTH.size:
+            expected += LENGTH.unpack(content)[0]
+    return json.loads(content[LENGTH.size :]), descriptors
 
 
 def _use_up_process_ids() -> None:

@@ -68,6 +68,9 @@ class Rulings(NamedTuple):
     cleared: Sequence[Cleared] = ()
 
 
+NO_RULINGS = Rulings()
+
+
 def read_rulings(results: Path) -> Rulings:
     """What is ruled; nothing where there are no such files.
 

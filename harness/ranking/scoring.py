@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import RecordError
-from harness.ranking.rulings import Cleared, Hacked, Rulings, cleared_of, mark_of, marks_of
+from harness.ranking.rulings import NO_RULINGS, Cleared, Hacked, Rulings, cleared_of, mark_of, marks_of
 from harness.ranking.standing import Standing, State, contradiction, standing_of
 from harness.ranking.statistics import Counts, Estimate, are_separated, estimate
 from harness.records import Drift, Mistake, Parameters, Record, Score, Suites, record_path
@@ -22,7 +22,6 @@ from harness.track import Track
 
 MIN_SEEDS = 5
 """Seeds below which a rank is provisional: two or three do not tell how much another would change."""
-NO_RULINGS = Rulings()
 REACHED = 0.9
 """Exact match from which on a length counts as mastered."""
 
