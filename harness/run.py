@@ -10,9 +10,9 @@ from harness.engines.messages import (
     Audited,
     AuditJob,
     Bug,
+    Code,
     Device,
     Failed,
-    Planned,
     Progressed,
     Recorded,
     Reply,
@@ -72,7 +72,7 @@ def audit_all(
     """
     by_name = {submission.name: submission for submission in submissions}
     jobs = [
-        Job(name, AuditJob(planned=_planned(entry), also_at=list(also_at), decoy=with_decoy))
+        Job(name, AuditJob(code=_code_of(entry), also_at=list(also_at), decoy=with_decoy))
         for name, entry in by_name.items()
     ]
     for event in run(jobs, num_workers):
@@ -149,7 +149,7 @@ def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[Planned
 def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, findings: Sequence[Found]) -> Job:
     first = group[0]
     work = TrialJob(
-        planned=_planned(first.submission),
+        code=_code_of(first.submission),
         track=track,
         digits=first.digits,
         seeds=[trial.seed for trial in group],
@@ -179,8 +179,8 @@ def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
     return known or None
 
 
-def _planned(submission: Submission) -> Planned:
-    return Planned(
+def _code_of(submission: Submission) -> Code:
+    return Code(
         folder=submission.folder,
         crossed_with=submission.crossed_with,
         submission=submission.fingerprint,

@@ -18,8 +18,8 @@ from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worke
 from harness.engines.messages import (
     Audited,
     AuditJob,
+    Code,
     Failed,
-    Planned,
     Progressed,
     Recorded,
     Request,
@@ -40,17 +40,17 @@ return Terms(embedding=self.table[None, :layout.shape[1]] + 0 * torch.matmul(one
 """A product of 96 * 96 numbers, for which torch lays out 2.4 GB."""
 
 
-def planned(submission: Submission, **changes: str) -> Planned:
+def code_of(submission: Submission, **changes: str) -> Code:
     now = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
-    return Planned.model_validate({"folder": submission.folder, **now, **changes})
+    return Code.model_validate({"folder": submission.folder, **now, **changes})
 
 
 def audit_job(submission: Submission) -> Job:
-    return Job(submission.name, AuditJob(planned=planned(submission)))
+    return Job(submission.name, AuditJob(code=code_of(submission)))
 
 
 def trial_job(submission: Submission, *, seeds: Sequence[int] = (0,), **changes: object) -> Job:
-    work = {"planned": planned(submission), "track": TINY, "digits": 1, "seeds": list(seeds), "device": "cpu"}
+    work = {"code": code_of(submission), "track": TINY, "digits": 1, "seeds": list(seeds), "device": "cpu"}
     return Job(submission.name, TrialJob.model_validate({**work, **changes}))
 
 
@@ -74,8 +74,8 @@ def is_encoding(event: Event) -> bool:
 
 def test_a_message_that_went_through_a_line_is_the_same(tmp_path: Path) -> None:
     submission = make_submission(tmp_path, "one")
-    elsewhere = planned(submission).model_copy(update={"folder": Path("/tmp/\udcff")})  # a name that is no UTF-8
-    request = Request(job=TrialJob.model_validate({**dict(trial_job(submission).work), "planned": elsewhere}), memory=7)
+    elsewhere = code_of(submission).model_copy(update={"folder": Path("/tmp/\udcff")})  # a name that is no UTF-8
+    request = Request(job=TrialJob.model_validate({**dict(trial_job(submission).work), "code": elsewhere}), memory=7)
     assert request_in(line_of(request)) == request
     record = make_record(submission, TINY, 1, 0, 0.9).sealed()
     for reply in (Recorded(record=record), Failed(message="\udcff", exit_code=ExitCode.INCOMPLETE)):
@@ -173,7 +173,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
 def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(tmp_path: Path) -> None:
     """An edit, or a `git pull`, while the job waited for its turn."""
     edited, honest = make_submission(tmp_path, "edited"), make_submission(tmp_path, "honest")
-    another = trial_job(honest, planned=planned(honest, harness="0123456789abcdef"))
+    another = trial_job(honest, code=code_of(honest, harness="0123456789abcdef"))
     jobs = [audit_job(edited), Job("trial", trial_job(edited).work), Job("another", another.work)]
     with (edited.folder / "submission.py").open("a") as file:
         file.write("# one comment more\n")
@@ -225,7 +225,7 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
 
 def test_a_contract_that_the_trial_on_the_decoy_breaks_is_a_finding_beside_the_others(tmp_path: Path) -> None:
     epochs = make_submission(tmp_path, "epochs", manifest=f"{MANIFEST}hyperparameters: {{epochs: 3}}\n")
-    job = Job("epochs", AuditJob(planned=planned(epochs), decoy=True))
+    job = Job("epochs", AuditJob(code=code_of(epochs), decoy=True))
     (event,) = run([job], num_workers=1)
     assert isinstance(event.reply, Audited)
     assert [(found.rule, found.level) for found in event.reply.findings] == [("T80", "tag"), ("T00", "gate")]

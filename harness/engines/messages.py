@@ -18,7 +18,7 @@ class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Planned(_Message):
+class Code(_Message):
     """The code that a job is of, and its fingerprints when the job was planned."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Planned(_Message):
 
 class AuditJob(_Message):
     kind: Literal["audit"] = "audit"
-    planned: Planned
+    code: Code
     also_at: list[int] = []
     """Values of max_digits beside those of every audit."""
     decoy: bool = False
@@ -41,7 +41,7 @@ class TrialJob(_Message):
     """Trials of one submission at one number of digits, a seed each."""
 
     kind: Literal["trial"] = "trial"
-    planned: Planned
+    code: Code
     track: Track
     digits: int
     seeds: list[int]

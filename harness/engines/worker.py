@@ -25,9 +25,9 @@ from harness.engines.messages import (
     Audited,
     AuditJob,
     Bug,
+    Code,
     Done,
     Failed,
-    Planned,
     Progressed,
     Recorded,
     Reply,
@@ -88,7 +88,7 @@ def do(request: Request, events: TextIO) -> None:
     job = request.job
     is_on_cpu = isinstance(job, AuditJob) or device_of(job.device).type == "cpu"
     limit_memory(request.memory if is_on_cpu else None)
-    submission = _submission_of(job.planned)
+    submission = _submission_of(job.code)
     if isinstance(job, AuditJob):
         _send(events, Audited(findings=_audited(job, submission)))
         return
@@ -132,17 +132,17 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
-def _submission_of(planned: Planned) -> Submission:
+def _submission_of(code: Code) -> Submission:
     """
     Raises:
         ChangedError: it, or the harness, is not what the job was planned with.
     """
-    submission = _read(planned.folder)
-    if planned.crossed_with is not None:
-        submission = pair(submission, _read(planned.crossed_with))
-    if harness_fingerprint() != planned.harness:
+    submission = _read(code.folder)
+    if code.crossed_with is not None:
+        submission = pair(submission, _read(code.crossed_with))
+    if harness_fingerprint() != code.harness:
         raise ChangedError("the harness's own code changed while this command ran; start it again")
-    if submission.fingerprint != planned.submission:
+    if submission.fingerprint != code.submission:
         raise ChangedError("its code changed after this command had read it; start it again, to validate what is there")
     return submission
 

@@ -263,15 +263,24 @@ class Host:
     def _exchange(self, request: bytes) -> bytes:
         """Sends `request` and returns the bytes of one frame; the time it takes is taken off the budget, if any."""
         own, start = _budget.get(), time.monotonic()
+        allowed_s = self._deadline_s if own is None else min(self._deadline_s, own.left_s)
         try:
-            return self._sent(request, start + self._deadline_s, own)
+            return self._sent(request, start + allowed_s)
+        except TimeoutError as error:
+            if own is not None and allowed_s < self._deadline_s:
+                raise self._out_of(own) from error
+            within = f"gave no answer within {self._deadline_s:g} seconds"
+            raise self._failed(f"{within}; look for an endless loop, or for what is slow") from error
         finally:
             if own is not None:
                 own.used_s += time.monotonic() - start
 
-    def _sent(self, request: bytes, deadline: float, own: Budget | None) -> bytes:
-        """The answer to `request`, reading what is printed meanwhile."""
-        end = deadline if own is None else min(deadline, time.monotonic() + own.left_s)
+    def _sent(self, request: bytes, end: float) -> bytes:
+        """The answer to `request`, reading what is printed meanwhile.
+
+        Raises:
+            TimeoutError: it has not come by `end`, of the monotonic clock.
+        """
         unsent, reply, expected = memoryview(request), bytearray(), LENGTHS.size
         with selectors.DefaultSelector() as selector:
             selector.register(self._requests, selectors.EVENT_WRITE)
@@ -280,16 +289,10 @@ class Host:
             while len(reply) < expected:
                 ready = selector.select(max(0.0, end - time.monotonic()))
                 if not ready:
-                    if own is not None and end < deadline:
-                        raise self._out_of(own)
-                    within = f"gave no answer within {self._deadline_s:g} seconds"
-                    raise self._failed(f"{within}; look for an endless loop, or for what is slow")
+                    raise TimeoutError
                 for key, _ in ready:
                     if key.fd == self._requests:
-                        try:
-                            unsent = unsent[os.write(self._requests, unsent[:65536]) :]
-                        except BrokenPipeError:
-                            unsent = unsent[:0]  # the end of the reply pipe says it better
+                        unsent = self._write_some(unsent)
                         if not unsent:
                             selector.unregister(self._requests)
                     elif key.fd == self._output_pipe:
@@ -303,6 +306,13 @@ class Host:
                         if len(reply) == LENGTHS.size:
                             expected = frame_size(bytes(reply))
         return bytes(reply)
+
+    def _write_some(self, unsent: memoryview) -> memoryview:
+        """What is still unsent; nothing if the other end is closed: the end of the reply pipe says that better."""
+        try:
+            return unsent[os.write(self._requests, unsent[:65536]) :]
+        except BrokenPipeError:
+            return unsent[:0]
 
     def _out_of(self, own: Budget) -> SubmissionError:
         used = f"in {own.what} its hosts were waited for {own.allowed_s:g} seconds in all, the most that is allowed"
