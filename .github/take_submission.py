@@ -72,6 +72,9 @@ def changed_folder(repository: Path, base: str, head: str) -> str:
         name, _, inside = rest.partition("/")
         if top == "submissions" and NAME.fullmatch(name) and inside:
             names.add(name)
+        elif top == "submissions" and inside:
+            rule = "a lower-case letter and up to 39 of a-z, 0-9 and _"
+            refused.append(f"{path!a} is in no folder that can be a submission; its name is to be {rule}")
         else:
             refused.append(f"{path!a} is no file of a folder of submissions/; send the folder only")
     if len(names) > 1:

@@ -1,5 +1,6 @@
 """The command `harness`: parses, calls, prints, and ends in an exit code."""
 
+import errno
 import io
 import json
 import os
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
 SAVE_TRIALS = {"run", "all", "cross"}
+MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""Those of the system that no code of ours brings about: no rights, no room."""
 
 
 class _Group(TyperGroup):
@@ -33,10 +36,20 @@ class _Group(TyperGroup):
         try:
             code = super().invoke(ctx)
         except KeyboardInterrupt:
-            saves = ctx.invoked_subcommand in SAVE_TRIALS
-            kept = "; every trial that had finished is saved, and the same command goes on from there" if saves else ""
+            kept = ""
+            if ctx.invoked_subcommand in SAVE_TRIALS:
+                kept = "; every trial that had finished is saved, and the same command goes on from there"
+            if kept and "--rerun" in sys.argv:
+                kept += ", without --rerun"
             say(f"harness: interrupted{kept}")
             code = ExitCode.INTERRUPTED
+        except Exception as error:
+            option = getattr(error, "option_name", None)  # of click's error, or of typer's own
+            if option in {"-C", "--trust-submissions"}:
+                raise UsageError(
+                    f"{option} stands before the verb: harness {option} … {ctx.invoked_subcommand}"
+                ) from error
+            raise
         raise typer.Exit(int(code or ExitCode.DONE))
 
 
@@ -45,6 +58,7 @@ app = typer.Typer(
     help="Which tokenizer and which positional embedding let a small transformer learn to add?",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -84,17 +98,17 @@ def main() -> None:
     """Runs the command line and exits with an `ExitCode`."""
     for stream in (sys.stdout, sys.stderr):  # a title may hold what the terminal's encoding has no sign for
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except HarnessError as error:
         say(f"harness: {error}", "red")
         sys.exit(error.exit_code)
-    except PermissionError as error:
-        remedy = "make it yours, or work elsewhere with -C DIR"
-        say(f"harness: {error.filename} may not be read or written: {error.strerror}; {remedy}", "red")
-        sys.exit(ExitCode.ENVIRONMENT)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+            remedy = "make room, make it yours, or work elsewhere with -C DIR"
+            say(f"harness: {error.filename or 'the output'} cannot be used: {error.strerror}; {remedy}", "red")
+            sys.exit(ExitCode.ENVIRONMENT)
         messages.print_exception()
         say("harness: this is a bug in the harness; please report it with the lines above", "red")
         sys.exit(ExitCode.BUG)
@@ -206,10 +220,10 @@ def validate(
     except KeyboardInterrupt:
         print(printed(verdicts, output.value), end="")
         raise
-    print(printed(verdicts, output.value), end="")
-    for group in same_code(everyone):
-        if not verdicts.keys().isdisjoint(group):
-            say(f"the same code and settings: {', '.join(group)}", "yellow")
+    copies = [group for group in same_code(everyone) if not verdicts.keys().isdisjoint(group)]
+    print(printed(verdicts, output.value, copies), end="")
+    for group in copies:
+        say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
     breaking = f"; not: {', '.join(sorted(refused))}" if refused and len(found) > 1 else ""
     say(f"{len(verdicts) - len(refused)} of {counted(len(found), 'submission')} valid{breaking}")
@@ -382,8 +396,7 @@ def doctor(context: typer.Context) -> ExitCode:
     """Says what this machine can do, and what is missing."""
     from harness.commands.doctor import examine
 
-    report, is_well = examine(context.obj)
-    print(report, end="")
+    is_well = examine(context.obj, lambda line: print(line, flush=True))
     return ExitCode.DONE if is_well else ExitCode.ENVIRONMENT
 
 
@@ -408,6 +421,7 @@ def explain(
     """Explains a rule, with a good and a bad example."""
     from harness import rules
 
+    rule = rule and rule.upper()
     if rule is not None and rule not in rules.RULES:
         raise UsageError(f"no rule {rule!r:.40}; there are: {', '.join(rules.RULES)}")
     print((rules.page() if page else rules.listed()) if rule is None else rules.explained(rules.RULES[rule]), end="")
@@ -477,7 +491,7 @@ def _discover(root: Path) -> list[Submission | Broken]:
 
 
 def _render(root: Path, *, check: bool) -> ExitCode:
-    from harness.board import render
+    from harness.board.rendering import render
 
     differing = [path.relative_to(root) for path in render(root, check=check)]
     if not differing:

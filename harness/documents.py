@@ -9,10 +9,11 @@ import re
 import unicodedata
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
@@ -50,7 +51,10 @@ REMEDIES = {
 YAML_REMEDIES = {
     "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key",
     "could not find expected ':'": "; a line is a key, a colon, a space and a value",
-    "'\\t' that cannot start": "; indent with spaces, not with a tab",
+    "'\\t' that cannot start": "; write spaces, not a tab",
+    "that cannot start any token": "; put the text in quotes",
+    "sequence entries are not allowed here": "; put the text in quotes",
+    "unexpected end of stream": "; a quote or bracket that was opened is not closed",
 }
 """By PyYAML's words for what is wrong."""
 
@@ -90,7 +94,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     except RecursionError as error:
         raise DocumentError("nests too deeply; two levels of keys are enough") from error
     if not isinstance(values, dict):
-        raise DocumentError(f"holds {type(values).__name__}, not keys and values; allowed keys: {_allowed(model)}")
+        got = {"NoneType": "is empty", "list": "holds a list"}.get(type(values).__name__, "holds text")
+        raise DocumentError(f"{got}, and no keys with values; allowed keys: {_allowed(model)}")
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -204,10 +209,17 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
     got = "" if isinstance(problem["input"], dict) else f", got {legible(repr(problem['input']))[:80]}"
     what = problem["msg"].removeprefix("Value error, ")
     field = _owner(model, place[:-1]).model_fields.get(str(place[-1])) if place else None
-    if problem["type"] == "string_pattern_mismatch" and field and field.description:
-        what = f"should be {field.description}"
+    if problem["type"] == "string_pattern_mismatch" and field and (description := _description(field)):
+        what = f"should be {description}"
     what += REMEDIES.get(problem["type"], "")
     return f"{line}`{name}`: {what}{got}" if name else what
+
+
+def _description(field: FieldInfo) -> str | None:
+    """That of the field, or of what it may be beside None."""
+    inner = (getattr(option, "__metadata__", ()) for option in get_args(field.annotation))
+    described = (one.description for options in inner for one in options if isinstance(one, FieldInfo))
+    return field.description or next(described, None)
 
 
 def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel]:

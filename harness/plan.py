@@ -46,7 +46,8 @@ class Plan:
 
     def summary(self, track: str, *, dry_run: bool) -> str:
         """`track quick: 3 trials to run, 27 up to date`"""
-        failed = f", {len(self.failed)} failed or refused before (a changed folder runs again)" if self.failed else ""
+        again = "a changed folder runs again, the others with `harness run --rerun failed`"
+        failed = f", {len(self.failed)} failed or refused before ({again})" if self.failed else ""
         stale = f", {self.num_stale} stale (left alone; they run without --rerun)" if self.num_stale else ""
         hacked = f"; {counted(self.num_hacked, 'submission')} marked as hacked, not run" if self.num_hacked else ""
         if not self.to_run and not failed and not stale:

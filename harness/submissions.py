@@ -269,7 +269,7 @@ def _part(key: str, entry_point: str, folder: Path, files: dict[str, bytes]) -> 
             )
         files, problems = _read_files(folder)
         if problems:
-            raise DocumentError(f"`{key}` borrows from submissions/{lender}, which {problems[0]}")
+            raise DocumentError(f"`{key}` borrows from submissions/{lender}: {problems[0]}")
     code = {name: content for name, content in files.items() if name not in FOR_PEOPLE}
     return Part(folder=folder, entry_point=own, files=code)
 
@@ -286,7 +286,8 @@ def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     try:
         return _walked(folder)
     except OSError as error:
-        return {}, [f"holds something that cannot be read: {error.strerror}; remove it or make it readable"]
+        place = os.path.relpath(error.filename, folder) if error.filename else "."
+        return {}, [f"{place[:80]!a} cannot be read: {error.strerror}; remove it or make it readable"]
 
 
 def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:

@@ -1,8 +1,19 @@
 """What the harness says to the person who called it. Results go to stdout, everything else here, to stderr."""
 
+import os
+import sys
+
 from rich.console import Console
 
-messages = Console(stderr=True)
+
+class _Messages(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read has left (`2>&1 | head`): the work goes on, and its records are kept, without a word."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+messages = _Messages(stderr=True)
 
 
 def say(line: str, style: str = "") -> None:

@@ -325,6 +325,16 @@ def test_positions_of_a_row_that_follow_the_other_rows_or_its_place_are_refused(
     assert (finding.rule, "changes with its place in the batch" in finding.message) == ("P40", True)
 
 
+def test_who_assigns_into_a_slice_is_told_what_to_do_instead(tmp_path: Path) -> None:
+    forward = """
+sines = torch.zeros(1, length, 128)
+sines[:, :, 0::2] = torch.sin(self.table[None, :length, 0::2])
+return Terms(embedding=sines)"""
+    findings = list(check_positions(make_submission(tmp_path, forward=forward), [3]))
+    assert {finding.rule for finding in findings} == {"P00"}
+    assert "put it together with torch.stack or torch.cat" in findings[0].message
+
+
 @pytest.mark.parametrize(
     ("embedding", "said"),
     [

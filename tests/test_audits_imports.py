@@ -4,10 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bad_folders import make_submission
+from bad_folders import MANIFEST, make_submission
 
 from harness.audits import audit
 from harness.audits.imports import check_imports
+from harness.submissions import Submission, read_folder
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,16 @@ def test_a_folder_called_harness_opens_no_way_into_the_harness(tmp_path: Path) -
     parts = {name: replace(getattr(submission, name), files=files) for name in ("tokenizer", "positions")}
     (finding,) = check_imports(replace(submission, **parts))
     assert "imports harness.task" in finding.message
+
+
+def test_a_file_named_like_a_module_of_pythons_own_is_refused_since_that_one_is_imported(tmp_path: Path) -> None:
+    manifest = MANIFEST.replace("submission:Characters", "types:Characters")
+    folder = make_submission(tmp_path, manifest=manifest).folder
+    (folder / "submission.py").rename(folder / "types.py")
+    submission = read_folder(folder)
+    assert isinstance(submission, Submission)
+    (finding,) = check_imports(submission)
+    assert finding.message.startswith("types.py has the name of a module of Python's own, which is imported instead")
 
 
 def test_a_foreign_import_is_the_one_finding_of_an_audit(tmp_path: Path) -> None:

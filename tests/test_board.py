@@ -22,11 +22,10 @@ from markdown_it import MarkdownIt
 
 import harness.board.rendering
 import harness.records
-from harness.board import render
 from harness.board.drawing import LIGHT, _figure_of
 from harness.board.markdown import page
 from harness.board.plots import AccuracyPlot
-from harness.board.rendering import sections_of
+from harness.board.rendering import render, sections_of
 from harness.board.text import plain
 from harness.errors import MachineError, UsageError
 from harness.records import Checkpoint, Drift, Mistake, Score, Throughput

@@ -63,6 +63,8 @@ def test_a_change_counts_for_those_who_borrow_from_the_folder_too(checkout):
     checkout.write("b/submission.yaml", manifest + "tokenizer: a/submission:Tokenizer\n")
     checkout.commit()
     git(checkout.root, "branch", "-f", "main")
+    checkout.write("a/README.md")
+    assert checkout.changed() == ["a"]  # nothing of b
     checkout.write("a/submission.py")
     assert checkout.changed() == ["a", "b"]
 
@@ -150,7 +152,7 @@ def test_a_ref_that_is_none_is_refused_with_gits_reason(checkout, ref):
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UsageError, match=r"name a commit or branch of this checkout$"):
+    with pytest.raises(UsageError, match=r"is no git checkout; name the submissions instead$"):
         changed_since(tmp_path, "main", [make_submission(tmp_path, "a")])
 
 

@@ -97,7 +97,7 @@ def test_a_second_all_runs_nothing_and_changes_nothing(root: Path) -> None:
     result = harness(root, "all", "--track", "smoke")
     assert result.returncode == 3  # what failed has not been mended
     assert files_of(root) == before
-    assert "0 trials to run, 1 up to date, 1 failed or refused before (a changed folder runs again)" in result.stderr
+    assert "0 trials to run, 1 up to date, 1 failed or refused before (a changed folder runs again, " in result.stderr
     assert "lossy, as before: T10: decode(encode('0')) is '1'" in result.stderr
     assert result.stdout == ""
 
@@ -219,7 +219,7 @@ def test_list_shows_titles_as_they_are_written_as_far_as_the_terminal_can(tmp_pa
     assert {name: title in lines[name] for name, title in titles.items()} == dict.fromkeys(titles, True)
     narrow = harness(tmp_path, "list", PYTHONIOENCODING="latin-1")
     assert narrow.returncode == 0, narrow.stderr
-    assert "a ? b" in narrow.stdout
+    assert r"a \u2192 b" in narrow.stdout
 
 
 def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_path: Path) -> None:
@@ -515,7 +515,8 @@ def test_a_command_that_is_killed_leaves_no_process_whatever_its_worker_does(tmp
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (PermissionError(13, "Permission denied", "results/x"), 4, "results/x may not be read or written: Permission"),
+        (PermissionError(13, "Permission denied", "results/x"), 4, "results/x cannot be used: Permission denied; make"),
+        (OSError(28, "No space left on device"), 4, "the output cannot be used: No space left on device; make room"),
         (ZeroDivisionError("by design"), 70, "this is a bug in the harness; please report it with the lines above"),
     ],
 )
@@ -578,6 +579,26 @@ def test_doctor_names_every_package_that_the_harness_needs_and_does_without_git(
     assert [entry.split()[0] for entry in packages.removeprefix("ok      packages     ").split(", ")] == [
         re.split("[<>=]", line)[0] for line in needed
     ]
+
+
+def test_a_reader_of_progress_that_leaves_early_costs_no_record(tmp_path: Path) -> None:
+    write_folder(tmp_path, "one")
+    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", str(write_tiny(tmp_path / "t.yaml"))]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+        assert running.stderr is not None
+        running.stderr.close()
+        assert running.wait(timeout=120) == 0
+    assert record_of(tmp_path, "one", "tiny", 1).status == "ok"
+
+
+@pytest.mark.parametrize("option", [["-C", "."], ["--trust-submissions"]])
+def test_an_option_that_belongs_before_the_verb_is_told_where_it_stands(option: list[str], tmp_path: Path) -> None:
+    refused(harness(tmp_path, "list", *option), 2, f"{option[0]} stands before the verb: harness {option[0]} … list")
+
+
+def test_help_has_a_short_form_and_rules_are_found_in_small_letters(tmp_path: Path) -> None:
+    assert harness(tmp_path, "list", "-h").stdout == harness(tmp_path, "list", "--help").stdout != ""
+    assert harness(tmp_path, "explain", "t00").stdout == harness(tmp_path, "explain", "T00").stdout != ""
 
 
 def test_a_reader_that_leaves_early_is_no_error(root: Path) -> None:

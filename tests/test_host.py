@@ -448,6 +448,18 @@ def test_a_decode_that_knows_no_special_ids_is_told_to_give_them_no_text(tmp_pat
     assert message.endswith("every id has to decode, pad_id and eos_id too; give them the empty text")
 
 
+def test_an_encode_that_knows_prompts_alone_is_told_of_answers(tmp_path: Path) -> None:
+    message = error_of(make_submission(tmp_path, encode='a, b = text[:-1].split("+")\nreturn [1]')).message
+    assert message.endswith("encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)")
+
+
+def test_ids_that_fill_more_than_a_frame_are_answered_with_how_many_there_may_be(tmp_path: Path) -> None:
+    with Host(make_submission(tmp_path, encode="return [1] * 400"), "prompts", max_digits=3) as host:
+        vocabulary = host.describe()
+        with pytest.raises(SubmissionError, match=r"FrameError: a frame of .*; a text may become 4 ids a character"):
+            host.encode([f"{n}+1=" for n in range(8000)], vocabulary)
+
+
 def test_an_error_in_borrowed_code_names_the_folder_that_it_lies_in(tmp_path: Path) -> None:
     make_submission(tmp_path, "lender", encode="return [99]")
     manifest = MANIFEST.replace("submission:Characters", "lender/submission:Characters")

@@ -123,6 +123,12 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_written(root, name):
     assert not list((root / "submissions").iterdir())
 
 
+def test_inside_the_folder_of_submissions_it_is_said_where_to_run_instead(root):
+    with pytest.raises(UsageError, match=r"is itself a folder of submissions; run in its parent, or with -C .*"):
+        start_submission(root / "submissions", "mine", None)
+    assert not (root / "submissions" / "submissions").exists()
+
+
 def test_a_name_that_is_taken_is_refused_and_the_folder_is_left_alone(root):
     folder = started(root, "one").folder
     (folder / "submission.py").write_text("# mine\n")

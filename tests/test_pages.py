@@ -12,7 +12,7 @@ import pytest
 from gallery import NAMES
 from typer.main import get_command
 
-from harness.board import render
+from harness.board.rendering import render
 from harness.cli import app
 from harness.commands.new import TEMPLATE
 from harness.submissions import Submission, read_folder

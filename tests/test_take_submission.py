@@ -103,8 +103,6 @@ def test_what_lies_in_the_clones_work_tree_is_not_looked_at(request_: Request) -
         "results/quick/mine/d2-s0.json",
         ".github/workflows/ci.yml",
         "submissions/README.md",
-        "submissions/Bad/submission.py",
-        "submissions/a-b/submission.py",
         "leaderboard.md",
     ],
 )
@@ -113,6 +111,13 @@ def test_a_request_that_touches_anything_else_is_refused(request_: Request, path
     request_.write(path, "{}\n")
     request_.commit()
     assert request_.refusal() == f"{path!r} is no file of a folder of submissions/; send the folder only"
+
+
+@pytest.mark.parametrize("path", ["submissions/Bad/submission.py", "submissions/a-b/submission.py"])
+def test_a_folder_whose_name_breaks_the_rule_is_told_the_rule(request_: Request, path: str) -> None:
+    request_.write(path, "{}\n")
+    request_.commit()
+    assert "its name is to be a lower-case letter and up to 39 of a-z, 0-9 and _" in request_.refusal()
 
 
 @pytest.mark.parametrize(

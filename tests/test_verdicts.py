@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,7 @@ def test_json_says_of_every_submission_whether_it_is_valid_and_lists_the_finding
     assert values["valid"] == {"good": True, "bad": False, "fine": True}
     assert values["findings"][2] == {"submission": "bad", "rule": "P30", "level": "review", "message": "slow"}
     assert len(values["findings"]) == 4
+    assert json.loads(printed({}, "json", [["ada", "ben"]]))["same_code"] == [["ada", "ben"]]
 
 
 def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
@@ -43,6 +45,20 @@ def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
         "::warning file=submissions/bad/submission.yaml,title=P30::slow\n"
         "::notice file=submissions/fine/submission.yaml,title=T80::re-encoding\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        ("encode('7') raised: submission.py, line 24, in encode: KeyError: 'x'", "submission.py,line=24"),
+        ("parts/helpers.py, line 3, imports pandas", "parts/helpers.py,line=3"),
+        ("submission.yaml: line 2: unknown key `colour`", "submission.yaml,line=2"),
+        ("ids out of range", "submission.yaml"),
+    ],
+)
+def test_an_annotation_stands_where_its_message_points(message, place):
+    text = printed({"one": [Found("T00", "gate", message)]}, "github")
+    assert text.startswith(f"::error file=submissions/one/{place},title=T00::")
 
 
 @given(st.text(), st.text())

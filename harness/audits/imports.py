@@ -19,6 +19,10 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
     """
     parts = {part.folder: part for part in (submission.tokenizer, submission.positions)}
     for part in parts.values():
+        if hidden := sorted(name for name in part.files if name.removesuffix(".py") in sys.stdlib_module_names):
+            message = f"{hidden[0]} has the name of a module of Python's own, which is imported instead; rename it"
+            yield gate(submission.name, "T00", message)
+            return
         for name, line, module in _foreign(part):
             message = (
                 f"{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, numpy, "

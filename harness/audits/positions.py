@@ -157,6 +157,8 @@ def check_gradient(submission: Submission, positions: Positions, layout: Tensor)
     except RuntimeError as error:
         reason = f"the terms have no gradient: {str(error).splitlines()[0][:200]}"
         remedy = "use operators that torch can differentiate, or detach() what needs none"
+        if "aten::copy" in str(error):
+            remedy = "do not assign into a tensor (`x[..., 0::2] = …`); put it together with torch.stack or torch.cat"
         yield gate(submission.name, "P00", f"{reason}; {remedy}")
         return
     if any(gradient is not None and gradient.layout is not torch.strided for gradient in gradients):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.documents import visible
 from harness.errors import UsageError
-from harness.submissions import Broken, Submission, shown_name
+from harness.submissions import FOR_PEOPLE, Broken, Submission, shown_name
 
 
 def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) -> list[Submission | Broken]:
@@ -29,6 +29,13 @@ def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) ->
             raise UsageError(f"--changed {ref}: there is no git here; name the submissions instead") from error
         except subprocess.CalledProcessError as error:
             reason = visible((os.fsdecode(error.stderr).strip().splitlines() or ["git failed"])[0])
-            raise UsageError(f"--changed {ref}: {reason}; name a commit or branch of this checkout") from error
-    folders = {shown_name(path.split("/")[1]) for path in paths if path.startswith("submissions/")}
-    return [entry for entry in found if folders & {entry.name, *entry.lenders}]
+            remedy = "name a commit or branch of this checkout"
+            if "no merge base" in reason:
+                remedy += "; if it is a shallow one, fetch more of its history (fetch-depth: 0)"
+            if subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode != 0:
+                reason, remedy = f"{root} is no git checkout", "name the submissions instead"
+            raise UsageError(f"--changed {ref}: {reason}; {remedy}") from error
+    changed = [Path(path).parts[1:] for path in paths if path.startswith("submissions/")]
+    folders = {shown_name(parts[0]) for parts in changed}
+    lenders = {shown_name(parts[0]) for parts in changed if "/".join(parts[1:]) not in FOR_PEOPLE}
+    return [entry for entry in found if entry.name in folders or lenders & entry.lenders]

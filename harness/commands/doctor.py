@@ -29,8 +29,8 @@ PACKAGES = (
 )
 
 
-def examine(root: Path) -> tuple[str, bool]:
-    """A line for each thing looked at, and whether all of them are well."""
+def examine(root: Path, tell: Callable[[str], object]) -> bool:
+    """Tells a line for each thing looked at, and returns whether all of them are well."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", lambda: f"{platform.python_version()} at {sys.executable}"),
         ("packages", lambda: ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)),
@@ -42,15 +42,14 @@ def examine(root: Path) -> tuple[str, bool]:
         ("submissions", lambda: _submissions(root)),
         ("results", lambda: _writable(root)),
     ]
-    lines: list[str] = []
     is_well = True
     for name, check in checks:
         try:
-            lines.append(f"ok      {name:<12} {check()}\n")
+            tell(f"ok      {name:<12} {check()}")
         except Exception as error:  # a doctor reports every illness
             is_well = False
-            lines.append(f"PROBLEM {name:<12} {error}\n")
-    return "".join(lines), is_well
+            tell(f"PROBLEM {name:<12} {error}")
+    return is_well
 
 
 def _gpu() -> str:
@@ -95,7 +94,9 @@ def _submissions(root: Path) -> str:
 
 def _writable(root: Path) -> str:
     results = root / "results"
-    for folder in [root, *([results, *results.iterdir()] if results.is_dir() else [])]:
-        if folder.is_dir():
+    require_writable(root)
+    if results.exists():
+        require_writable(results)
+        for folder in filter(Path.is_dir, results.iterdir()):
             require_writable(folder)
     return f"{root} can be written"

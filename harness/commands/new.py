@@ -19,6 +19,8 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         MachineError: the folder cannot be written.
     """
     target = root / "submissions" / name
+    if root.name == "submissions" and not target.parent.is_dir():
+        raise UsageError(f"{root} is itself a folder of submissions; run in its parent, or with -C {root.parent}")
     if not NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is no name for a submission; take a lower-case letter and up to 39 of a-z, 0-9 and _"

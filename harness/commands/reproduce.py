@@ -51,7 +51,8 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
         else:
             found.passed_over.append(f"{trial.name}: {why_not}")
     if not found.trials:
-        remedy = f"`harness run {entry.name} --track {track.name}` makes records of the code that is here"
+        command = f"harness run {entry.name} --track {track.name}"
+        remedy = f"`{command}` makes records of the code that is here, `{command} --rerun failed` of what had failed"
         raise UsageError(f"nothing on {track.name} can be reproduced: {found.passed_over[0]}; {remedy}")
     return found
 

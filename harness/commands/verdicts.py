@@ -1,22 +1,25 @@
 """How the audits' findings are shown: to people, to programs, to a workflow."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from harness.documents import visible
 from harness.rules import Found, gates
 
 
-def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:
-    """The findings as `text`, `json` or `github` annotations; one line each, by name; as text the tags of all first."""
+def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequence[Sequence[str]] = ()) -> str:
+    """The findings as `text`, `json` or `github` annotations; one line each, by name; as text the tags of all first.
+
+    Args:
+        copies: names of submissions that have the same code, group by group; told as `json` alone.
+    """
     rows = [(name, *finding) for name in sorted(verdicts) for finding in verdicts[name]]
     if output == "json":
         keys = ("submission", "rule", "level", "message")
         verdict = {name: not gates(found) for name, found in sorted(verdicts.items())}
-        return (
-            json.dumps({"valid": verdict, "findings": [dict(zip(keys, row, strict=True)) for row in rows]}, indent=1)
-            + "\n"
-        )
+        findings = [dict(zip(keys, row, strict=True)) for row in rows]
+        return json.dumps({"valid": verdict, "findings": findings, "same_code": copies}, indent=1) + "\n"
     if output == "github":
         return "".join(_annotation(*row) for row in rows)
     rows.sort(key=lambda row: row[2] != "tag")  # what asks for nothing first: the end is what a terminal still shows
@@ -26,8 +29,10 @@ def printed(verdicts: Mapping[str, Sequence[Found]], output: str) -> str:
 def _annotation(name: str, rule: str, level: str, message: str) -> str:
     """A workflow command; whatever a submission put into its name or the message stays where it belongs."""
     kind = {"gate": "error", "review": "warning"}.get(level, "notice")
-    file = _escaped(f"submissions/{name}/submission.yaml").replace(":", "%3A").replace(",", "%2C")
-    return f"::{kind} file={file},title={rule}::{_escaped(message)}\n"
+    place = re.search(r"\b([\w/]+\.(?:py|yaml))(?::|,) line (\d+)\b", message)
+    named, line = (place[1], f",line={place[2]}") if place else ("submission.yaml", "")
+    file = _escaped(f"submissions/{name}/{named}").replace(":", "%3A").replace(",", "%2C")
+    return f"::{kind} file={file}{line},title={rule}::{_escaped(message)}\n"
 
 
 def _escaped(text: str) -> str:

@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterable
 
 REMEDIES = {
+    r"\bencode\('\d+'\) raised: ": "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)",
+    r"\bFrameError: a frame of \d+ bytes": "a text may become 4 ids a character of the longest prompt, and 8, no more",
+    r"\bMemoryError\b": "a submission has 3 GiB at most; take less",
     r"\bdecode\(\[\d+\]\) raised: .*\b(IndexError|KeyError|ValueError)\b": (
         "every id has to decode, pad_id and eos_id too; give them the empty text"
     ),
