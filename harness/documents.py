@@ -94,8 +94,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     except RecursionError as error:
         raise DocumentError("nests too deeply; two levels of keys are enough") from error
     if not isinstance(values, dict):
-        got = {"NoneType": "is empty", "list": "holds a list"}.get(type(values).__name__, "holds text")
-        raise DocumentError(f"{got}, and no keys with values; allowed keys: {_allowed(model)}")
+        got = "is empty" if values is None else f"holds {'a list' if isinstance(values, list) else 'text'}, no keys"
+        raise DocumentError(f"{got}; write a key, a colon and a value a line; allowed keys: {_allowed(model)}")
     try:
         return model.model_validate(values)
     except ValidationError as error:

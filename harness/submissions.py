@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -215,7 +216,8 @@ def read_folder(folder: Path) -> Submission | Broken:
     files: dict[str, bytes] = {}
     lenders: frozenset[str] = frozenset()
     if not NAME.fullmatch(folder.name):
-        near = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")[:40]
+        letters = unicodedata.normalize("NFKD", folder.name).encode("ascii", "ignore").decode()  # é -> e
+        near = re.sub(r"[^a-z0-9]+", "_", letters.lower()).strip("_")[:40]
         rename = f"rename it, to {near} say" if NAME.fullmatch(near) else "rename it"
         problems.append(
             f"the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; {rename}"

@@ -335,6 +335,12 @@ return Terms(embedding=sines)"""
     assert "put it together with torch.stack or torch.cat" in findings[0].message
 
 
+def test_a_term_that_there_is_not_is_answered_with_those_that_there_are(tmp_path: Path) -> None:
+    findings = audit(make_submission(tmp_path, forward="return Terms(rotation=self.table)"))
+    assert findings[-1].rule == "P00"
+    assert findings[-1].message.endswith("; Terms has embedding, embedding_angles, angles and bias, no others")
+
+
 @pytest.mark.parametrize(
     ("embedding", "said"),
     [

@@ -236,7 +236,9 @@ def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_p
     assert found["valid"] == {"broken": False}
     assert found["findings"][0]["rule"] == "T00"
     annotated = harness(tmp_path, "validate", "broken", "--format", "github").stdout
-    assert annotated.startswith("::error file=submissions/broken/submission.yaml,title=T00::submission.yaml: line 2")
+    assert annotated.startswith(
+        "::error file=submissions/broken/submission.yaml,line=2,title=T00::submission.yaml: line 2"
+    )
     assert annotated.count("\n") == 1
 
 
@@ -263,7 +265,7 @@ def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: P
     nothing = harness(tmp_path, "validate", "--changed", "main")
     assert (nothing.returncode, nothing.stderr) == (0, "no submission changed since main\n")
     as_json = harness(tmp_path, "validate", "--changed", "main", "--format", "json")
-    assert json.loads(as_json.stdout) == {"valid": {}, "findings": []}
+    assert json.loads(as_json.stdout) == {"valid": {}, "findings": [], "same_code": []}
     for name in ("new", "Bad-Name", "été"):
         write_folder(tmp_path, name, manifest="")
     git(tmp_path, "add", "submissions/new")

@@ -155,8 +155,8 @@ def test_a_thousand_impossible_values_make_a_short_message(file):
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- title: t\n", "title\n", "7\n", "null\n"])
 def test_what_is_no_mapping_is_refused_with_the_keys_that_are_allowed(file, text):
     message = refusal(file, text)
-    assert message.endswith("and no keys with values; allowed keys: title, counts, is_open, inner")
-    assert message.startswith(("is empty", "holds a list", "holds text"))
+    assert message.endswith("; write a key, a colon and a value a line; allowed keys: title, counts, is_open, inner")
+    assert message.startswith(("is empty; ", "holds a list, no keys; ", "holds text, no keys; "))
 
 
 @pytest.mark.parametrize(

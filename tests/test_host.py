@@ -471,7 +471,12 @@ def test_an_error_in_borrowed_code_names_the_folder_that_it_lies_in(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("beside", "remedy"), [("Submission.py", "rename 'Submission.py'"), ("a.ipynb", "copy the classes from 'a.ipynb'")]
+    ("beside", "remedy"),
+    [
+        ("Submission.py", "rename 'Submission.py'"),
+        ("a.ipynb", "copy the classes from 'a.ipynb'"),
+        ("mine.py", "there is 'mine.py': rename one, or name it in the manifest"),
+    ],
 )
 def test_a_module_that_is_missing_is_looked_for_under_another_name(tmp_path: Path, beside: str, remedy: str) -> None:
     folder = write_folder(tmp_path, "entry")

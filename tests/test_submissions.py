@@ -98,7 +98,14 @@ def test_other_names_are_refused_and_quoted_so_that_they_draw_nothing(tmp_path, 
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("My Idea-2", "my_idea_2"), ("Ada.Lovelace", "ada_lovelace"), ("a" * 45, "a" * 40), ("1a", None), ("é", None)],
+    [
+        ("My Idea-2", "my_idea_2"),
+        ("Ada.Lovelace", "ada_lovelace"),
+        ("a" * 45, "a" * 40),
+        ("1a", None),
+        ("naïve", "naive"),
+        ("日本", None),
+    ],
 )
 def test_a_name_that_nearly_keeps_the_rules_is_answered_with_one_that_does(tmp_path, name, near):
     assert refusal(write_folder(tmp_path, name)).endswith(f"rename it, to {near} say" if near else "; rename it")

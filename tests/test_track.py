@@ -142,7 +142,7 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
             3,
             "not allowed here; put text that holds a colon in quotes, and a space after",
         ),
-        ("seed: 1\n", "\tseed: 1\n", 3, "cannot start any token; indent with spaces, not with a tab"),
+        ("seed: 1\n", "\tseed: 1\n", 3, "cannot start any token; write spaces, not a tab"),
         ("seeds: [0]", "seeds: [0", 6, "not the YAML that is read here: expected ',' or ']'"),
         ("name: mine", "name: Mine!", 1, "`name`: String should match pattern"),
         ("name: mine", "name: ../mine", 1, "`name`: String should match pattern"),
@@ -162,8 +162,11 @@ def test_a_wrong_file_is_refused_with_the_line_and_the_remedy(file, old, new, li
     [
         (GOOD + "#" * 16_384, "is larger than 16 KiB; keep it to the keys that are allowed"),
         (GOOD.replace("tests", "t\u00e9sts").encode("latin-1"), "is not UTF-8 text (byte 36); save it as UTF-8"),
-        ("- name: mine\n", "holds list, not keys and values; allowed keys: name, summary, ranked, seed"),
-        ("", "holds NoneType, not keys and values; allowed keys: name, summary, ranked, seed"),
+        (
+            "- name: mine\n",
+            "holds a list, no keys; write a key, a colon and a value a line; allowed keys: name, summary, ranked",
+        ),
+        ("", "is empty; write a key, a colon and a value a line; allowed keys: name, summary, ranked, seed"),
         ("name: !!python/object/apply:os.getcwd []\n", "line 1: not the YAML that is read here: the tag"),
     ],
 )

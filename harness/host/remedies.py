@@ -19,6 +19,7 @@ REMEDIES = {
         "there is no network for a submission; put what it needs into its folder"
     ),
     r"\bBlockingIOError\b": "a submission cannot start processes; do the work in the call itself",
+    r"\bTerms\.__init__\(\) got an unexpected": "Terms has embedding, embedding_angles, angles and bias, no others",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
 }
 """By a pattern of the message."""
@@ -40,4 +41,6 @@ def remedied(message: str, files: Iterable[str]) -> str:
             return f"{message}; rename {alike[0]!a}"
         if notebooks:
             return f"{message}; copy the classes from {notebooks[0]!a} into it"
+        if code := [name for name in sorted(files) if name.endswith(".py")]:
+            return f"{message}; there is {', '.join(map(ascii, code[:5]))}: rename one, or name it in the manifest"
     return message
