@@ -39,7 +39,7 @@ class _Group(TyperGroup):
             kept = ""
             if ctx.invoked_subcommand in SAVE_TRIALS:
                 kept = "; every trial that had finished is saved, and the same command goes on from there"
-            if kept and "--rerun" in sys.argv:
+            if kept and any(argument.startswith("--rerun") for argument in sys.argv):
                 kept += ", without --rerun"
             say(f"harness: interrupted{kept}")
             code = ExitCode.INTERRUPTED
@@ -349,7 +349,7 @@ def cross(
     loaded, track_file = find_track(track, root / "results" / FOLDER, root / "results")
     found = _discover(root)
     grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
-    for entry in found:
+    for entry in found if not (tokenizers and positions) else []:
         if isinstance(entry, Broken):
             say(f"not in the grid: {entry.error}", "red")
     harness = harness_fingerprint()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
-from harness.ranking.rulings import NO_RULINGS, Rulings, marks_of
+from harness.ranking.rulings import Rulings, marks_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
 from harness.rerun import Rerun
@@ -62,13 +62,14 @@ def plan(
     results: Path,
     harness: str,
     rerun: Rerun | None,
-    rulings: Rulings = NO_RULINGS,
+    rulings: Rulings,
 ) -> Plan:
     """Every trial of the track, sorted into what runs and what stands.
 
     Args:
         harness: the fingerprint of the harness.
         rerun: None runs what is missing, stale or cannot be believed; `missing` only what has no record.
+        rulings: a review that is cleared stands like any other record, and of what is marked as hacked nothing runs.
     """
     to_run: list[PlannedTrial] = []
     failed: list[PlannedTrial] = []

@@ -47,7 +47,7 @@ def submissions(tmp_path: Path) -> dict[str, Submission]:
 
 
 def planned(root: Path, submissions: dict[str, Submission], rerun: Rerun | None, track: Track = TRACK) -> Plan:
-    return plan(track, list(submissions.values()), root / "results", HARNESS, rerun)
+    return plan(track, list(submissions.values()), root / "results", HARNESS, rerun, Rulings())
 
 
 @pytest.mark.parametrize(
