@@ -38,9 +38,9 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             kept = ""
             if ctx.invoked_subcommand in SAVE_TRIALS:
-                kept = "; every trial that had finished is saved, and the same command goes on from there"
-            if kept and any(argument.startswith("--rerun") for argument in sys.argv):
-                kept += ", without --rerun"
+                begins_again = "--rerun all" in " ".join(sys.argv).replace("--rerun=", "--rerun ")
+                then = "begins again with the first" if begins_again else "goes on from there"
+                kept = f"; every trial that had finished is saved, and the same command {then}"
             say(f"harness: interrupted{kept}")
             code = ExitCode.INTERRUPTED
         except Exception as error:

@@ -55,6 +55,7 @@ YAML_REMEDIES = {
     "that cannot start any token": "; put the text in quotes",
     "sequence entries are not allowed here": "; put the text in quotes",
     "unexpected end of stream": "; a quote or bracket that was opened is not closed",
+    "'<stream end>'": "; a quote or bracket that was opened is not closed",
 }
 """By PyYAML's words for what is wrong."""
 

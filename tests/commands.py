@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.records import Record, read
+
 IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
 
 
@@ -28,3 +30,10 @@ def git(folder: Path, *arguments: str) -> str:
     env = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     command = ["git", *IDENTITY, *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=env).stdout.rstrip("\n")
+
+
+def record_of(root: Path, name: str, track: str = "smoke", digits: int = 2) -> Record:
+    """What the trial of seed 0 left."""
+    found = read(root / "results" / track / name / f"d{digits}-s0.json")
+    assert isinstance(found, Record), found
+    return found

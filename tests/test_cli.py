@@ -3,20 +3,16 @@
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
-import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
-from bad_folders import ENCODE, MANIFEST, descendants, left_running, worker_below, write_folder, write_tiny
+from bad_folders import ENCODE, MANIFEST, write_folder, write_tiny
 from cheats.sources import HONEST, LIVE, submission_of
-from commands import git, harness, refused
+from commands import git, harness, record_of, refused
 
-from harness import cli
 from harness.host.sandbox import isolation
 from harness.records import Record, read
 from harness.track import built_in_names
@@ -28,12 +24,6 @@ def files_of(root: Path) -> dict[str, tuple[bytes, int]]:
     """Content and time of change of every file, but byte code."""
     paths = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return {str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
-
-
-def record_of(root: Path, name: str, track: str = "smoke", digits: int = 2) -> Record:
-    found = read(root / "results" / track / name / f"d{digits}-s0.json")
-    assert isinstance(found, Record), found
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -415,47 +405,6 @@ def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
     assert files_of(tiny) == before
 
 
-def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_goes_on(tmp_path: Path) -> None:
-    track = str(write_tiny(tmp_path / "tiny.yaml", seeds=list(range(5))))
-    write_folder(tmp_path, "first")
-    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", track, "-j", "1"]
-    folder = tmp_path / "results" / "tiny" / "first"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        deadline = time.monotonic() + 60
-        while not list(folder.glob("*.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        started = descendants(running.pid)
-        running.send_signal(signal.SIGINT)
-        stdout, stderr = running.communicate(timeout=20)
-    assert running.returncode == 130, stderr
-    assert stderr.splitlines()[-1].startswith("harness: interrupted; every trial that had finished is saved")
-    assert stdout == ""
-    assert "Traceback" not in stderr
-    assert len(started) >= 2  # a worker and its zygote
-    assert left_running(started) == set()
-    kept = {path: path.read_bytes() for path in folder.iterdir()}
-    assert 1 <= len(kept) < 5
-    resumed = harness(tmp_path, "run", "-t", track)
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"{5 - len(kept)} trials to run, {len(kept)} up to date" in resumed.stderr
-    assert {path: path.read_bytes() for path in kept} == kept
-
-
-def test_an_interrupted_validation_tells_what_it_has_found(tmp_path: Path) -> None:
-    write_folder(tmp_path, "first", encode="return [0]")
-    write_folder(tmp_path, "second", top="import time\ntime.sleep(600)")
-    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "validate", "-j", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        assert running.stderr.readline().startswith("[1/2] first: breaks ")
-        running.send_signal(signal.SIGINT)
-        stdout, stderr = running.communicate(timeout=20)
-    assert running.returncode == 130, stderr
-    assert stdout.startswith("submissions/first: ")
-    assert "second" not in stdout
-    assert stderr.splitlines()[-1] == "harness: interrupted"
-
-
 def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomplete(tmp_path: Path) -> None:
     submission_of(tmp_path, LIVE["where no other text of the request differs in one place"])
     evaluation = {"fresh": 200, "test": 200, "curve": 8, "curve_points": 1}
@@ -502,43 +451,6 @@ def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None
     assert (record.status, (record.reason or "")[:3]) == ("failed", "T40")
 
 
-@pytest.mark.parametrize("with_hosts", [True, False], ids=["at-work", "starting"])
-def test_a_command_that_is_killed_leaves_no_process_whatever_its_worker_does(tmp_path: Path, with_hosts: bool) -> None:
-    write_folder(tmp_path, "one", top="import time\ntime.sleep(600)")
-    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", "smoke"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        worker = worker_below(running.pid, with_hosts=with_hosts)
-        started = descendants(running.pid)
-        running.kill()
-    assert worker in started
-    assert left_running(started, within_s=20) == set()
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (PermissionError(13, "Permission denied", "results/x"), 4, "results/x cannot be used: Permission denied; make"),
-        (OSError(28, "No space left on device"), 4, "the output cannot be used: No space left on device; make room"),
-        (ZeroDivisionError("by design"), 70, "this is a bug in the harness; please report it with the lines above"),
-    ],
-)
-def test_an_error_that_no_verb_foresaw_has_an_exit_code_of_its_own(
-    error: Exception, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Raised in place of a verb: no known input leads to the second, and as root nothing to the first."""
-
-    def verb() -> None:
-        raise error
-
-    monkeypatch.setattr(cli, "app", verb)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == code
-    told = capfd.readouterr().err
-    assert said in told.replace("\n", " ")
-    assert ("Traceback" in told) == (code == 70)
-
-
 @pytest.mark.parametrize("arguments", ["--help", "list", "run --help", "run -n", "show good", "leaderboard --check"])
 def test_a_quick_answer_never_loads_torch(root: Path, arguments: str) -> None:
     code = (
@@ -559,38 +471,6 @@ def test_schemas_accept_what_the_harness_writes(root: Path) -> None:
     schema = json.loads(harness(root, "schema").stdout)
     assert set(record) == set(schema["properties"])
     assert set(schema["required"]) <= set(record)
-
-
-def test_doctor_tries_everything_and_names_what_is_missing(tmp_path: Path) -> None:
-    result = harness(tmp_path, "doctor")
-    assert result.returncode == 4
-    assert "encodes 46 as 2 ids" in result.stdout
-    ill = [line for line in result.stdout.splitlines() if not line.startswith("ok ")]
-    assert len(ill) == 1
-    assert ill[0].startswith("PROBLEM submissions  no folder")
-
-
-def test_doctor_names_every_package_that_the_harness_needs_and_does_without_git(tmp_path: Path) -> None:
-    write_folder(tmp_path, "one")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "bwrap").symlink_to(shutil.which("bwrap") or "/nowhere")
-    result = harness(tmp_path, "doctor", PATH=str(tmp_path / "bin"))
-    assert result.returncode == 0, result.stdout
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    (packages,) = [line for line in result.stdout.splitlines() if line.startswith("ok      packages")]
-    assert [entry.split()[0] for entry in packages.removeprefix("ok      packages     ").split(", ")] == [
-        re.split("[<>=]", line)[0] for line in needed
-    ]
-
-
-def test_a_reader_of_progress_that_leaves_early_costs_no_record(tmp_path: Path) -> None:
-    write_folder(tmp_path, "one")
-    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "run", "-t", str(write_tiny(tmp_path / "t.yaml"))]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
-        assert running.stderr is not None
-        running.stderr.close()
-        assert running.wait(timeout=120) == 0
-    assert record_of(tmp_path, "one", "tiny", 1).status == "ok"
 
 
 @pytest.mark.parametrize("option", [["-C", "."], ["--trust-submissions"]])

@@ -97,6 +97,7 @@ def test_whole_numbers_are_python_integers(tmp_path_factory, number):
         ("title: t\n\tcounts: []\n", 2, "cannot start any token"),
         ("title: @t\n", 1, "cannot start any token; put the text in quotes"),
         ("title: - t\n", 1, "not allowed here; put the text in quotes"),
+        ("title: [\n", 2, "found '<stream end>'; a quote or bracket that was opened is not closed"),
         ('title: "t\n', 2, "unexpected end of stream; a quote or bracket that was opened is not closed"),
         ("title: t\n---\ntitle: u\n", 2, "another document"),
         ('title: "a\\nb"\n', 1, "`title`: holds a line break or a control character; keep it to one printable line"),

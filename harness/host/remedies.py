@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable
 
 REMEDIES = {
-    r"\bencode\('\d+'\) raised: ": "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)",
     r"\bFrameError: a frame of \d+ bytes": "a text may become 4 ids a character of the longest prompt, and 8, no more",
     r"\bMemoryError\b": "a submission has 3 GiB at most; take less",
     r"\bdecode\(\[\d+\]\) raised: .*\b(IndexError|KeyError|ValueError)\b": (
@@ -21,6 +20,9 @@ REMEDIES = {
     r"\bBlockingIOError\b": "a submission cannot start processes; do the work in the call itself",
     r"\bTerms\.__init__\(\) got an unexpected": "Terms has embedding, embedding_angles, angles and bias, no others",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
+    r"\bencode\('\d+'\) raised: .*\b(AttributeError|IndexError|KeyError|ValueError)\b": (
+        "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)"
+    ),
 }
 """By a pattern of the message."""
 
