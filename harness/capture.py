@@ -1,9 +1,9 @@
 """CUDA graphs: work on a GPU, recorded once and replayed as one launch.
 
-A step of the frozen model is hundreds of kernels of a few microseconds, and to launch them one by one from Python takes
-longer than they run. What is recorded reads and writes tensors that stay where they are, so nothing in it may be a
-Python number that changes from one time to the next. Works that have nothing to do with each other can be branches of
-one recording, which run at the same time.
+A step of the frozen model is hundreds of kernels of a few microseconds each, and launching them one by one from Python
+takes longer than running them. Recorded work reads and writes tensors at fixed addresses, so nothing in it may be a
+Python number that changes from one replay to the next. Pieces of work that do not depend on each other can be branches
+of one recording, which run at the same time.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ from harness.errors import HarnessError
 
 T = TypeVar("T")
 NUM_WARM_UPS = 3
-"""Runs before the recording, as torch's notes on CUDA graphs ask for: libraries allocate their workspaces in them."""
+"""Runs before the recording, as torch's notes on CUDA graphs require: in them libraries allocate their workspaces."""
 
 _log = logging.getLogger(__name__)
 
 
 class Recording(Generic[T]):
-    """Recorded work as one launch; its results are in the same tensors every time."""
+    """Recorded work, replayed as one launch; its results are in the same tensors every time."""
 
     def __init__(self, graph: torch.cuda.CUDAGraph, work: Callable[[], T], result: T) -> None:
-        # The graph holds addresses, not tensors: whatever the work uses must live as long as it does.
+        # The graph holds addresses, not tensors: whatever the work uses must live as long as the graph.
         self._graph, self._work, self._result = graph, work, result
 
     def __call__(self) -> T:
@@ -39,8 +39,10 @@ class Recording(Generic[T]):
 
 
 def can_capture(device: torch.device) -> bool:
-    """Whether work on this device can be recorded: on CUDA; AMD's graphs, which torch reaches by the same names, were
-    never tried."""
+    """Whether work on this device can be recorded: on CUDA only.
+
+    AMD's graphs, which torch offers under the same names, were never tried.
+    """
     return device.type == "cuda" and torch.version.hip is None
 
 
@@ -52,17 +54,17 @@ def capture(
     state: Sequence[Tensor] = (),
     pool: Any = None,
 ) -> Callable[[], T]:
-    """`work` as a `Recording`; `work` itself on a device that cannot record, or if it waits for it, which the log says.
+    """`work` as a `Recording`, or `work` itself if the device cannot record, or if it waits for the device (logged).
 
     Args:
-        work: returns tensors, if anything; every replay writes them anew.
-        generators: that it draws from.
-        state: the tensors that it changes and reads again; what the warm-up does to them is undone.
-        pool: of the graphs that it may share memory with, none of which is then replayed while its results are in use.
+        work: returns tensors, if anything; every replay overwrites them.
+        generators: the generators that `work` draws from.
+        state: the tensors that `work` changes and reads again; the warm-up's changes to them are undone.
+        pool: a memory pool to share with other graphs, none of which is replayed while this one's results are in use.
 
     Raises:
-        RuntimeError: the device failed, or the recording did; this process should end, since torch vouches for nothing
-            that such a recording leaves behind.
+        RuntimeError: the device failed, or the recording did; this process should end, since torch guarantees nothing
+            about the state that a failed recording leaves behind.
     """
     if not can_capture(device):
         return work
@@ -72,15 +74,15 @@ def capture(
         return work
     try:
         return _record(work, device, generators, pool)
-    except HarnessError as error:  # its operators name a submission, which is not to blame
+    except HarnessError as error:  # it names a submission, which is not to blame
         raise RuntimeError(f"work that could be run could not be recorded: {error}") from error
 
 
 def side_by_side(works: Sequence[Callable[[], object]], device: torch.device) -> Callable[[], None]:
-    """The works as one; none may write what another reads or writes.
+    """All `works` as one function; none of them may write what another reads or writes.
 
-    On a device that can record, each has a stream of its own. A recording then has a branch for each, and their
-    kernels, most of which leave most of a GPU idle, run at the same time. Elsewhere they run one after the other.
+    On a device that can record, each has a stream of its own. A recording then has a branch for each, and the kernels
+    of all branches, most of which leave most of a GPU idle, run at the same time. Elsewhere the works run in turn.
     """
     branches = [_stream(device, index + 1) for index in range(len(works))] if can_capture(device) else []
 
@@ -95,7 +97,7 @@ def side_by_side(works: Sequence[Callable[[], object]], device: torch.device) ->
                 branch.wait_stream(current)
                 with torch.cuda.stream(branch):
                     work()
-        finally:  # also if one raises: what follows on this stream must not meet the others at work
+        finally:  # also if one raises: what follows on this stream must not overlap with the others
             for branch in branches:
                 current.wait_stream(branch)
 
@@ -104,10 +106,10 @@ def side_by_side(works: Sequence[Callable[[], object]], device: torch.device) ->
 
 @contextlib.contextmanager
 def refusing_to_wait() -> Iterator[None]:
-    """What waits for the device inside raises a RuntimeError."""
+    """Makes whatever waits for the device inside the block raise a RuntimeError."""
     try:
         with warnings.catch_warnings():
-            # Once a process, torch says that this check is a prototype: it may miss some.
+            # Once per process torch warns that this check is a prototype, which may miss some waits.
             warnings.filterwarnings("ignore", "Synchronization debug mode", UserWarning)
             torch.cuda.set_sync_debug_mode("error")
         yield
@@ -121,9 +123,9 @@ def _warm_up(
     generators: Sequence[torch.Generator],
     state: Sequence[Tensor],
 ) -> str | None:
-    """Runs the work on the stream of recordings and undoes it; None, or what torch says if it waits for the device.
+    """Runs and undoes the work on the recording stream; returns torch's message if it waits for the device, else None.
 
-    Waiting is looked for here, since a recording that is broken off leaves torch in a state that nobody vouches for.
+    Waits are detected here, since a recording that is broken off leaves torch in a state that it does not guarantee.
     """
     before = [tensor.clone() for tensor in state]
     random_states = [rng.get_state() for rng in generators]
@@ -147,9 +149,9 @@ def _why_it_waits(work: Callable[[], object]) -> str | None:
     try:
         with refusing_to_wait():
             work()
-    except (torch.AcceleratorError, torch.OutOfMemoryError):  # would meet the work launched one by one as well
+    except (torch.AcceleratorError, torch.OutOfMemoryError):  # launching kernels one by one would not avoid these
         raise
-    except (RuntimeError, HarnessError) as error:  # a submission's operators give their errors a name of ours
+    except (RuntimeError, HarnessError) as error:  # errors in a submission's operators are raised as ours
         return str(error).partition("\n")[0]
     return None
 
@@ -162,7 +164,7 @@ def _record(
         graph.register_generator_state(rng)
     with (
         _without_collection(),
-        torch.cuda.stream(torch.cuda.current_stream(device)),  # which a broken recording does not come back to
+        torch.cuda.stream(torch.cuda.current_stream(device)),  # a failed recording would not restore it
         torch.cuda.graph(graph, pool=pool, stream=_stream(device)),
     ):
         result = work()
@@ -171,14 +173,16 @@ def _record(
 
 @cache
 def _stream(device: torch.device, branch: int = 0) -> torch.cuda.Stream:
-    """The one on which all works are warmed up and recorded, or that of a branch, counted from 1. Few, since libraries
-    keep a workspace for every stream that they meet."""
+    """The stream on which all work is warmed up and recorded (0), or that of a branch, counted from 1.
+
+    Streams are cached, to be few: libraries keep a workspace for every stream that they meet.
+    """
     return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """Python collects its garbage before, not inside: a graph that is destroyed there makes a recording invalid."""
+    """Collects Python's garbage before the block, not inside: a graph destroyed there would invalidate a recording."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -190,10 +194,10 @@ def _without_collection() -> Iterator[None]:
 
 
 class Replayed(Generic[T]):
-    """A function of tensors that changes nothing else, recorded for each shape that it meets a second time.
+    """A function of tensors without side effects, recorded for each shape that it meets a second time.
 
-    Its results hold until the next call, whatever the shape: the recordings share their memory. A shape that comes
-    once is not worth one.
+    Its results stay valid until the next call, whatever its shape: the recordings share memory. A shape that comes
+    only once is not worth a recording.
     """
 
     def __init__(self, function: Callable[..., T], device: torch.device) -> None:
@@ -204,7 +208,7 @@ class Replayed(Generic[T]):
 
     @property
     def is_recorded(self) -> bool:
-        """Whether a shape came again, and every one that did is replayed."""
+        """Whether some shape came again, and every shape that did is replayed from a recording."""
         runs = [again[1] for again in self._runs.values() if again is not None]
         return bool(runs) and all(isinstance(run, Recording) for run in runs)
 

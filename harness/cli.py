@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 SAVE_TRIALS = {"run", "all", "cross"}
 MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
-"""Those of the system that no code of ours brings about: no rights, no room."""
+"""System errors that are not caused by our code: no permission, no space."""
 
 
 class _Group(TyperGroup):
-    """Verbs return their exit code; Ctrl-C has one of its own."""
+    """Verbs return their exit code; Ctrl-C has its own."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -82,12 +82,16 @@ class SchemaOf(StrEnum):
     track = "track"
 
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Folders in submissions/; all if none.")]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Folders in submissions/; all if none is named.")
+]
 TrackOption = Annotated[
     str, typer.Option("--track", "-t", help="A built-in track, one that has results, or the path of a YAML file.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
-Workers = Annotated[int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; one a core, or two on a GPU.")]
+Workers = Annotated[
+    int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; by default one a core, or two on a GPU.")
+]
 RerunOption = Annotated[
     Rerun | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
 ]
@@ -96,7 +100,7 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and
 
 def main() -> None:
     """Runs the command line and exits with an `ExitCode`."""
-    for stream in (sys.stdout, sys.stderr):  # a title may hold what the terminal's encoding has no sign for
+    for stream in (sys.stdout, sys.stderr):  # a title may contain characters that the terminal cannot encode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -172,7 +176,9 @@ def list_(
 def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The new folder's name.")],
-    like: Annotated[str | None, typer.Option(help="A submission to start from; else a plain one that works.")] = None,
+    like: Annotated[
+        str | None, typer.Option(help="A submission to start from, instead of a plain one that works.")
+    ] = None,
 ) -> None:
     """Starts a submission that validates and trains at once."""
     from harness.commands.new import borrowed_parts, start_submission
@@ -197,10 +203,13 @@ def validate(
     output: Annotated[Format, typer.Option("--format", help="github prints annotations for a workflow.")] = Format.text,
     workers: Workers = None,
     decoy: Annotated[
-        bool, typer.Option("--decoy", help="Train on addition and on a decoy too: minutes a submission (rule T97).")
+        bool,
+        typer.Option(
+            "--decoy", help="Also train on addition and on a decoy task (rule T97); takes minutes a submission."
+        ),
     ] = False,
 ) -> ExitCode:
-    """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists them."""
+    """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists the rules."""
     from harness.commands.changes import changed_since
     from harness.commands.verdicts import printed
     from harness.commands.watching import watch_audits
@@ -287,10 +296,10 @@ def show(
 def compare(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="A", help="A folder in submissions/.")],
-    other: Annotated[str, typer.Argument(metavar="B", help="The one to hold it against.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="The submission to compare it with.")],
     track: TrackOption = "quick",
 ) -> ExitCode:
-    """Holds one submission against another. Exit 1 if it is worse, beyond what luck explains."""
+    """Compares two submissions. Exit 1 if A is worse than B by more than luck explains."""
     from harness.commands.compare import Verdict, hold_against
     from harness.definitions import find_track
 
@@ -311,7 +320,7 @@ def reproduce(
     device: DeviceOption = Device.auto,
     workers: Workers = None,
 ) -> ExitCode:
-    """Runs recorded trials again, on the problems they drew. Exit 1 if anything comes out otherwise; records stay."""
+    """Repeats recorded trials on the problems they drew. Exit 1 if anything differs; records stay as they are."""
     from harness.commands.reproduce import recorded_trials, run_again
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
@@ -330,16 +339,18 @@ def reproduce(
 def cross(
     context: typer.Context,
     tokenizers: Annotated[
-        str, typer.Option(metavar="A,B,…", help="Folders whose tokenizers to take; all if none.")
+        str, typer.Option(metavar="A,B,…", help="Folders whose tokenizers to use; all if not given.")
     ] = "",
-    positions: Annotated[str, typer.Option(metavar="C,D,…", help="Folders whose positions to take; all if none.")] = "",
+    positions: Annotated[
+        str, typer.Option(metavar="C,D,…", help="Folders whose positions to use; all if not given.")
+    ] = "",
     track: TrackOption = "quick",
     device: DeviceOption = Device.auto,
     workers: Workers = None,
     rerun: RerunOption = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Crosses tokenizers with positions. Trains every pair, and tells whose idea it is."""
+    """Crosses tokenizers with positions. Trains every pair, and reports how much of the score each part explains."""
     from harness.board.crossing import as_text, crossing_of, render_crossing
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
     from harness.definitions import find_track
@@ -377,7 +388,7 @@ def bench(
         bool, typer.Option("--report", help="Also write docs/performance/<device>.md and .json.")
     ] = False,
 ) -> None:
-    """Measures this machine beside a plain training loop."""
+    """Measures this machine against a plain training loop."""
     from harness.commands.bench import bench as measure
     from harness.commands.bench import write
     from harness.definitions import find_track
@@ -393,7 +404,7 @@ def bench(
 
 @app.command()
 def doctor(context: typer.Context) -> ExitCode:
-    """Says what this machine can do, and what is missing."""
+    """Reports what this machine can do, and what is missing."""
     from harness.commands.doctor import examine
 
     is_well = examine(context.obj, lambda line: print(line, flush=True))
@@ -414,7 +425,7 @@ def schema(of: Annotated[SchemaOf, typer.Argument(help="Which file's schema.")] 
 @app.command()
 def explain(
     rule: Annotated[
-        str | None, typer.Argument(help="An id, as `harness validate` names it; all rules if none.")
+        str | None, typer.Argument(help="An id, as `harness validate` names it; all rules if not given.")
     ] = None,
     page: Annotated[bool, typer.Option("--page", help="All rules in full: docs/rules.md.")] = False,
 ) -> None:
@@ -437,7 +448,7 @@ def _train(
     *,
     dry_run: bool,
 ) -> ExitCode:
-    """Plans, and runs the plan unless it is only to be shown; the shared half of `run` and `all`."""
+    """Makes a plan, and runs it unless it is only to be shown; the common part of `run` and `all`."""
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
     from harness.plan import plan
@@ -468,14 +479,14 @@ def _carry_out(
     *,
     dry_run: bool,
 ) -> ExitCode:
-    """Runs the plan, or prints it; the shared end of `run`, `all` and `cross`."""
+    """Runs the plan, or prints it; the common end of `run`, `all` and `cross`."""
     from harness.commands.watching import validate_and_train
 
     if dry_run:
         for trial in planned.to_run:
             print(f"{trial.name}: {trial.why}")
         return ExitCode.DONE
-    if planned.to_run and device is Device.cuda:  # that there is none is said before the audits of all folders
+    if planned.to_run and device is Device.cuda:  # fails here if there is none, before all folders are audited
         from harness.processor import device_of
 
         device_of(device.value)
@@ -483,7 +494,7 @@ def _carry_out(
 
 
 def _discover(root: Path) -> list[Submission | Broken]:
-    """The submissions; says what lies beside them and is none."""
+    """The submissions; mentions what lies beside them and is not one."""
     found = discover(root)
     if ignored := loose_files(root):
         say(f"ignored, since a submission is a folder: {', '.join(map(shown_name, ignored))}")
@@ -499,7 +510,7 @@ def _render(root: Path, *, check: bool) -> ExitCode:
     for path in differing:
         print(f"{'differs' if check else 'wrote'} {path}")
     if check and differing:
-        say("the board is not what the records say; run `harness leaderboard`", "red")
+        say("the board does not match the records; run `harness leaderboard`", "red")
         return ExitCode.NEGATIVE
     return ExitCode.DONE
 

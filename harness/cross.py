@@ -1,7 +1,7 @@
-"""Crosses the tokenizers of some submissions with the positions of others: a grid of pairs, each trained as a trial.
+"""Crosses the tokenizers of some submissions with the positions of others: a grid of pairs, each a submission.
 
-The records of the pairs lie in `results/cross/<track>/<tokenizer's folder>+<positions' folder>/`, where no board looks.
-A pair that is some submission as it stands takes that submission's records, if they are fresh.
+The pairs' records are kept in `results/cross/<track>/<tokenizer's folder>+<positions' folder>/`, where no board looks.
+A pair that is the same as an existing submission takes that submission's records, if they are fresh.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ FOLDER = "cross"
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Tokenizers down, positions across, each as a submission that has it."""
+    """Tokenizers as rows and positions as columns, each given as a submission that has it."""
 
     tokenizers: list[Submission]
     positions: list[Submission]
@@ -41,10 +41,10 @@ class Grid:
 
 
 def grid_of(found: Sequence[Submission | Broken], tokenizers: list[str], positions: list[str]) -> Grid:
-    """The tokenizers and the positions of the named submissions, of all where none is named; equal ones once.
+    """The tokenizers and the positions of the named submissions, or of all if none is named; equal ones appear once.
 
     Raises:
-        UsageError: a name that no submission has, or whose folder cannot be read; fewer than two pairs.
+        UsageError: a name belongs to no submission, a named folder cannot be read, or there are fewer than two pairs.
     """
     axes = [_readable(select(list(found), names), is_named=bool(names)) for names in (tokenizers, positions)]
     grid = Grid(
@@ -59,7 +59,7 @@ def grid_of(found: Sequence[Submission | Broken], tokenizers: list[str], positio
 def plan_cross(
     grid: Grid, found: Sequence[Submission | Broken], track: Track, results: Path, harness: str, rerun: Rerun | None
 ) -> Plan:
-    """The trials of the pairs whose numbers are not known yet; what the board knows counts as up to date."""
+    """The trials of the pairs whose numbers are not known yet; pairs that the board knows count as up to date."""
     known, rulings = _board_rows(found, track, results, harness), read_rulings(results)
     pairs = [one for line in grid.pairs() for one in line]
     unknown = [one for one in pairs if one.fingerprint not in known]
@@ -71,7 +71,7 @@ def plan_cross(
 def rows_of_cross(
     grid: Grid, found: Sequence[Submission | Broken], track: Track, results: Path, harness: str
 ) -> list[list[Row]]:
-    """For every pair what is known of it, as a row of the board would say."""
+    """What is known about each pair, in the form of a row of the board."""
     known = _board_rows(found, track, results, harness)
     pairs = grid.pairs()
     records = list(read_all(results / FOLDER, track.name))
@@ -81,13 +81,13 @@ def rows_of_cross(
 
 
 def _board_rows(found: Sequence[Submission | Broken], track: Track, results: Path, harness: str) -> dict[str, Row]:
-    """The board's complete rows by the submission's fingerprint."""
+    """The board's complete rows, by the fingerprint of their submission."""
     rows = rows_of(track, found, read_all(results, track.name), harness, read_rulings(results))
     return {row.submission.fingerprint: row for row in rows if row.submission and row.is_fresh}
 
 
 def _readable(entries: Sequence[Submission | Broken], *, is_named: bool) -> list[Submission]:
-    """A broken folder that was asked for by name is an error; among all of them it is passed over."""
+    """The submissions among the entries; a broken folder is an error if it was named, and is skipped otherwise."""
     for entry in entries:
         if isinstance(entry, Broken) and is_named:
             raise UsageError(f"{entry.error}; mend it, or leave it out of the grid")
@@ -95,7 +95,7 @@ def _readable(entries: Sequence[Submission | Broken], *, is_named: bool) -> list
 
 
 def _one_of_each(submissions: Sequence[Submission], part_of: Callable[[Submission], Part]) -> list[Submission]:
-    """One submission for each different part: the one in whose own folder it lies, or else the first that has it."""
+    """One submission for each distinct part: the one whose own folder holds the part, or else the first that has it."""
     chosen: dict[str, Submission] = {}
     for submission in submissions:
         part = part_of(submission)
@@ -105,6 +105,6 @@ def _one_of_each(submissions: Sequence[Submission], part_of: Callable[[Submissio
 
 
 def _labels(parts: Sequence[tuple[str, Part]]) -> list[str]:
-    """The names of the classes; where two folders have one of the same name, with the folder's."""
+    """The class names; one that occurs more than once is prefixed with the submission's name."""
     counts = Counter(part.class_name for _, part in parts)
     return [part.class_name if counts[part.class_name] == 1 else f"{name}:{part.class_name}" for name, part in parts]

@@ -1,4 +1,4 @@
-"""What a trained model answers: teacher-forced in one pass, and greedily with a cache.
+"""The answers of a trained model: teacher-forced in one pass, and decoded greedily with a cache.
 
 The model is causal and one row's result does not depend on the others, so decoding greedily gives the right answer
 exactly when the teacher-forced argmax is right at every position of the answer: one forward pass scores a suite, and
@@ -22,20 +22,20 @@ from harness.ragged import Ragged
 from harness.training import Batches
 
 EVALUATION_BATCH = 256
-"""Rows of every evaluation batch, the last one filled up: one static shape, and every row is computed alike."""
+"""Rows of every evaluation batch; the last is filled up: one static shape, and all rows are computed the same way."""
 
 
 class Forced(NamedTuple):
-    """Predictions after the right prefix, counted up to EOS."""
+    """Which predictions are right, each after the right prefix, counted up to EOS."""
 
     is_right: NDArray[np.bool_]
-    """(N,): every token of the answer, EOS included."""
+    """(N,): whether every token of the answer is right, EOS included."""
     digit_accuracy: float
     """Share of answer tokens, EOS not counted, that are predicted right, in [0, 1]."""
 
 
 class Decoder:
-    """What a trained model answers; on a GPU the passes of a shape that comes again are recorded, if they can be."""
+    """Finds a trained model's answers; on a GPU, passes for a shape that comes again are recorded if they can be."""
 
     def __init__(self, model: FrozenModel, positions: Positions, *, pad_id: int, eos_id: int) -> None:
         self._model, self._positions = model, positions
@@ -57,7 +57,7 @@ class Decoder:
         return Forced(torch.cat(rights).cpu().numpy(), right_digits / digits)
 
     def greedy(self, data: Batches) -> Ragged:
-        """The answers to the prompts of `data`; an answer ends before its EOS, or where its room ends."""
+        """The answers to the prompts of `data`; an answer ends before its EOS, or, without one, at the last column."""
         generated: list[Tensor] = []
         for batch, count in _filled_batches(data):
             answers = self.greedy_pass(batch.token_ids[:, : batch.prompt_length], batch.layout)
@@ -65,8 +65,11 @@ class Decoder:
         return _until(torch.cat(generated).cpu().numpy().astype(np.int32), self._eos_id)
 
     def answers(self, data: Batches) -> Ragged:
-        """As `greedy`, sooner: where the teacher-forced argmax is right all along, the right ids are the answer, and
-        only the other rows are decoded token by token."""
+        """The same as `greedy`, but faster.
+
+        Where the teacher-forced argmax is right throughout, the right ids are the answer, so only the other rows are
+        decoded token by token.
+        """
         is_right = self.teacher_forced(data).is_right
         targets = data.token_ids[:, data.prompt_length :].cpu().numpy().astype(np.int32)
         answers, wrong = _until(targets, self._eos_id), np.flatnonzero(~is_right)
@@ -78,8 +81,10 @@ class Decoder:
         return Ragged.concatenate([answers, decoded]).take(source)
 
     def answers_by_set(self, sets: Mapping[str, Batches]) -> dict[str, Ragged]:
-        """`answers` to every set, by its name. Sets of one shape go through the model as one, so that a set of a few
-        rows does not take a batch of its own."""
+        """`answers` for every set, by its name.
+
+        Sets of one shape go through the model together, so that a set of a few rows does not take a batch of its own.
+        """
         found: dict[str, Ragged] = {}
         for shape in {data.shape for data in sets.values()}:
             alike = {name: data for name, data in sets.items() if data.shape == shape}
@@ -93,8 +98,8 @@ class Decoder:
 
     @torch.inference_mode()
     def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of (B, P) and (B, A): the rows (B,) that are right, the digits (B, A) that are predicted right, and which of
-        (B, A) are digits."""
+        """For prompts (B, P) and answers (B, A): which rows (B,) are right, which digits (B, A) are predicted right,
+        and which tokens (B, A) are digits, that is neither EOS nor PAD."""
         token_ids, first = torch.cat((prompts, answers[:, :-1]), dim=1), prompts.shape[1] - 1
         terms = self._terms(layout)
         logits = self._model(token_ids, terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
@@ -111,7 +116,7 @@ class Decoder:
         answers = [logits.argmax(dim=-1)]
         is_over = answers[-1] == self._eos_id
         for position in range(prompt_length, length):
-            # Whether all have ended is not asked where it would be recorded: the device would have to be waited for.
+            # A pass that may be recorded does not ask whether all have ended: it would have to wait for the device.
             if not self.greedy_pass.can_record and bool(is_over.all()):
                 break
             answers.append(self._model.extend(answers[-1], terms, position, cache).argmax(dim=-1))
@@ -120,19 +125,19 @@ class Decoder:
         return F.pad(torch.stack(answers, dim=-1), (0, answer_length - len(answers)), value=self._eos_id)
 
     def _terms(self, layout: Tensor) -> Terms:
-        """Evaluation graphs draw nothing: `graph.build` refuses those that would."""
+        """The terms in evaluation mode, which draw nothing: `graph.build` refuses graphs that would."""
         return self._positions.terms(layout, training=False, generator=torch.Generator())
 
 
 def _until(token_ids: NDArray[np.int32], eos_id: int) -> Ragged:
-    """Rows (N, A) up to their first EOS."""
+    """The rows of (N, A), each up to its first EOS."""
     is_end = token_ids == eos_id
     lengths = np.where(is_end.any(axis=1), is_end.argmax(axis=1), token_ids.shape[1]).astype(np.int32)
     return Ragged.from_flat(token_ids[np.arange(token_ids.shape[1]) < lengths[:, None]], lengths)
 
 
 def _filled_batches(data: Batches) -> list[tuple[Batches, int]]:
-    """Batches of `EVALUATION_BATCH` rows and how many of them count; the last repeats its final row."""
+    """Batches of `EVALUATION_BATCH` rows and how many of them count; the last batch repeats its final row."""
     batches: list[tuple[Batches, int]] = []
     for start in range(0, len(data), EVALUATION_BATCH):
         batch = data.rows(start, start + EVALUATION_BATCH)

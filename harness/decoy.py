@@ -19,12 +19,12 @@ from harness.trial import export_positions_for
 
 TRACK = "quick"
 LEARNED = 0.5
-"""Exact match from which on addition counts as learned."""
+"""Addition counts as learned from this exact match on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged(Problems):
-    """Prompts of (a, b) with the sums of `exchanged`."""
+    """Prompts made from (a, b), with the sums of `exchanged` as answers."""
 
     exchanged: Problems
 
@@ -33,16 +33,16 @@ class Exchanged(Problems):
 
 
 def decoy_of(problems: Problems, permutation: Digits) -> Exchanged:
-    """The digits of both operands are exchanged before they are added; the prompts stay.
+    """Exchanges the digits of both operands before they are added; the prompts stay as they are.
 
-    With 1 and 2 exchanged `12+31=` has the answer of 21+32. `permutation`: (10,), its first is 0, so that a number
+    With 1 and 2 exchanged, `12+31=` has the answer of 21+32. `permutation`: (10,); it keeps 0 as 0, so that a number
     keeps its length and the zeros that a format may put in front of it still add nothing.
     """
     return Exchanged(problems.a, problems.b, Problems(permutation[problems.a], permutation[problems.b]))
 
 
 def check_decoy(submission: Submission, rng: np.random.Generator) -> list[Finding]:
-    """T97: who learns addition learns the decoy too, at least half as well.
+    """T97: a submission that learns addition also learns the decoy, at least half as well.
 
     Raises:
         SubmissionError: the submission broke its contract.
@@ -58,7 +58,7 @@ def check_decoy(submission: Submission, rng: np.random.Generator) -> list[Findin
 
 
 def judged(submission: str, addition: Score, decoy: Score) -> list[Finding]:
-    """The finding, if addition alone is learned."""
+    """The finding, if only addition is learned."""
     shares = [score.correct / score.total for score in (addition, decoy)]
     if shares[0] < LEARNED or shares[1] >= shares[0] / 2:
         return []
@@ -70,7 +70,7 @@ def judged(submission: str, addition: Score, decoy: Score) -> list[Finding]:
 
 
 def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
-    """Trained and tested on the first number of digits of the track, with its first seed."""
+    """Trains and tests on the track's first number of digits, with its first seed."""
     digits, seed = track.digits[0], track.seeds[0]
     sets = {"train": training_problems(track, digits), "test": fixed_suites(track, digits)["test"]}
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}

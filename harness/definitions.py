@@ -1,4 +1,4 @@
-"""Where a track's definition is found: built in, in a file of one's own, or kept beside the records it was made by."""
+"""Where a track's definition is found: in the package, in a user's file, or kept beside the records made with it."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,11 @@ KEPT = "track.yaml"
 
 
 def find_track(name_or_path: str, *results: Path) -> tuple[Track, Path]:
-    """The track and its file; one that is not built in is found by its name too, once `results` hold records of it.
+    """The track and its file; one that is not built in is also found by name, once `results` keep its definition.
 
     Raises:
-        UsageError: there is none.
-        TrackError: the file is no track.
+        UsageError: there is no such track, or the definition kept under that name is of another.
+        TrackError: the file does not define a track.
     """
     if name_or_path in built_in_names():
         return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
@@ -53,10 +53,10 @@ def track_of_records(results: Path, name: str) -> Track:
 
 
 def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials: bool) -> None:
-    """Keeps that of a track which is not built in beside its records, so that they can be read without it.
+    """Keeps the definition of a track that is not built in beside its records, which can then be read without its file.
 
-    Without trials to come it takes the place of a stored one only if the two have one fingerprint (the summary, digits
-    or seeds were edited), and of a lost one only if there are records.
+    If no trials are to come, it replaces a stored definition only if the two have the same fingerprint (the summary,
+    digits or seeds were edited), and a missing one only if there are records.
     """
     kept, text = folder / KEPT, track_file.read_text(encoding="utf-8")
     if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
@@ -67,7 +67,7 @@ def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials:
 
 
 def _fits(kept: Path, track: Track) -> bool:
-    """Whether both definitions have one fingerprint; a stored one that cannot be read, or is lost, fits any."""
+    """Whether both definitions have the same fingerprint; a stored one that is missing or cannot be read fits any."""
     try:
         return load_track(str(kept)).fingerprint == track.fingerprint
     except (TrackError, UsageError):

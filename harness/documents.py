@@ -1,7 +1,8 @@
-"""Reads small YAML files from strangers into pydantic models; what is wrong is named with its line.
+"""Reads small YAML files from strangers into pydantic models; errors name the line.
 
-Of YAML only what a page of settings needs is read: texts, whole and decimal numbers, `true`, `false`, `null`, lists and
-keys. So `8e-4` is a number and `no` a text, and tags, aliases, dates and numbers to the base 60 cannot do any harm.
+Only the part of YAML that a page of settings needs is read: strings, whole and decimal numbers, `true`, `false`,
+`null`, lists and keys. So `8e-4` is a number and `no` a string, and tags, aliases, dates and base-60 numbers can do no
+harm.
 """
 
 import difflib
@@ -24,7 +25,7 @@ MAX_BYTES = 16 * 1024
 
 
 MAX_PROBLEMS = 8
-"""Impossible values that are named; further ones are only counted."""
+"""Invalid values that a message names; further ones are only counted."""
 
 TEXT = "tag:yaml.org,2002:str"
 SCALARS = {
@@ -33,13 +34,13 @@ SCALARS = {
     "int": (r"[-+]?(?:0|[1-9][0-9]{0,18})", list("-+0123456789")),
     "float": (r"[-+]?[0-9]+(?:\.[0-9]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)", list("-+0123456789")),
 }
-"""What is not a text, and the characters that it may begin with; the JSON schema of YAML 1.2, nearly."""
+"""Scalars that are not strings: a pattern, and possible first characters; nearly the JSON schema of YAML 1.2."""
 
 
 BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Fillers of Hangul and the empty pattern of Braille: letters and signs to Unicode, nothing to the eye."""
+"""Hangul fillers and the blank Braille pattern: letters and symbols to Unicode, but invisible."""
 MAX_MARKS = 3
-"""Marks that one character carries: Burmese, Tibetan and pointed Hebrew need three, and a tower of more is drawn over
+"""Marks that one character may carry: Burmese, Tibetan and pointed Hebrew need three, and a taller stack is drawn over
 the neighbouring lines."""
 
 REMEDIES = {
@@ -47,7 +48,7 @@ REMEDIES = {
     "list_type": "; put it in brackets, [like this]",
     "model_type": "; give it keys, or take it out",
 }
-"""By pydantic's name for what is wrong."""
+"""What to do, by pydantic's name for the error."""
 YAML_REMEDIES = {
     "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key",
     "could not find expected ':'": "; a line is a key, a colon, a space and a value",
@@ -57,7 +58,7 @@ YAML_REMEDIES = {
     "unexpected end of stream": "; a quote or bracket that was opened is not closed",
     "'<stream end>'": "; a quote or bracket that was opened is not closed",
 }
-"""By PyYAML's words for what is wrong."""
+"""What to do, by PyYAML's words for the error."""
 
 
 class DocumentError(ValueError):
@@ -68,8 +69,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     """The file at `path` as a `model`.
 
     Raises:
-        DocumentError: unreadable, too large, not UTF-8, not YAML, an alias, a tag, a duplicate key, an unknown key,
-            an impossible value. All impossible values are named, to a limit, not only the first.
+        DocumentError: the file is unreadable, too large, not UTF-8 or not YAML, or holds an alias, a tag, a duplicate
+            key, an unknown key or an invalid value. All invalid values are named, up to a limit, not only the first.
     """
     try:
         with path.open("rb") as file:
@@ -107,17 +108,17 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
 
 
 def visible(text: str) -> str:
-    """The text with a `?` for whatever could move a cursor, end a line or hide: fit to be printed."""
+    """The text made safe to print: a `?` replaces whatever could move a cursor, end a line or be invisible."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def legible(text: str) -> str:
-    """The text without characters that show as nothing, and with no more marks on one character than writing needs."""
+    """The text without invisible fillers, and with no more marks on one character than any writing system needs."""
     kept: list[str] = []
     num_marks = 0
     for character in text:
         if character in BLANKS:
-            continue  # between two marks it would hide that they stand on one character
+            continue  # between two marks it would hide that both are on one character
         num_marks = num_marks + 1 if _stacks(character) else 0
         if num_marks <= MAX_MARKS:
             kept.append(character)
@@ -125,7 +126,7 @@ def legible(text: str) -> str:
 
 
 def _stacks(character: str) -> bool:
-    """Whether it is drawn over, under or around what stands before it."""
+    """Whether the character is drawn over, under or around the one before it."""
     return unicodedata.category(character) in {"Mn", "Me"} or unicodedata.combining(character) > 0
 
 
@@ -142,11 +143,11 @@ def _one_line(text: str) -> str:
 
 
 OneLine = AfterValidator(_one_line)
-"""Marks a text that is shown to people."""
+"""Annotates text that is shown to people: one legible line."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without aliases, tags and duplicate keys, that remembers the line of every key."""
+    """PyYAML's safe loader, but it refuses aliases, tags and duplicate keys and remembers the line of every key."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -190,7 +191,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {}  # without YAML 1.1's
+_Loader.yaml_implicit_resolvers = {}  # drops those of YAML 1.1
 for _name, (_pattern, _beginnings) in SCALARS.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), _beginnings)
 
@@ -217,7 +218,7 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
 
 
 def _description(field: FieldInfo) -> str | None:
-    """That of the field, or of what it may be beside None."""
+    """The description of the field, or else of the type that it may have besides None."""
     inner = (getattr(option, "__metadata__", ()) for option in get_args(field.annotation))
     described = (one.description for options in inner for one in options if isinstance(one, FieldInfo))
     return field.description or next(described, None)

@@ -16,30 +16,30 @@ from harness.submissions import Submission
 from harness.task import Problems
 
 PROBES = "probes"
-"""Stands for an audit's texts among the names of the sets."""
+"""The name of the set that holds an audit's texts."""
 TEXTS_PER_ROUND = 2048
-"""Sent at a time, and clocked."""
+"""Texts that are sent, and timed, together."""
 CHARACTERS = {character: index for index, character in enumerate("0123456789+=")}
 """The reference for speed: a character tokenizer in this process, without a host."""
 
 
 class Round(NamedTuple):
-    """Seconds a text: the submission's, everything between its host and checked ids included, and the reference's."""
+    """Seconds per text: the submission's, including everything from its host to checked ids, and the reference's."""
 
     own: float
     reference: float
 
 
 class Speed(NamedTuple):
-    """Of encoding: an example is a prompt and an answer."""
+    """The speed of encoding; an example is a prompt and an answer."""
 
     examples_per_second: float
     ratio: float
-    """To the reference, which encodes the same texts in turn with the host."""
+    """Relative to the reference, which encodes the same texts, alternating with the host."""
 
     @classmethod
     def of(cls, prompts: Sequence[Round], answers: Sequence[Round]) -> "Speed":
-        """Medians over the rounds of each host, the first left out as its warm-up where there are others."""
+        """From the median over each host's rounds; the first is a warm-up, left out if there are others."""
         hosts = [rounds[1:] or rounds for rounds in (prompts, answers)]
         own = sum(median(each.own for each in rounds) for rounds in hosts)
         reference = sum(median(each.reference for each in rounds) for rounds in hosts)
@@ -51,7 +51,7 @@ class Encoded:
     vocabulary: Vocabulary
     sets: dict[str, Sequences]
     prompts: dict[str, Ragged]
-    """Ids of the prompts of every set, and below `PROBES` those of an audit."""
+    """Ids of the prompts of every set; those of an audit are under `PROBES`."""
     answer_probes: Ragged
     speed: Speed
 
@@ -72,10 +72,10 @@ def encode(
 
     Args:
         sets: problems by name.
-        max_digits: as the contract gives it to the tokenizer.
-        shuffle_seed: of the order in which texts are sent, which tells a host nothing about who is trained on.
-        prompt_probes: prompts of an audit that travel shuffled among those of `sets`; their ids come back apart.
-        answer_probes: numbers of an audit, the same among the answers.
+        max_digits: what the tokenizer is built with, as the contract says.
+        shuffle_seed: seeds the order in which texts are sent, so that it does not tell a host which are trained on.
+        prompt_probes: an audit's prompts, sent shuffled among those of `sets`; their ids are returned separately.
+        answer_probes: an audit's numbers, sent among the answers in the same way.
 
     Raises:
         SubmissionError: the tokenizer broke its contract.
@@ -83,7 +83,7 @@ def encode(
     prompts = {name: problems.prompts() for name, problems in sets.items()}
     answers = {name: problems.answers() for name, problems in sets.items()}
     rng = np.random.default_rng(shuffle_seed)
-    # One after the other: hosts that are never there at the same time cannot talk.
+    # One after the other: hosts that never run at the same time cannot talk to each other.
     with Host(submission, "prompts", max_digits=max_digits) as host:
         vocabulary = host.describe()
         prompt_ids, prompt_rounds = _encode_unique(host, {**prompts, PROBES: list(prompt_probes)}, vocabulary, rng)
@@ -111,7 +111,7 @@ def encode(
 def decode(
     submission: Submission, generated: Sequence[Ragged], *, max_digits: int, shuffle_seed: int
 ) -> list[list[str]]:
-    """Texts of generated ids, in the order given; the host sees each different answer once, shuffled."""
+    """Texts of generated ids, in the order given; the host sees each distinct answer once, shuffled."""
     together = Ragged.concatenate(generated)
     unique, inverse = np.unique(together.token_ids, axis=0, return_inverse=True)
     order = np.random.default_rng(shuffle_seed).permutation(len(unique))
@@ -128,7 +128,7 @@ def decode(
 def _encode_unique(
     host: Host, texts: Mapping[str, list[str]], vocabulary: Vocabulary, rng: np.random.Generator
 ) -> tuple[dict[str, Ragged], list[Round]]:
-    """Sends each different text once, in random order, and gives every set its rows back."""
+    """Sends each distinct text once, in random order, and gives every set the rows of its texts."""
     unique, inverse = np.unique(
         np.concatenate([np.array(part, dtype=str) for part in texts.values()]), return_inverse=True
     )
@@ -145,7 +145,7 @@ def _encode_unique(
 
 
 def _encode_clocked(host: Host, texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Ragged, list[Round]]:
-    """Clocked here, where every text comes for the first time: one that came again could be remembered."""
+    """Encodes and times texts that the host sees for the first time: it could remember one that came again."""
     parts: list[Ragged] = []
     rounds: list[Round] = []
     for start in range(0, len(texts), TEXTS_PER_ROUND):

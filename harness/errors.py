@@ -1,11 +1,11 @@
-"""The errors that are ours to raise and the command line's to print, and the exit codes they end in."""
+"""The errors that the harness raises and the command line prints, and the exit codes they lead to."""
 
 from enum import IntEnum
 from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """What `harness` tells the shell; of several the largest, which is the gravest."""
+    """What `harness` returns to the shell; of several codes the largest, which is the gravest."""
 
     DONE = 0
     NEGATIVE = 1  # a verdict: invalid, `--check` differs, worse, not reproduced
@@ -23,7 +23,7 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """A name, a path or a flag that cannot be meant."""
+    """A name, a path or a flag that cannot be right."""
 
 
 class TrackError(HarnessError):
@@ -33,8 +33,8 @@ class TrackError(HarnessError):
 class SubmissionError(HarnessError):
     """A submission broke the rule `rule`; `submission` is the folder's name.
 
-    Strangers have a hand in the message: it becomes one line without control characters, so that it can neither draw on
-    a terminal nor give a command to a workflow.
+    Strangers can influence the message, so it is reduced to one line without control characters, which can neither draw
+    on a terminal nor give a command to a workflow.
     """
 
     exit_code = ExitCode.NEGATIVE
@@ -63,18 +63,18 @@ class RecordError(HarnessError):
 
 
 class MachineError(HarnessError):
-    """This machine cannot do what was asked: no such device, a full disk, a folder that may not be written."""
+    """This machine cannot do what was asked: no such device, a full disk, a folder without write permission."""
 
     exit_code = ExitCode.ENVIRONMENT
 
 
 class ChangedError(HarnessError):
-    """Code was edited while a command was at work with it: what would run now is not what was looked at."""
+    """Code was edited while a command was using it: what would run is not what the command had read."""
 
     exit_code = ExitCode.INCOMPLETE
 
 
 class EngineError(HarnessError):
-    """A host or its zygote did what no submission can bring about: our bug, or the machine's end of memory."""
+    """A host or its zygote failed in a way no submission can cause: a bug of ours, or a lack of memory."""
 
     exit_code = ExitCode.BUG

@@ -11,10 +11,10 @@ from harness.errors import MachineError
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes `path`, whose folder it makes; nobody reads half a file, and a full disk costs nothing that was there.
+    """Writes `path` and makes its folder; nobody sees half a file, and a full disk destroys nothing that was there.
 
     Raises:
-        MachineError: the disk is full or the folder may not be written.
+        MachineError: the disk is full, or the folder cannot be written to.
     """
     with writing(path, "make room, or make the folder one that you may write"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,10 +22,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Makes the folder, so that no hour of training ends in a record that cannot be kept.
+    """Makes the folder and tries to write in it, so that no training ends in a record that cannot be kept.
 
     Raises:
-        MachineError: it cannot be made, or nothing can be written in it.
+        MachineError: the folder cannot be made, or nothing can be written in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def require_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path, remedy: str) -> Generator[None, None, None]:
-    """What the system says against writing `path` becomes a MachineError that ends in `remedy`."""
+    """Turns the system's error about writing `path` into a MachineError that ends in `remedy`."""
     try:
         yield
     except OSError as error:
@@ -45,10 +45,10 @@ def writing(path: Path, remedy: str) -> Generator[None, None, None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Writes beside `path` and renames: a reader sees the old file or the new one.
+    """Writes a file beside `path` and renames it, so that a reader sees the old file or the new one.
 
     Raises:
-        OSError: it cannot be written; then nothing is left beside it.
+        OSError: the file cannot be written; then nothing is left beside `path`.
     """
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -62,6 +62,6 @@ def replace(path: Path, text: str) -> None:
 
 
 def free_name(path: Path) -> Path:
-    """`path`, or the first of `path-2`, `path-3` … that there is not yet."""
+    """The first of `path`, `path-2`, `path-3` … that does not exist yet."""
     names = (path if number == 1 else path.with_name(f"{path.name}-{number}") for number in count(1))
     return next(name for name in names if not name.exists())

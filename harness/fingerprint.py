@@ -1,7 +1,7 @@
-"""The fingerprint of the harness: a digest of the code that can move a number, and of nothing else.
+"""The fingerprint of the harness: a digest of the code that can change a number, and of nothing else.
 
-Comments, docstrings and layout do not count, so that explaining a line does not make every record stale, and neither
-does the Python version: the digest is taken over the syntax tree, whose empty fields (new ones among them) are skipped.
+Comments, docstrings and layout do not count, so that explaining a line does not make every record stale. Nor does the
+Python version: the digest is taken over the syntax tree without its empty fields, such as those that new versions add.
 """
 
 import ast
@@ -34,7 +34,7 @@ FROZEN = (
     "outcome.py",
     "trial.py",
 )
-"""Modules that a score depends on. A track's values are frozen apart from them, by `Track.fingerprint`."""
+"""Modules that a score depends on. A track's values have a fingerprint of their own, `Track.fingerprint`."""
 
 
 @cache
@@ -53,7 +53,7 @@ def _canonical(node: Any) -> str:
         fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
             fields["body"] = [statement for statement in node.body if not _is_text(statement)]
-        if isinstance(node, ast.JoinedStr) and node.values:  # Python 3.12 puts empty texts around `{nested}` formats
+        if isinstance(node, ast.JoinedStr) and node.values:  # Python 3.12 puts empty strings around `{nested}` formats
             fields["values"] = [value for value in node.values if getattr(value, "value", None) != ""]
         return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields.items())})"
     if isinstance(node, list):
@@ -63,7 +63,7 @@ def _canonical(node: Any) -> str:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """A docstring, of a module, class, function or field."""
+    """Whether it is a docstring, of a module, class, function or field."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

@@ -1,6 +1,7 @@
 """A positional embedding as data: JSON from its host becomes an `fx.GraphModule` of allow-listed ATen operators.
 
-One program is the module in one mode at one static shape. `x + 1` on a (64, 9) layout and a parameter `table`:
+A program is the module in one mode at one static shape. This one looks up `x + 1`, for a (64, 9) layout x, in a
+parameter `table`:
 
     {"training": true, "batch": 64, "length": 9, "terms": ["embedding"],
      "nodes": [["p_table", "input", "table", "", [], {}],            placeholder of the state named "table"
@@ -10,8 +11,8 @@ One program is the module in one mode at one static shape. `x + 1` on a (64, 9) 
      "outputs": [{"node": "embedding"}]}
 
 An argument is null, a bool, a number, a string, a list of arguments, or one of {"node": name}, {"dtype": "float32"} and
-{"device": "layout"}, which stands for wherever the trainer computes. Nothing of a program is evaluated or unpickled:
-names are looked up in a list, and each operator's schema checks what it is given.
+{"device": "layout"}, which stands for the trainer's device. Nothing in a program is evaluated or unpickled: names are
+looked up in a list, and each operator's schema checks its arguments.
 """
 
 import operator
@@ -26,13 +27,13 @@ MAX_NODES = 2000
 MAX_ELEMENTS = 1 << 26
 """Numbers in any one tensor of a program, 256 MiB of float32."""
 MAX_TOTAL_ELEMENTS = 1 << 29
-"""Numbers in all tensors of a program together, views counted; FIRE on 256 rows of 63 tokens makes about 2**27."""
+"""Numbers in all tensors of a program together, views included; FIRE on 256 rows of 63 tokens makes about 2**27."""
 MAX_PARTS = 4096
 """Tensors that one operator may return."""
 MAX_EINSUM = 2
-"""Tensors of one einsum; what more of them make on the way can be larger than all of them and the result."""
+"""Tensors of one einsum; with more, an intermediate can be larger than all inputs and the result."""
 MAX_DEPTH = 8
-"""Lists within lists of one argument; honest ones are one deep."""
+"""How deep the lists of one argument may be nested; honest ones are one deep."""
 
 DTYPES = {
     name: getattr(torch, name) for name in ("bool", "int8", "uint8", "int16", "int32", "int64", "float32", "float64")
@@ -68,11 +69,11 @@ OPERATORS = frozenset(
     )
     for name in names.split()
 )
-"""Operators, by the name before the overload. All are pure: an overload that writes is refused whatever its name."""
+"""Allowed operators, by the name before the overload. All are pure: an overload that writes is always refused."""
 
 
 LOOKUPS = {"embedding", "gather", "index", "index_select", "narrow", "select", "slice", "squeeze", "unsqueeze"}
-"""Operators that take parts of a tensor as they are."""
+"""Operators that take parts of a tensor without changing them."""
 
 INSTEAD = {
     "item": "no Python number may come from a tensor: use torch.where and tensor arithmetic",
@@ -89,7 +90,7 @@ ARITHMETIC = "use arithmetic, indexing and the reductions of torch"
 
 
 class GraphError(ValueError):
-    """A program that may not be rebuilt; the message names the submission's line where one is known."""
+    """A program that is refused; the message names the submission's line where one is known."""
 
 
 def _rand_like(
@@ -114,19 +115,20 @@ RANDOM: dict[str, Callable[..., Any]] = {
     "aten.rand_like.default": _rand_like,
     "aten.randn_like.default": _randn_like,
 }
-"""Operators that draw, and what draws in their place from the trainer's generator: the same numbers, seed for seed."""
+"""Operators that draw, and what replaces them to draw from the trainer's generator: same seed, same numbers."""
 
 
 def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.GraphModule:
-    """The program as a module called as `module(layout, generator, *state)` that returns its terms as a tuple.
+    """The program as a module, which is called as `module(layout, generator, *state)` and returns a tuple of terms.
 
     Args:
         program: a host's JSON, not to be trusted.
-        state_names: names of the state tensors, in the order in which they will be given.
+        state_names: names of the state tensors, in the order in which the module takes them.
         device: where tensors are created.
 
     Raises:
-        GraphError: the program is malformed, or holds an operator that is not on the list.
+        GraphError: the program is malformed or too large, holds an operator that is not on the list, or draws in
+            evaluation.
     """
     try:
         nodes, outputs = program["nodes"], program["outputs"]
@@ -167,16 +169,16 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
 
 
 DROPPED = ("pin_memory", "layout", "memory_format")
-"""Arguments about how memory lies, which change no value."""
+"""Arguments about memory layout, which change no value."""
 
 
 def output_shapes(
     module: fx.GraphModule, layout_shape: tuple[int, int], state: Sequence[Tensor]
 ) -> list[tuple[torch.Size, torch.dtype]]:
-    """Shapes and dtypes of the terms, found without computing one number, on torch's `meta` device.
+    """Shapes and dtypes of the terms, found on torch's `meta` device without computing a single number.
 
     Raises:
-        GraphError: an operator refuses its arguments, or a tensor on the way would exceed `MAX_ELEMENTS`.
+        GraphError: an operator refuses its arguments, tensors would exceed their limits, or an output is not a tensor.
     """
     layout = torch.zeros(layout_shape, dtype=torch.int64, device="meta")
     sizes = _Sizes(module)
@@ -194,23 +196,23 @@ def output_shapes(
 
 
 def is_looked_up(module: fx.GraphModule, index: int) -> bool:
-    """Whether the program uses the state at that place as a table: takes rows or other parts of it and nothing else."""
+    """Whether the program uses state `index` as a table: takes rows or other parts of it and does nothing else."""
     (state,) = (node for node in module.graph.nodes if node.op == "placeholder" and node.name == f"state_{index}")
     return bool(state.users) and all(str(user.target).split(".")[1:2][0] in LOOKUPS for user in state.users)
 
 
 def line_of(module: fx.GraphModule, error: Exception) -> str:
-    """The submission's line from which the operator of `module` came that raised `error`."""
+    """The submission's line behind the operator of `module` that raised `error`."""
     called = {(frame.line or "").partition(" = ")[0] for frame in traceback.extract_tb(error.__traceback__)}
     return next((node.meta["line"] for node in module.graph.nodes if node.name in called), "forward")
 
 
 class _Sizes(fx.Interpreter):
-    """Runs a graph on `meta` tensors, where a huge tensor costs nothing, and refuses it."""
+    """Runs a graph on `meta` tensors, where huge ones cost nothing, and refuses those that are too large."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
-        self.extra_traceback = False  # which would end in our messages
+        self.extra_traceback = False  # it would end up in our messages
         self.line = "forward"
         self.num_elements = 0
 
@@ -250,7 +252,7 @@ def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Size]:
 
 
 def _fix(function: Callable[..., Any], values: list[Any], named: dict[str, Any], device: torch.device) -> None:
-    """Sets what is not a program's to say: on which device a tensor lies, and that gradients are dense."""
+    """Sets what a program may not choose: the device of each tensor, and that gradients are dense."""
     fixed = {"device": device, "sparse": False}
     if isinstance(function, torch._ops.OpOverload):
         for index, argument in enumerate(function._schema.arguments):
@@ -276,7 +278,7 @@ def _operator(name: str, line: str) -> Callable[..., Any]:
 
 
 def _keywords(function: Callable[..., Any]) -> set[str]:
-    """Names that may stand before a `=`: they end up in generated code, so they are the schema's or none."""
+    """Keywords that a call may use: they end up in generated code, so only known names are allowed."""
     if isinstance(function, torch._ops.OpOverload):
         return {argument.name for argument in function._schema.arguments}
     return set() if function is operator.getitem else {"generator", "dtype", "device"}

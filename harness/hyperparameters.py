@@ -1,4 +1,4 @@
-"""What a submission may set itself, within the problems that the track gives everyone."""
+"""What a submission may set itself, without seeing more problems than the track gives everyone."""
 
 from typing import Annotated
 
@@ -8,14 +8,15 @@ from harness.track import ModelDefinition, TrainingDefinition
 
 
 class Hyperparameters(BaseModel):
-    """What a submission may set itself; anything set puts it into the open division."""
+    """What a submission may set itself; setting any of these puts it into the open division."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
     epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Fewer than the track's; the problems seen are never more than the track's. The learning rate falls over as many
-    steps as the track says, counted from the end, so with few epochs and a long cool-down it never gets to its top."""
+    """At most the track's; a submission never sees more problems than the track gives. The cool-down takes as many
+    steps as the track says, counted from the end, so with few epochs and a long cool-down the learning rate never
+    reaches its maximum."""
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -24,11 +25,11 @@ class Hyperparameters(BaseModel):
         return self.model_dump(exclude_none=True)
 
     def dropout_in(self, frozen: ModelDefinition) -> float:
-        """The model's dropout, the track's unless one is set."""
+        """The model's dropout: the track's, unless it is set here."""
         return frozen.dropout if self.dropout is None else self.dropout
 
     def applied_to(self, frozen: TrainingDefinition) -> TrainingDefinition:
-        """The track's training with what is set.
+        """The track's training definition, overridden by what is set here.
 
         Raises:
             ValueError: more epochs than the track gives everyone.

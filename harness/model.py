@@ -1,8 +1,8 @@
-"""The frozen model: a causal transformer that learns to add, exact to `torch.nn.TransformerEncoder`.
+"""The frozen model: a causal transformer that learns to add, equivalent to `torch.nn.TransformerEncoder`.
 
 Shapes: B batch, L positions, D d_model, H heads, K head_dim, F feed-forward width, V vocabulary.
 
-Post-norm, ReLU, biases everywhere, one more LayerNorm after the last layer, dropout at torch's four places of a layer.
+Post-norm, ReLU, biases everywhere, one more LayerNorm after the last layer, dropout at torch's four places in a layer.
 Written out rather than built from torch's modules for three reasons: the terms of a positional embedding act inside
 attention; head width 8 is far below what fused attention kernels are made for, so plain batched products are faster on
 a CPU and on a GPU (LOG.md); and only answer positions need the last layer's queries, its feed-forward and logits.
@@ -30,8 +30,10 @@ keys 7 times slower than on 16 of which 7 are masked (LOG.md)."""
 
 
 class KeyValue(NamedTuple):
-    """Keys and values of one layer, (B * H, W, K) each, rotated as attention uses them; zeros after the last one
-    that is known. Parts of one tensor, which `extend` writes to in inference mode."""
+    """Keys and values of one layer, (B * H, W, K) each, already rotated for attention; zeros after the last known one.
+
+    Both are views of one tensor, which `extend` writes to in inference mode.
+    """
 
     keys: Tensor
     values: Tensor
@@ -39,10 +41,10 @@ class KeyValue(NamedTuple):
 
 @dataclass(slots=True)
 class Dropout:
-    """Inverted dropout: p and the generator that it draws from, or p = 0 and nothing happens.
+    """Inverted dropout with probability p, drawn from `generator`; with p = 0 nothing happens.
 
     Masks are cut from 64-bit random words, 16 bits an element, which on a CPU costs a ninth of `bernoulli_`; p is
-    thereby rounded to a multiple of 2**-16 (0.1 becomes 0.100006), and the scale to the p that is really drawn.
+    thereby rounded to a multiple of 2**-16 (0.1 becomes 0.100006), and the scale fits the p that is really drawn.
     """
 
     p: float
@@ -55,7 +57,7 @@ class Dropout:
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
         words.random_(-(2**63), None, generator=self.generator)
         sixteen_bits = words.view(torch.int16)[: x.numel()].view(x.shape)
-        # sixteen_bits >= lowest, as 0 or 1: a comparison and its conversion to float take twice as long on a CPU.
+        # This is sixteen_bits >= lowest as 0 or 1; comparing and converting to float takes twice as long on a CPU.
         lowest = threshold - 32768
         kept = sixteen_bits.clamp_(lowest - 1, lowest).sub_(lowest - 1).to(x.dtype)
         return x * kept.mul_(65536 / (65536 - threshold))
@@ -65,12 +67,12 @@ NO_DROPOUT = Dropout(0.0, None)
 
 
 class FrozenModel(nn.Module):
-    """See the module's docstring; `forward` trains and scores, `prefill` and `extend` decode with a cache."""
+    """The model of the module's docstring; `forward` trains and scores, `prefill` and `extend` decode with a cache."""
 
     def __init__(self, definition: ModelDefinition, vocab_size: int, seed: int) -> None:
-        """Weights as torch's own `nn.Transformer` starts them, drawn on the CPU, so that they are the same everywhere.
+        """Initialises weights as torch's own `nn.Transformer` does, on the CPU, so that they are the same everywhere.
 
-        | tensor | start |
+        | tensor | initial values |
         |---|---|
         | token embedding (V, D), output weight (V, D) | uniform(-0.1, 0.1) |
         | every matrix of a layer, the packed (3D, D) one for q, k, v included | Xavier uniform |
@@ -114,7 +116,7 @@ class FrozenModel(nn.Module):
         return self._logits(x)
 
     def prefill(self, token_ids: Tensor, terms: Terms, max_length: int) -> tuple[Tensor, list[KeyValue]]:
-        """Logits (B, V) after the prompt, and the cache of its keys and values with room for `max_length`.
+        """Logits (B, V) after the prompt, and the cache of its keys and values, with room for `max_length` positions.
 
         Args:
             token_ids: (B, P) int64, the prompts.
@@ -136,7 +138,7 @@ class FrozenModel(nn.Module):
         Args:
             token_ids: (B,) int64, at `position`.
             terms: for the whole sequence.
-            cache: as `prefill` gave it.
+            cache: as returned by `prefill`.
         """
         here = slice(position, position + 1)
         x = self._embed(token_ids[..., None], terms, here)
@@ -148,7 +150,7 @@ class FrozenModel(nn.Module):
         return self._logits(x).squeeze(1)
 
     def _embed(self, token_ids: Tensor, terms: Terms, positions: slice) -> Tensor:
-        """(B, L, D), scaled, rotated and added to."""
+        """(B, L, D): the token embeddings, scaled, rotated and with `terms.embedding` added."""
         x = F.embedding(token_ids, self.token_embedding) * math.sqrt(self.definition.d_model)
         if terms.embedding_angles is not None:
             x = rotate(x, terms.embedding_angles[:, positions])
@@ -160,12 +162,13 @@ class FrozenModel(nn.Module):
         return F.linear(self.norm(x), self.output_weight, self.output_bias)
 
     def _causal_bias(self, terms: Terms, x: Tensor, first: int, num_keys: int) -> Tensor:
-        """What layers add to the scores of the queries at the positions of x: (1|B * H, L, W), -inf for every key
-        later than its query. Filled, not added, so that no bias lifts the mask.
+        """The bias that layers add to the scores of the queries in x: (1|B * H, L, W), -inf for every later key.
+
+        The -inf is filled in, not added, so that no bias lifts the mask.
 
         Args:
-            x: (B, L, D), of the positions from `first` on.
-            num_keys: which there are, or for which there is room; W is at least that and `SOFTMAX_WIDTH`.
+            x: (B, L, D), for the positions from `first` on.
+            num_keys: how many keys there are, or the cache has room for; W is the larger of this and `SOFTMAX_WIDTH`.
         """
         positions = torch.arange(max(num_keys, SOFTMAX_WIDTH), device=x.device)
         queries = slice(first, first + x.shape[1])
@@ -211,7 +214,7 @@ class Layer(nn.Module):
     ) -> tuple[Tensor, KeyValue]:
         """x (B, L, D) -> (B, L - queries_from, D), and the keys and values of all L positions.
 
-        `bias` is added to the scaled scores; (1|B * H, L, W), -inf where attention may not look.
+        `bias`, (1|B * H, L, W), is added to the scaled scores; it is -inf where attention may not look.
         """
         length = x.shape[1]
         queries, keys, values = self._heads(x, angles, bias.shape[-1])
@@ -223,8 +226,8 @@ class Layer(nn.Module):
     def extend(self, x: Tensor, angles: Tensor | None, bias: Tensor, position: int, stored: KeyValue) -> Tensor:
         """x (B, 1, D) at `position` -> the same shape; stores its keys and values, and attends to what is stored.
 
-        All W rows of the cache go into the products, the zeros after `position` too, where the bias is -inf: a part
-        of the rows would be copied for each of them.
+        All W rows of the cache go into the products, including the zeros after `position`, where the bias is -inf:
+        a slice of the rows would be copied for each product.
         """
         queries, keys, values = self._heads(x, angles, 1)
         stored.keys[:, position : position + 1] = keys
@@ -233,9 +236,9 @@ class Layer(nn.Module):
         return self._feed_forward(x, attended, NO_DROPOUT)
 
     def _heads(self, x: Tensor, angles: Tensor | None, widened: int) -> tuple[Tensor, ...]:
-        """x (B, L, D) -> queries, keys and values (B * H, W, K), zeros from L on to W = `widened`.
+        """x (B, L, D) -> queries, keys and values (B * H, W, K), with zeros from L up to W = `widened`.
 
-        Copied so that the heads' rows lie together: batched products on strided ones take twice as long on a CPU.
+        Copied, so that each head's rows are contiguous: batched products on strided ones take twice as long on a CPU.
         """
         packed = F.linear(x, self.qkv_weight, self.qkv_bias).unflatten(-1, (3, self.num_heads, self.head_dim))
         heads = packed.permute(2, 0, 3, 1, 4)  # (3, B, H, L, K)
@@ -246,12 +249,12 @@ class Layer(nn.Module):
         return heads.flatten(1, 2).unbind(0)
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, dropout: Dropout) -> Tensor:
-        """(B * H, Lq, K), twice (B * H, W, K) and a bias (1|B * H, Lq, W) -> the same as the queries."""
+        """Queries (B * H, Lq, K), keys and values (B * H, W, K), bias (1|B * H, Lq, W) -> (B * H, Lq, K)."""
         scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=1 / math.sqrt(self.head_dim))
         return torch.bmm(dropout(scores.softmax(dim=-1)), values)
 
     def _feed_forward(self, x: Tensor, attended: Tensor, dropout: Dropout) -> Tensor:
-        """The rest of the layer, for x (B, L, D), after attention's heads (B * H, L, K)."""
+        """The rest of the layer after attention: x (B, L, D) and the heads' outputs (B * H, L, K) -> (B, L, D)."""
         attended = attended.view(-1, self.num_heads, *attended.shape[1:]).transpose(1, 2).flatten(2)
         x = self.attention_norm(x + dropout(F.linear(attended, self.attention_weight, self.attention_bias)))
         inner = dropout(F.linear(x, self.inner_weight, self.inner_bias).relu())
@@ -259,7 +262,7 @@ class Layer(nn.Module):
 
 
 def shape_of(definition: ModelDefinition, *, max_digits: int, max_length: int) -> ModelShape:
-    """What a positional embedding is told of the model and the trial."""
+    """What a positional embedding is told about the model and the trial."""
     return ModelShape(
         d_model=definition.d_model,
         num_heads=definition.num_heads,
@@ -271,7 +274,7 @@ def shape_of(definition: ModelDefinition, *, max_digits: int, max_length: int) -
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """x (…, L, W) with dimension i and i + W/2 turned by angles (…, L, W/2), as `protocol.Terms` says."""
+    """x (…, L, W) with each pair of dimensions i, i + W/2 rotated by angles (…, L, W/2), as in `protocol.Terms`."""
     first, second = x.chunk(2, dim=-1)
     cosine, sine = angles.cos(), angles.sin()
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)

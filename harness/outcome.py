@@ -1,4 +1,4 @@
-"""What one trial came to, and its record: texts against sums, suite by suite."""
+"""The outcome of one trial, and its record: answers are compared with sums, suite by suite."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,33 +28,33 @@ NINETY_PERCENT = 0.9
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """Of one trial: what it was asked and answered, how it learned, what that cost."""
+    """The outcome of one trial: what the model was asked and answered, how it learned, and what that cost."""
 
     problems: Mapping[str, Problems]
     """By suite: `fresh`, `test`, `edge`, `carry/0` …, `lengths/1` …"""
     texts: Mapping[str, Sequence[str]]
-    """The answers to each suite; `best/12` are those of the best weights to `lengths/12`."""
+    """The model's answers to each suite; `best/12` are the answers of the best weights to `lengths/12`."""
     curve: Sequence[CurvePoint]
     curve_problems: int
-    """The curve is of so many first problems of `test`."""
+    """How many problems, the first of `test`, the curve is measured on."""
     best: tuple[int, float] | None
-    """Step and accuracy of the best weights beyond the trained lengths; None in a track without such."""
+    """Step and accuracy of the weights that did best beyond the trained lengths; None in a track without those."""
     drift: Drift | None
     seen: float
-    """See `records.Record.seen`."""
+    """Share of `fresh` whose ids are those of a trained problem (see `records.Record.seen`)."""
     parameters: Parameters
     throughput: Throughput
     seconds: Seconds
     peak_memory_bytes: int
     findings: Sequence[Finding]
-    """Of the audits that ran along."""
+    """What the audits inside the trial found."""
 
 
 def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) -> Record:
     """The sealed record.
 
     Args:
-        fresh_seed: which the problems of `fresh` were drawn from.
+        fresh_seed: the seed that the problems of `fresh` were drawn from.
         identity: the fields that were known before the trial, from `provenance.identity`.
     """
     scored = {suite: _score(outcome.problems[suite], outcome.texts[suite]) for suite in outcome.problems}
@@ -92,7 +92,7 @@ def _score(problems: Problems, texts: Sequence[str]) -> Score:
 
 
 def _suites(scored: Mapping[str, Score]) -> Suites:
-    """Scores by suite; `carry/2` and `lengths/12` go below their heading."""
+    """Scores by suite; `carry/2` and `lengths/12` are nested under `carry` and `lengths`."""
     nested = {
         suite: {stratum: scored[f"{suite}/{stratum}"] for stratum in strata(scored, suite)}
         for suite in ("carry", "lengths")
@@ -115,5 +115,5 @@ def _mistakes(problems: Problems, texts: Sequence[str]) -> list[Mistake]:
 
 
 def _audit(finding: Finding) -> Audit:
-    """What was seen may hold text that a submission decoded: one printable line of it is kept."""
+    """The finding as the record keeps it: one printable line, as it may hold text that a submission decoded."""
     return Audit(rule=finding.rule, level=finding.level, seen=visible(finding.message)[:1000])

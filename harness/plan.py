@@ -1,4 +1,4 @@
-"""Which trials there are to run, and why."""
+"""Which trials are to be run, and why."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from harness.terminal import counted
 from harness.track import Track
 
 UP_TO_DATE = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
-"""Made by the code that is here, and not run again for what they are."""
+"""States of records that the current code made and that need no other run, unless `--rerun` asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class PlannedTrial:
     seed: int
     why: str
     fresh_seed: int | None = None
-    """Of the trial that is to be reproduced; a new one draws its own."""
+    """The fresh seed of the trial that is to be reproduced; a new trial draws its own."""
 
     @property
     def name(self) -> str:
@@ -36,13 +36,13 @@ class PlannedTrial:
 class Plan:
     to_run: list[PlannedTrial]
     num_up_to_date: int
-    """Trials whose records stand as they are, though not all of them may rank."""
+    """Trials whose records stand as they are, even if some of them do not rank."""
     failed: list[PlannedTrial]
-    """Trials that failed or were refused under the code that is here, and are not run again unless asked for."""
+    """Trials that failed or were refused under the current code, and are not run again unless asked for."""
     num_stale: int
     """Trials whose records are stale or cannot be believed, and which `rerun` leaves as they are."""
     num_hacked: int
-    """Submissions that a maintainer marked, and of which nothing runs: whatever it came to, it would not rank."""
+    """Submissions that a maintainer marked as hacked; nothing of theirs runs, since no result would rank."""
 
     def summary(self, track: str, *, dry_run: bool) -> str:
         """`track quick: 3 trials to run, 27 up to date`"""
@@ -68,8 +68,8 @@ def plan(
 
     Args:
         harness: the fingerprint of the harness.
-        rerun: None runs what is missing, stale or cannot be believed; `missing` only what has no record.
-        rulings: a review that is cleared stands like any other record, and of what is marked as hacked nothing runs.
+        rerun: None runs trials whose record is missing, stale or cannot be believed; `missing` only those without one.
+        rulings: a record whose review was cleared stands like any other, and nothing marked as hacked is run.
     """
     to_run: list[PlannedTrial] = []
     failed: list[PlannedTrial] = []

@@ -16,7 +16,7 @@ from harness.protocol import ModelShape, Terms
 
 
 class Program(NamedTuple):
-    """The mode and the static shape that a graph is asked for."""
+    """The mode and the static shape for which a graph is requested."""
 
     training: bool
     batch: int
@@ -40,8 +40,8 @@ class Positions(nn.Module):
             state: tensors by name, in the order in which the graphs take them.
             trainable: names of those that are trained.
             graphs: called as `graph(layout, generator, *state)`.
-            names: of the terms that each graph returns.
-            tables: names of the trained ones of which the graphs take rows, and do nothing else with them.
+            names: the names of the terms that each graph returns.
+            tables: names of the trained tensors that the graphs only take rows from.
         """
         super().__init__()
         self.dropout = dropout
@@ -58,11 +58,11 @@ class Positions(nn.Module):
                 self.register_buffer(attribute, tensor)
 
     def tables(self) -> list[nn.Parameter]:
-        """The trained tables, a row a position or a distance."""
+        """The trained tables, with a row for each position or distance."""
         return [self.get_parameter(attribute) for attribute in self._tables]
 
     def description(self) -> tuple[object, ...]:
-        """What the seeds of a job must agree on: dropout, the terms of every program, which state has which shape."""
+        """What the seeds of a job must agree on: dropout, the terms of every program, each state tensor's shape."""
         state = {name: getattr(self, name) for name in self._attributes}
         shapes = [(name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in state.items()]
         return self.dropout, tuple(sorted(self._names.items())), tuple(shapes)
@@ -98,12 +98,12 @@ def receive_positions(
     device: torch.device,
     layouts: Mapping[Program, Tensor] | None = None,
 ) -> Positions:
-    """Asks the host to export, and rebuilds what it sends.
+    """Asks the host to export its module, and rebuilds what it sends.
 
     Args:
-        host: of the role `positions`.
-        seed: of torch's generator while the submission builds its parameters.
-        layouts: by program, (n, L) int64, to be tried out on the CPU before anything is built on the device.
+        host: one with the role `positions`.
+        seed: seeds torch's generator while the submission builds its parameters.
+        layouts: by program, (n, L) int64; they are tried out on the CPU before anything is built on the device.
 
     Raises:
         SubmissionError: rule P00; the message names the submission's line where one is known.
@@ -125,7 +125,7 @@ def _rebuild(
         raise GraphError("the programs sent are not those that were asked for")
     if not isinstance(dropout, float) or not 0 <= dropout < 1:
         raise GraphError(f"dropout is {dropout!r:.40}; a number in [0, 1) is allowed")
-    # Counted again: what the host says of itself is not believed.
+    # Counted again: what the host says about itself is not believed.
     size = num_numbers(reply.arrays, {name: marked.get(name) is True for name in reply.arrays})
     if size > MAX_STATE_ELEMENTS:
         message = f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed"
@@ -151,7 +151,7 @@ def _rebuild(
 
 
 def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Tensor, ...]]:
-    """The graph as a function; what only real values show, a lookup outside its table, is the submission's error."""
+    """The graph as a function; errors that only real values show (a lookup outside a table) are the submission's."""
 
     def compute(*inputs: Any) -> tuple[Tensor, ...]:
         try:
@@ -159,7 +159,7 @@ def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Ten
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise
         except (IndexError, RuntimeError) as error:
-            if str(error).startswith("CUDA error"):  # of a library: the device's trouble, which may be an earlier one's
+            if str(error).startswith("CUDA error"):  # from a library: the device failed, perhaps in earlier work
                 raise
             reason = f"{line_of(module, error)}: {str(error).splitlines()[0]}"
             remedy = "check it on layouts of every width"
@@ -177,7 +177,7 @@ def _checked_names(names: Any) -> tuple[str, ...]:
 def _check_shapes(
     names: tuple[str, ...], outputs: list[tuple[torch.Size, torch.dtype]], program: Program, shape: ModelShape
 ) -> None:
-    """Every term has the contract's shape and dtype."""
+    """Checks that every term has the contract's shape and dtype."""
     if len(outputs) != len(names):
         raise GraphError(f"{len(outputs)} tensors for {len(names)} terms")
     batch, length = {1, program.batch}, {program.length}

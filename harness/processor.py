@@ -1,4 +1,4 @@
-"""Where and how this process computes: the device; on a CPU one thread, exact products, memory that is kept."""
+"""Where and how this process computes: the device, and on a CPU one thread, exact products, memory that is kept."""
 
 import contextlib
 import ctypes
@@ -15,12 +15,12 @@ from harness.provenance import cpu_name
 
 ONE_DNN, DEFAULT, CUDA = "oneDNN", "default", "CUDA"
 MAX_PRODUCT_ERROR = 1e-5
-"""Of a product of float32 matrices, relative to its largest number: float32 is off by 5e-7, TF32 by 5e-4, bfloat16 by
-4e-3."""
+"""Error of a product of float32 matrices, relative to its largest number: float32 is off by 5e-7, TF32 by 5e-4,
+bfloat16 by 4e-3."""
 KEPT_BY_MALLOC = {-1: 2**31 - 1, -3: 32 << 20}
-"""Arguments of mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, the latter the largest that glibc takes."""
+"""Arguments of mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, the latter at glibc's maximum."""
 
-_one_dnn: Any = torch.backends.mkldnn  # an object that stands for the module of this name, with more on it
+_one_dnn: Any = torch.backends.mkldnn  # an object with more attributes stands in for the module of this name
 
 
 def set_up_processor(num_threads: int = 1) -> None:
@@ -30,8 +30,8 @@ def set_up_processor(num_threads: int = 1) -> None:
     run side by side.
     """
     torch.set_num_threads(num_threads)
-    # Undoes TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, which makes a GPU's products TF32. It sets oneDNN's precision too, so
-    # it comes before the choice of that.
+    # Undoes TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, which makes a GPU's products TF32. This call also sets oneDNN's
+    # precision, so it must come before that is chosen.
     torch.set_float32_matmul_precision("highest")
     _keep_memory()
     _choose_products()
@@ -41,7 +41,7 @@ def device_of(name: str) -> torch.device:
     """The device that `auto`, `cpu` or `cuda` stands for here.
 
     Raises:
-        MachineError: torch sees no CUDA device.
+        MachineError: `cuda` was asked for, but torch sees no CUDA device.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise MachineError("--device cuda, but torch sees no CUDA device here; use --device cpu, or auto")
@@ -54,23 +54,28 @@ def device_name(device: torch.device) -> str:
 
 
 def products(device: torch.device) -> str:
-    """What multiplies matrices on that device, for the record; in float32 wherever it is."""
+    """What multiplies matrices on that device, as a record names it; always in float32."""
     if device.type == "cuda":
         return CUDA
     return ONE_DNN if _one_dnn.matmul.fp32_precision == "bf16" else DEFAULT
 
 
 def _keep_memory() -> None:
-    """Lets malloc keep what is freed. A step frees and takes the same megabytes again and again, and what glibc gives
-    back to the system in between comes again page by page."""
+    """Lets malloc keep freed memory.
+
+    A step frees and takes the same megabytes again and again, and what glibc returns to the system in between has to be
+    mapped again page by page.
+    """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         for parameter, value in KEPT_BY_MALLOC.items():
             library.mallopt(parameter, value)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Begins `peak_memory_bytes` anew, between two trials. What the one before left is given back to the system first,
-    or it would count for this one."""
+    """Resets `peak_memory_bytes` between two trials.
+
+    What the previous trial left is returned to the system first, or it would count towards the next one.
+    """
     gc.collect()
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
@@ -83,7 +88,10 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Of the GPU's memory, or of this process since `reset_peak_memory` (elsewhere than on Linux, since it began)."""
+    """Peak memory of the GPU, or of this process, since `reset_peak_memory`.
+
+    Outside Linux, that of a process is its peak since it began.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "linux":
@@ -95,9 +103,9 @@ def peak_memory_bytes(device: torch.device) -> int:
 def _choose_products() -> None:
     """Lets oneDNN multiply where it does so in float32.
 
-    Torch hands float32 products to oneDNN only where bfloat16 would do. On processors that have no bfloat16 matrix
-    units oneDNN then computes in float32 all the same, and on AMD's faster than MKL; on others the products are
-    coarser, which the probe shows, and the choice is taken back.
+    Torch hands float32 products to oneDNN only where bfloat16 precision is allowed. On processors without bfloat16
+    matrix units oneDNN still computes in float32, on AMD's faster than MKL does. On others the products are coarser;
+    the probe shows that, and the choice is undone.
     """
     if not _one_dnn.is_available():
         return
@@ -108,7 +116,7 @@ def _choose_products() -> None:
 
 
 def _product_error() -> float:
-    """The largest error of products like those of the model, one of them batched, against float64."""
+    """The largest error, compared with float64, of products like the model's, one of them batched."""
     rng = torch.Generator().manual_seed(0)
     errors: list[float] = []
     for shapes in (((1024, 128), (128, 384)), ((384, 1024), (1024, 128)), ((1024, 16, 8), (1024, 8, 16))):

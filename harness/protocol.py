@@ -7,7 +7,7 @@ ever meets the model, the data, the clock or the score.
 
 What the harness does with them, for the problem `12+34=` with answer `46`:
 
-    ids         PAD … PAD  encode("12+34=")  encode("46")  EOS  PAD …        prompts end, answers begin, in one column
+    ids         PAD … PAD  encode("12+34=")  encode("46")  EOS  PAD …        all prompts end at the same column
     layout      PAD … PAD  kinds of the ids  ANSWER ANSWER ANSWER ANSWER …   (EOS and PAD after the answer included)
     x           sqrt(d_model) * token_embedding[ids]
     x           rotate(x, embedding_angles) + embedding, then `dropout` while training
@@ -28,9 +28,9 @@ from torch import Tensor, nn
 class Kind(IntEnum):
     """What a position of a sequence holds, without its value: the alphabet of a layout.
 
-    The kind of a prompt token follows from the text its id alone decodes to: a digit in it makes it a `NUMBER`, else
-    `+` a `PLUS`, else `=` an `EQUALS`; `pad_id` is `PAD`, all others are `OTHER`. Every position after the prompt is
-    `ANSWER`, those of EOS and of the padding after it included, so that a layout tells nothing about the answer.
+    The kind of a prompt token follows from the text that its id decodes to on its own: a digit makes it a `NUMBER`,
+    else `+` a `PLUS`, else `=` an `EQUALS`; `pad_id` is `PAD`, all others are `OTHER`. Every position after the prompt
+    is `ANSWER`, including EOS and the padding after it, so that a layout tells nothing about the answer.
 
     `12+34=` in characters, padded to 8 tokens, with room for a 3-digit answer and its EOS (the last token is never an
     input): `PAD PAD NUMBER NUMBER PLUS NUMBER NUMBER EQUALS ANSWER ANSWER ANSWER`.
@@ -59,9 +59,9 @@ class ModelShape:
 
 
 class Tokenizer(Protocol):
-    """Turns text into token ids and back. `encode` and `decode` must be pure: the same text, the same ids, always.
+    """Turns text into token ids and back. `encode` and `decode` must be pure: equal input, equal output, always.
 
-    The notebook's column pairs, 9 digits: `1265+54323=` -> `43 37 34 27 19 14 14 14 14 10 11`.
+    For example the notebook's column pairs, with 9 digits: `1265+54323=` -> `43 37 34 27 19 14 14 14 14 10 11`.
     """
 
     vocab_size: int
@@ -85,8 +85,8 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of the ids of an answer up to its EOS: `"46"`.
 
-        A model may generate any ids, and every id of the vocabulary is decoded alone, PAD and EOS too, to learn its
-        `Kind`: never raise, and let a digit, `+` or `=` of a prompt's token show in its text.
+        A model may generate any ids, and every id of the vocabulary, even PAD and EOS, is decoded alone to learn its
+        `Kind`. So never raise, and let the text of a prompt's token show any digit, `+` or `=` that it stands for.
         """
         ...
 
@@ -97,7 +97,7 @@ class Terms:
 
     A leading 1 means "the same for the whole batch". Terms may be combined; `Terms()` is NoPE.
 
-    Angles rotate pairs made of the two halves: with half = width / 2, dimension i turns with dimension i + half,
+    Angles rotate pairs of dimensions, one from each half: with half = width / 2, i is paired with i + half,
 
         y[i]        = x[i] * cos(angle[i]) - x[i + half] * sin(angle[i])
         y[i + half] = x[i + half] * cos(angle[i]) + x[i] * sin(angle[i])        for i in 0 .. half - 1.
@@ -116,15 +116,15 @@ class Terms:
 class PositionalEmbedding(nn.Module):
     """Computes `Terms` from a layout; parameters are trained together with the model.
 
-    It crosses to the trainer as a graph, recorded by `torch.export` once in training and once in evaluation mode, so
-    `forward` is tensor arithmetic: branch on `self.training` and on shapes, never on the values of the layout; draw
-    random numbers with `torch.randint` and `torch.rand*` (a number from Python's `random` would be frozen into the
+    It reaches the trainer as a graph, recorded by `torch.export` once in training and once in evaluation mode.
+    So write `forward` as tensor arithmetic: branch on `self.training` and on shapes, never on the values of the layout;
+    draw random numbers with `torch.randint` and `torch.rand*` (a number from Python's `random` would be frozen into the
     graph); change no buffer. Create tensors on `layout.device`. Parameters and buffers together hold at most 65,536
     numbers.
     """
 
     dropout: float = 0.0
-    """Probability in [0, 1) of dropping an element of the embedding after positions were applied, in training."""
+    """Probability in [0, 1) of dropping an element of the embedding in training, after positions were applied."""
 
     def __init__(self, shape: ModelShape) -> None:
         """Builds parameters and tables; torch's generator is seeded from the trial before this runs."""

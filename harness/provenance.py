@@ -18,7 +18,7 @@ from harness.submissions import Submission
 from harness.track import Track
 
 CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor time in so many of the clock's."""
+"""Holds two numbers: microseconds of processor time, allowed in so many of wall-clock time."""
 
 
 def identity(
@@ -77,7 +77,7 @@ def _environment(device_name: str, products: str | None) -> Environment:
 
 
 def cpu_name() -> str:
-    """`CPU: AMD EPYC`, or the architecture where the system does not tell the model."""
+    """`CPU: AMD EPYC`, or the architecture where the system does not name the model."""
     name = platform.machine()
     if sys.platform == "linux":
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -87,9 +87,9 @@ def cpu_name() -> str:
 
 
 def num_cores() -> int:
-    """Those that this process may use, fewer than there are under `taskset` or in a container."""
+    """The cores that this process may use: under `taskset` or in a container, fewer than there are."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # a container's share of time; "max" is all of it
+    with contextlib.suppress(OSError, ValueError):  # a container's share of time; "max" means all of it
         quota, period = map(int, CONTAINER_QUOTA.read_text(encoding="ascii").split())
         cores = min(cores, math.ceil(quota / period))
     return cores
@@ -97,8 +97,10 @@ def num_cores() -> int:
 
 @cache
 def commit_and_changes() -> tuple[str | None, bool | None]:
-    """Commit of the harness and whether its code was changed since; None where git does not keep it, as when it is
-    installed into an environment that lies in some other checkout."""
+    """Commit of the harness and whether its code was changed since; None where git does not track it.
+
+    Git does not, for example, if it is installed into an environment that lies in some other checkout.
+    """
     folder = Path(__file__).parent
     try:
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)

@@ -1,9 +1,9 @@
-"""Positions on published problems, which everyone knows beforehand, and of every seed (P10, P40).
+"""Audits positions on published problems, which everyone knows beforehand, and for every seed (P10, P40).
 
-A trial audits the positions of its first seed on the batches of `test` and `fresh`. That leaves out two things.
-Problems beyond the trained lengths rank, are the same in every trial, in the same order, and so are the batches in
-which they are scored: positions that read one row by another could know a batch by its lengths, and each row's sum by
-its place. And positions may be built otherwise from another seed.
+A trial audits the positions of its first seed on the batches of `test` and `fresh`. That leaves two gaps. Problems
+beyond the trained lengths count for the ranking, and they come in every trial in the same order and in the same
+batches: positions that let one row see others could recognise a batch by its lengths, and each row's sum by its place.
+And positions may be built differently from another seed.
 """
 
 import secrets
@@ -24,19 +24,20 @@ CPU = torch.device("cpu")
 
 
 def check_published_layouts(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
-    """The first finding on the published problems and fresh ones, in the batches in which a trial scores them: all sets
-    of one shape together, and those of each length alone.
+    """The findings of the first group of published and fresh problems that has any, in the batches that a trial scores.
+
+    Those are all sets of one shape together, and the set of each length alone.
 
     Args:
-        digits: of the trials.
-        seeds: of the trials of one job.
+        digits: the number of digits of the trials.
+        seeds: the seeds of one job's trials.
 
     Raises:
         SubmissionError: the submission broke its contract.
     """
     max_digits, fixed = track.max_digits(digits), fixed_suites(track, digits)
     fresh = {f"fresh/{index}": fresh_problems(track, digits, secrets.randbelow(2**53)) for index in range(len(seeds))}
-    # As a job asks for them, so that a submission cannot tell which of the two it is in.
+    # The same sets as in a job of trials, so that a submission cannot tell this audit from one.
     problems = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
     sets = encode(submission, problems, max_digits=max_digits, shuffle_seed=secrets.randbits(63)).sets
     data = {name: Batches.of(own, CPU) for name, own in sets.items()}

@@ -19,7 +19,7 @@ class Ragged:
 
     @classmethod
     def from_flat(cls, flat: NDArray[np.int32], lengths: NDArray[np.int32]) -> "Ragged":
-        """From the sequences one after the other; `flat` has `lengths.sum()` ids."""
+        """From the sequences laid end to end in `flat`, which has `lengths.sum()` ids."""
         token_ids = np.full((len(lengths), int(lengths.max(initial=0))), -1, np.int32)
         token_ids[np.arange(token_ids.shape[1]) < lengths[:, None]] = flat
         return cls(token_ids, lengths)
@@ -36,7 +36,7 @@ class Ragged:
         return cls.from_flat(flat, lengths)
 
     def flat(self) -> NDArray[np.int32]:
-        """The sequences one after the other."""
+        """The sequences laid end to end."""
         return self.token_ids[self.token_ids >= 0]
 
     def take(self, indices: NDArray[np.int64]) -> "Ragged":

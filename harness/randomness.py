@@ -1,4 +1,4 @@
-"""The one place that seeds: a torch generator for each named use of a trial's seed; two uses never share one."""
+"""The random streams of a trial: a torch generator for each named use of its seed; two uses never share one."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Records: one JSON file a trial, written aside and renamed, believed only while its digest holds."""
+"""Records: one JSON file per trial, written aside and then renamed, and believed only if its digest matches."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ FORMAT = 2
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
-"""More than any trial counts, and few enough for whatever computes with it or draws it."""
+"""The bound is more than any trial counts, and small enough for whatever computes with a count or plots it."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Measured = Annotated[float, Field(ge=0, le=10**9)]
 """Seconds, rates and ratios; bounded for the same reason."""
 Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
-"""A key: JSON's are texts."""
+"""A number as a key: keys in JSON are strings."""
 
 
 def _finite(value: object) -> object:
@@ -34,7 +34,7 @@ def _finite(value: object) -> object:
 
 
 Finite = Annotated[float | None, BeforeValidator(_finite)]
-"""Null where it was not finite: the training diverged."""
+"""Null if it was not finite, because the training diverged."""
 
 
 class _Part(BaseModel):
@@ -42,7 +42,7 @@ class _Part(BaseModel):
 
 
 class Score(_Part):
-    """Exact matches of one suite, counted."""
+    """The number of exact matches in one suite."""
 
     correct: Count
     total: Count
@@ -62,34 +62,36 @@ class CurvePoint(_Part):
     step: Count
     examples: Count
     loss: float | None
-    """Mean cross-entropy (nats a token) since the last point; null at step 0 and where it was not finite."""
+    """Mean cross-entropy (nats per token) since the last point; null at step 0 and where it was not finite."""
     accuracy: Share
     """Exact match on the first problems of `test`."""
     digit_accuracy: Share
-    """Answer tokens predicted right, each after the right ones before it."""
+    """Share of answer tokens predicted right, each given the right ones before it."""
     lengths: dict[Number, Share] = {}
     """Exact match on the validation problems of each length beyond the trained ones."""
 
 
 class Checkpoint(_Part):
-    """The weights at the curve point with the highest mean accuracy beyond the trained lengths, the last of equals."""
+    """The weights at the curve point with the highest mean accuracy beyond the trained lengths, the last if tied."""
 
     step: Count
     validation_accuracy: Share
     lengths: dict[Number, Score]
-    """As `suites.lengths`, of these weights."""
+    """As `suites.lengths`, but for these weights."""
 
 
 class Drift(_Part):
-    """How far the rows of the largest positional table moved: root mean square, over their numbers, of end - start;
-    null without such rows, and where the training diverged."""
+    """How far the rows of the largest positional table moved: the root mean square of end - start over their numbers.
+
+    Null if there are no such rows, or if the training diverged.
+    """
 
     rows: Count
     touched_rows: Count
-    """Rows that got a gradient in some step."""
+    """Rows that received a gradient in some step."""
     touched: Finite
     untouched: Finite
-    """What moves these is weight decay alone: every step takes learning_rate * weight_decay of them."""
+    """Weight decay alone moves these rows: every step shrinks them by the share learning_rate * weight_decay."""
 
 
 class Mistake(_Part):
@@ -99,12 +101,12 @@ class Mistake(_Part):
 
 
 class Throughput(_Part):
-    """Examples per second, and their ratio to the built-in reference measured in turn with them.
+    """Examples per second, and their ratio to the built-in reference, whose measurements alternate with them.
 
-    `encode` is of texts through the host, on the machine's CPU whatever the device, beside characters in the harness's
-    own process; with two or three digits there are few different answers, and theirs is the time of one short request.
-    `train` is of a training step; `score` of teacher-forced passes, which score most of a suite; `decode` of answers
-    generated token by token.
+    `encode` measures texts that go through the host, on the machine's CPU whatever the device; its reference is a
+    character tokenizer in the harness's own process. With two or three digits there are few distinct answers, and their
+    time is that of one short request. `train` measures a training step; `score` teacher-forced passes, which score most
+    of a suite; `decode` answers generated token by token.
     """
 
     encode_examples_per_second: Measured
@@ -118,9 +120,9 @@ class Throughput(_Part):
 
 
 class Seconds(_Part):
-    """Of the clock on the wall; seeds that ran side by side share theirs evenly.
+    """Wall-clock time; seeds that ran side by side share theirs evenly.
 
-    `encode` is everything before the first step; what measuring the throughput took is in `total` alone.
+    `encode` is everything before the first step; the time for measuring the throughput is in `total` only.
     """
 
     encode: Measured
@@ -143,7 +145,7 @@ class Fingerprints(_Part):
 class Environment(_Part):
     device: str
     products: str | None = None
-    """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, `CUDA`; null where nothing was."""
+    """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, or `CUDA`; null if none was."""
     torch: str
     python: str
     commit: str | None
@@ -159,7 +161,7 @@ class Audit(_Part):
 
 
 class Record(_Part):
-    """What is known of one trial. `digest` covers all the rest, so that an edit by hand shows."""
+    """What is known about one trial. `digest` covers all other fields, so that an edit by hand is noticed."""
 
     format: Literal[2] = FORMAT
     submission: str
@@ -175,17 +177,17 @@ class Record(_Part):
     fresh_seed: Seed
     environment: Environment
     settings: dict[str, float] = {}
-    """Hyper-parameters that the submission sets itself; any puts it into the open division."""
+    """Hyper-parameters that the submission sets itself; setting any puts it into the open division."""
     parameters: Parameters | None = None
     suites: Suites | None = None
     best: Checkpoint | None = None
-    """Only in a track that measures length generalisation; `suites` are of the final weights."""
+    """Only in a track that measures length generalisation; `suites` are scored with the final weights."""
     drift: Drift | None = None
-    """Only of positions that have a table."""
+    """Only for positions that have a table."""
     seen: Share | None = None
-    """Share of the problems of `fresh` whose ids, of prompt and answer, are those of a trained problem."""
+    """Share of the problems of `fresh` whose prompt and answer ids equal those of a trained problem."""
     digit_accuracy: Share | None = None
-    """At the end of the training, on the first problems of `test`."""
+    """At the end of training, on the first problems of `test`."""
     curve: list[CurvePoint] = []
     examples_to_90: Count | None = None
     """Training examples at the first curve point with an accuracy of 0.9 or more; null if there is none."""
@@ -195,12 +197,12 @@ class Record(_Part):
     throughput: Throughput | None = None
     seconds: Seconds | None = None
     peak_memory_bytes: Count | None = None
-    """Of all seeds that trained side by side; on a GPU with what libraries keep for a stream from its first use on."""
+    """Total of all seeds that trained side by side; on a GPU with what libraries keep for each stream once used."""
     digest: str = ""
 
     @property
     def trial(self) -> str:
-        """`columns d9-s0`"""
+        """The trial's name, such as `columns d9-s0`."""
         return f"{self.submission} d{self.digits}-s{self.seed}"
 
     def sealed(self) -> "Record":
@@ -217,10 +219,10 @@ def record_path(results: Path, track: str, submission: str, digits: int, seed: i
 def save(record: Record, results: Path) -> Path:
     """Writes the sealed record; a reader sees the old file or the new one, never half of one.
 
-    A file that stood in its place and could not be believed is kept beside it, as `….set-aside`, `….set-aside-2` …
+    A file in its place that cannot be believed is kept beside it, as `….set-aside`, `….set-aside-2` …
 
     Raises:
-        MachineError: the disk is full or the folder may not be written.
+        MachineError: the disk is full, or the folder cannot be written to.
     """
     path = record_path(results, record.track, record.submission, record.digits, record.seed)
     with writing(path, "the trial's result is lost, run it again"):
@@ -232,7 +234,7 @@ def save(record: Record, results: Path) -> Path:
 
 
 def read(path: Path) -> Record | RecordError:
-    """The record at `path`, or why it cannot be believed (returned: a bad file must not hide the good ones)."""
+    """The record at `path`, or why it cannot be believed (returned, not raised: a bad file must not hide good ones)."""
     try:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
         if not _is_mapping(values):
@@ -242,7 +244,7 @@ def read(path: Path) -> Record | RecordError:
                 path, f"is of format {values.get('format')!r:.40}, this harness reads {FORMAT}; run the trial again"
             )
         record = Record.model_validate(values)
-        record.as_json().encode()  # half of a surrogate pair is JSON, but no text that a board could show
+        record.as_json().encode()  # half a surrogate pair is valid JSON, but not text that a board could show
     except OSError as error:
         return RecordError(path, f"cannot be read: {error.strerror}; make it readable, or run the trial again")
     except ValidationError as error:
@@ -261,7 +263,7 @@ def read(path: Path) -> Record | RecordError:
 def read_trials(
     results: Path, track: str, submission: str, digits: Sequence[int], seeds: Sequence[int]
 ) -> Iterator[tuple[int, int, Record | RecordError | None]]:
-    """Every trial of a submission by digits and seed, with its record, None where there is none."""
+    """The digits and seed of every trial of a submission, with its record, or None if there is none."""
     for number in digits:
         for seed in seeds:
             path = record_path(results, track, submission, number, seed)
@@ -272,7 +274,7 @@ def read_all(results: Path, track: str) -> Iterator[Record | RecordError]:
     """Everything under `results/<track>`, in the order of the paths.
 
     Raises:
-        PermissionError: a folder may not be read; a glob would pass over it, and its row with it.
+        PermissionError: a folder cannot be read; a glob would silently skip it, and its row with it.
     """
     folder = results / track
     for submission in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -1,10 +1,10 @@
-"""Which recorded trials a command runs again: an option of commands, which must not wait for what `plan` loads."""
+"""Which recorded trials a command runs again: an option that commands read without loading what `plan` imports."""
 
 from enum import StrEnum
 
 
 class Rerun(StrEnum):
-    """Which recorded trials are run again, beside those without a record."""
+    """Which recorded trials are run again, besides those without a record."""
 
     missing = "missing"
     failed = "failed"

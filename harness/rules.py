@@ -1,6 +1,6 @@
-"""Every rule that a submission must keep: what is checked, why it matters, how to mend a breach, and two examples.
+"""Every rule that a submission must keep: what is checked, why it matters, how to fix a breach, and two examples.
 
-`harness explain`, docs/rules.md and the audits all read this list; an id, once given, is never given to another rule.
+`harness explain`, docs/rules.md and the audits all read this list; the id of a rule is never given to another.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ Level = Literal["gate", "review", "tag"]
 
 
 class Found(NamedTuple):
-    """What an audit found of one submission: a rule that it broke, or a tag that it earned, and what was seen."""
+    """What an audit found in one submission: a rule that it broke, or a tag that it earned, and what was seen."""
 
     rule: str
     level: Level
@@ -21,7 +21,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """One rule; `level` is the gravest that a finding of it can have."""
+    """One rule; `level` is the gravest level that a finding about it can have."""
 
     id: str
     title: str
@@ -40,14 +40,14 @@ HEADING = """\
 # The rules
 
 *You can do anything, as long as you do not compute the addition.* A person who judges a submission asks two questions,
-as AlgoPerf's judges do: **what information does it use, and what does it do with it?** A tokenizer may use the text of
-one problem and write it down in another way. It may not look across columns and operands at once, for that is where a
-sum or a carry is made. Positions may use the kinds of the tokens, never their values.
+as AlgoPerf's judges do: **what information does it use, and what does it do with it?** A tokenizer may take the text of
+one problem and write it in another way. It may not look across columns and operands at once, because that is how a sum
+or a carry is computed. Positions may use the kinds of the tokens, never their values.
 
-Every rule has an id that never changes. `harness validate` checks those marked *validate*, a trial those marked *trial*
-again on its own problems. A **gate** refuses the submission (exit 1) or keeps the record from the board's ranking; a
-**review** keeps a record from the ranking until a maintainer has looked and cleared it (SECURITY.md says how), and a
-**tag** is shown beside the title.
+Every rule has an id that never changes. `harness validate` makes the checks marked *validate*; a trial makes those
+marked *trial* on its own problems. A **gate** refuses the submission (exit 1) or keeps the record out of the ranking; a
+**review** keeps a record out of the ranking until a maintainer has looked at it and cleared it (SECURITY.md says how);
+a **tag** is shown beside the title.
 `harness explain RULE` prints one of the sections below. This page is written by `harness explain --page`.
 """
 
@@ -59,9 +59,9 @@ _RULES = (
         checked="*validate, trial.* Ids are ints (no bools) in [0, vocab_size); vocab_size is at most 2048; a text "
         "becomes at most 4n + 8 ids, n being the characters of the longest prompt, 2 * max_digits + 2; the folder is "
         "at most 64 KiB of regular text files. *validate.* The vocabulary is the same for every max_digits; the files "
-        "import the standard library, torch, numpy, harness.protocol and each other alone.",
+        "import only the standard library, torch, numpy, harness.protocol and each other.",
         why="A giant vocabulary or folder is a look-up table of sums, and an id outside the vocabulary ends a trial.",
-        remedy="Count every id, PAD and EOS too, in `vocab_size`, and make nothing but the layout depend on "
+        remedy="Count every id in `vocab_size`, PAD and EOS included, and let nothing but the layout depend on "
         "max_digits.",
         good="vocab_size, pad_id, eos_id = 14, 12, 13",
         bad="self.vocab_size = 10 ** max_digits",
@@ -72,8 +72,8 @@ _RULES = (
         level="gate",
         checked="*validate.* `decode(encode(s)) == s` for 0 to 9999 and 2,000 random sums of every length up to "
         "max_digits + 1.",
-        why="A model is scored on the text of its answer. What `encode` has lost, no model can answer.",
-        remedy="Let `decode` undo every step of `encode`, for `0` too, and remove the zeros that `encode` put in "
+        why="A model is scored on the text of its answer. No model can answer what `encode` has lost.",
+        remedy="Let `decode` undo every step of `encode`, also for `0`, and remove the zeros that `encode` put in "
         "front.",
         good='encode("46") -> [6, 4]        decode([6, 4]) -> "46"',
         bad='encode("46") -> [1]           decode([1]) -> "0"',
@@ -83,12 +83,12 @@ _RULES = (
         title="encode is pure",
         level="gate",
         checked="*validate.* The same 2,000 texts get equal ids in another order, after 5,000 other calls, and in "
-        "another process with another hash seed; so do 20 of them that are alone in their process. *trial.* "
-        "Prompts get the same ids in a second process, which is sent those of the trial (20,000 of each set at most) "
-        "without T70's edited ones.",
+        "another process with another hash seed; so do 20 of them, each alone in a process. *trial.* Prompts get the "
+        "same ids in a second process, which receives the trial's prompts (at most 20,000 of each set) without T70's "
+        "edited ones.",
         why="A tokenizer with a memory can tell training from test, and pass hints from one to the other.",
-        remedy="Compute the ids from the text alone: keep no state, draw nothing, read no clock, iterate over no "
-        "`set`.",
+        remedy="Compute the ids from the text alone: keep no state, draw no random numbers, read no clock, iterate "
+        "over no `set`.",
         good='return [self.ids[character] for character in text]      # self.ids is a dict of "0123456789+="',
         bad="self.seen += 1\nreturn ids if self.seen < 18_000 else ids + self.hint(text)",
     ),
@@ -98,10 +98,10 @@ _RULES = (
         level="gate",
         checked="*validate.* In a process that has seen no problem, decode gives at most 64 characters for any ids, "
         "never raises or hangs, and does not turn the ids of a prompt or of two numbers into their sum. *validate, "
-        "trial.* It brings numbers planted among the answers back unchanged. Only `^(0|[1-9][0-9]*)$` counts as a "
-        "number.",
+        "trial.* It returns numbers planted among the answers unchanged. Only `^(0|[1-9][0-9]*)$` counts as a number.",
         why="Whatever decode works out, the model has not learned.",
-        remedy="Map ids to characters and put them in order; leave out what is none. Never call `int` and `+`.",
+        remedy="Map ids to characters and put them in order; skip ids that are not characters. Never call `int` and "
+        "`+`.",
         good='return "".join("0123456789"[i] for i in reversed(token_ids) if i < 10)',
         bad='a, b = text.split("+")\nreturn str(int(a) + int(b))',
     ),
@@ -110,9 +110,8 @@ _RULES = (
         title="The problem can be recovered",
         level="gate",
         checked="*validate.* Two problems may get equal ids only if every column holds the same two digits: all 60 × "
-        "60 small operands, random ones, pairs with the same sum, pairs with the same column sums (1+3 "
-        "against 2+2). *validate, trial.* A token that depends on both digits of a column tells by itself which two "
-        "they are.",
+        "60 small operands, random ones, pairs with the same sum, pairs with the same column sums (1+3 against 2+2). "
+        "*validate, trial.* A token that depends on both digits of a column tells by itself which two they are.",
         why="A tokenizer that cannot tell 1+3 from 2+2 has added them.",
         remedy="Write the digits down, not what they add up to. Dropping the order of a column's two digits is "
         "allowed.",
@@ -123,11 +122,11 @@ _RULES = (
         id="T50",
         title="A token sees one operand or one column",
         level="gate",
-        checked="*validate.* Every digit of at least 60 prompts is drawn anew three times, keeping the operands' "
-        "lengths and which of them is larger. What moves a token is its footprint: the digits of one operand, "
-        "or of one column, nothing else. Gate above 0.5 % of the tokens, review above 0.",
-        why="A carry, a sum or a comparison of several columns needs both operands and more than one column. All ways "
-        "of smuggling one (a token more, an order, a second alphabet, a number of pads) show here.",
+        checked="*validate.* Every digit of at least 60 prompts is redrawn three times, keeping the operands' lengths "
+        "and which of them is larger. The digits that change a token are its footprint, which may hold the digits of "
+        "one operand or of one column, nothing else. Gate above 0.5 % of the tokens, review above 0.",
+        why="A carry, a sum or a comparison of several columns needs both operands and more than one column. Every way "
+        "of smuggling one (an extra token, an order, a second alphabet, a number of pads) shows here.",
         remedy="Compute each token from the digits of one operand, or from the two digits of one column.",
         good="ids = [pair(x, y) for x, y in zip(reversed(a), reversed(b))]",
         bad="ids = [*digits_of(a), *digits_of(b), *digits_of(a + b)]",
@@ -137,8 +136,8 @@ _RULES = (
         title="A carry moves nothing",
         level="gate",
         checked="*validate.* In 600 pairs of prompts the same digit of a is edited in the same way, and b decides "
-        "whether that flips a carry. Gate if more tokens move where it does: exact sign test, p < 1e-6.",
-        why="It says that what T50 sees is a carry, and finds carries that are rare or faint.",
+        "whether the edit flips a carry. Gate if more tokens change where it does: exact sign test, p < 1e-6.",
+        why="It shows that what T50 sees is a carry, and finds carries that are rare or faint.",
         remedy="Find what the tokenizer computes from `a + b`, from `x + y >= 10` or from a comparison, and remove it.",
         good="return [DIGITS[x], DIGITS[y]]",
         bad="return [DIGITS[x], DIGITS[y]] if x + y < 10 else [DIGITS[y], DIGITS[x]]      # the order is the carry",
@@ -148,10 +147,10 @@ _RULES = (
         title="It behaves when it counts as it did when audited",
         level="gate",
         checked="*trial.* T50's edited prompts travel, shuffled, in the request that encodes the scored prompts of the "
-        "trial; in four more processes single ones stand in the place of 60 fresh prompts; random numbers travel among "
-        "the answers. Thresholds as T50.",
-        why="A tokenizer may recognise an audit; it cannot tell which prompts of a trial will be compared.",
-        remedy="As T50; and never look at where, when or how often the code runs.",
+        "trial; in four more processes single edited prompts replace 60 fresh ones; random numbers travel among the "
+        "answers. Thresholds as T50.",
+        why="A tokenizer may recognise an audit, but it cannot tell which prompts of a trial will be compared.",
+        remedy="As for T50; and never look at where, when or how often the code runs.",
         good="def encode(self, text): ...      # the text decides, nothing else",
         bad="honest = self.calls < 20_000     # an audit is over by then",
     ),
@@ -159,11 +158,11 @@ _RULES = (
         id="T80",
         title="What kind of writing it is",
         level="tag",
-        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and another id in an "
-        "answer changes at most 3 of its characters, in the median. `re-encoding`: all others (binary, residues, long "
-        "merges).",
-        why="Re-encodings obey the rules and change the task; whoever reads the board should know.",
-        remedy="Nothing to mend.",
+        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and replacing an id "
+        "of an answer changes at most 3 of its characters, in the median. `re-encoding`: all others (binary, residues, "
+        "long merges).",
+        why="Re-encodings obey the rules but change the task, which readers of the board should know.",
+        remedy="Nothing to do.",
         good="[6, 4]                           # positional: a digit a token",
         bad="[1, 0, 1, 1, 1, 0]               # re-encoding: 46 in binary; allowed",
     ),
@@ -171,11 +170,11 @@ _RULES = (
         id="T90",
         title="Fresh problems are no harder than published ones",
         level="review",
-        checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts: one-sided Fisher test, "
-        "p < 1e-4. Not with two digits, where there are so few pairs that fresh ones repeat.",
-        why="Both have the same law and hardly a problem twice, so only a look-up of the published ones makes those "
-        "easier.",
-        remedy="Remove what knows the published problems. Run the trial again if you think it was chance.",
+        checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts: one-sided Fisher test, p "
+        "< 1e-4. Not done with two digits, where there are so few pairs that fresh ones repeat.",
+        why="Both have the same distribution and share hardly a problem, so published ones are easier only to somebody "
+        "who looks them up.",
+        remedy="Remove whatever knows the published problems. Run the trial again if you think it was chance.",
         good="return [DIGITS[character] for character in text]",
         bad="return TEST_SET.get(text, ids)",
     ),
@@ -186,8 +185,8 @@ _RULES = (
         checked="*trial.* Exact match before the first step, on the first problems of `test`, those of the learning "
         "curve: gate above 1 % (or above the share of the commonest answer, if that is larger) when the excess is not "
         "chance (binomial, p < 1e-4).",
-        why="Who is right without learning has been told.",
-        remedy="Find where the answer stands in the prompt's tokens or in the positions.",
+        why="A model that is right without learning has been told the answers.",
+        remedy="Find where the prompt's tokens or the positions contain the answer.",
         good="accuracy at step 0: 0.000",
         bad="accuracy at step 0: 0.310",
     ),
@@ -196,10 +195,10 @@ _RULES = (
         title="No advantage in addition alone",
         level="review",
         checked="*validate --decoy.* The same tokenizer and positions are trained on a decoy: the digits 1 to 9 of "
-        "both operands are exchanged by a secret permutation before they are added. Review if addition "
-        "reaches half of the problems and the decoy less than half of that.",
+        "both operands are exchanged by a secret permutation before they are added. Review if addition reaches half of "
+        "the problems and the decoy less than half of that.",
         why="For a model the decoy is as hard as addition; for a tokenizer that has hidden sums it is not.",
-        remedy="Explain in the pull request why the format helps addition alone; re-encodings can.",
+        remedy="Explain in the pull request why the format helps only addition; re-encodings can.",
         good="addition 0.97, decoy 0.95",
         bad="addition 0.99, decoy 0.02",
     ),
@@ -207,11 +206,11 @@ _RULES = (
         id="P00",
         title="Positions cross as a graph",
         level="gate",
-        checked="*validate, trial.* They export in training and in evaluation; only allowed operators; two exports "
-        "agree; shapes as the contract says. *validate.* Two processes that import the file export the same; every "
-        "number is finite and at most 1000 in size.",
+        checked="*validate, trial.* They export in training and in evaluation mode, with allowed operators only; two "
+        "exports agree; shapes are as the contract says. *validate.* Two processes that import the file export the "
+        "same; every number is finite and at most 1000 in size.",
         why="The trainer runs the graph, never the submission's Python.",
-        remedy="Write tensor arithmetic; branch on `self.training` and shapes alone; draw with torch.randint or "
+        remedy="Write tensor arithmetic; branch only on `self.training` and shapes; draw with torch.randint or "
         "torch.rand*.",
         good="return Terms(embedding=self.table[None, : layout.shape[1]])",
         bad="return Terms(embedding=self.table[None] * random.random())",
@@ -221,11 +220,11 @@ _RULES = (
         title="Kinds tell no values",
         level="gate",
         checked="*validate.* Of 2,000 prompts, those with equal operand lengths have the same sequence of kinds once "
-        "runs of one kind are collapsed. *trial.* Where prompts of one batch with equal operand lengths have different "
-        "layouts all the same, as with tokens of several digits, their terms are equal.",
+        "runs of one kind are collapsed. *trial.* Where prompts of one batch with equal operand lengths nevertheless "
+        "have different layouts, as with tokens of several digits, their terms are equal.",
         why="Positions see the kinds of the prompt's tokens: a kind, or a number of tokens, that depends on digits is "
         "a channel past them, by which positions could add.",
-        remedy="Emit `+`, `=` and other marks at places that only the operands' lengths decide.",
+        remedy="Emit `+`, `=` and other marks at places that depend only on the operands' lengths.",
         good="[1, 2, PLUS, 3, 4, EQUALS]       # NUMBER PLUS NUMBER EQUALS, whatever the digits",
         bad="[1, 2, PLUS, 3, 4, *([MARK] if carry else []), EQUALS]",
     ),
@@ -233,9 +232,9 @@ _RULES = (
         id="P20",
         title="Positions are causal after `=`",
         level="gate",
-        checked="*validate.* A layout is cut behind `=`, in the middle of the answer and before its end: the terms "
-        "are the cut of the terms, to 1e-6. Looking ahead inside the prompt is fine.",
-        why="When an answer is generated, nothing is known of its length.",
+        checked="*validate.* A layout is cut after `=`, in the middle of the answer and before its end: its terms "
+        "equal the cut terms of the whole layout, to 1e-6. Looking ahead inside the prompt is fine.",
+        why="When an answer is generated, its length is not yet known.",
         remedy="Count from the beginning or from `=`, not from the end of the layout.",
         good="distance = torch.arange(length) - equals",
         bad="distance = torch.arange(length - 1, -1, -1)",
@@ -244,10 +243,10 @@ _RULES = (
         id="P30",
         title="Positions are small",
         level="gate",
-        checked="*validate, trial.* Parameters and buffers together hold at most 65,536 numbers, counted by the "
-        "harness (look-up tables included), in at most 2,000 operations; both sizes are seen, not declared.",
-        why="The frozen model has 669,000 parameters. Positions that are a model of their own, or a table of answers, "
-        "would be what is measured.",
+        checked="*validate, trial.* Parameters and buffers together hold at most 65,536 numbers, look-up tables "
+        "included, in at most 2,000 operations; the harness counts both.",
+        why="The frozen model has 669,000 parameters. With positions that are a model of their own, or a table of "
+        "answers, the benchmark would measure those.",
         remedy="Make tables as long as `shape.max_length`, not longer, and share them between heads and layers.",
         good="self.table = nn.Parameter(torch.zeros(shape.max_length, shape.d_model))",
         bad="self.table = nn.Parameter(torch.zeros(8192, shape.d_model))",
@@ -257,10 +256,10 @@ _RULES = (
         title="A row's terms are its own",
         level="gate",
         checked="*validate, trial.* The terms of a row stay the same, to 1e-5, when half of the batch's other rows are "
-        "replaced, and follow it when the rows change places. A trial looks at the batches of `test` and `fresh`, and "
-        "in a track that ranks by published problems at theirs.",
-        why="The lengths in a batch tell which of the published batches it is, and so which problem stands in a row.",
-        remedy="Compute every row from that row of the layout alone: no sum, mean, maximum or sorting over the first "
+        "replaced, and move with it when the rows change places. A trial checks the batches of `test` and `fresh`, and "
+        "on a track that ranks by published problems their batches too.",
+        why="The lengths in a batch reveal which of the published batches it is, and so which problem is in which row.",
+        remedy="Compute every row only from that row of the layout: no sum, mean, maximum or sorting over the first "
         "axis.",
         good="return Terms(embedding=self.table[layout.cumsum(1)])",
         bad="return Terms(embedding=self.table[layout.sum(0)][None])",
@@ -272,12 +271,12 @@ RULES = {rule.id: rule for rule in _RULES}
 
 
 def gates(findings: Iterable[Found]) -> list[Found]:
-    """Those that make a submission invalid."""
+    """The findings that make a submission invalid."""
     return [finding for finding in findings if finding.level == "gate"]
 
 
 def explained(rule: Rule) -> str:
-    """The rule as a page's section, for a terminal too."""
+    """The rule as a section of the page, which also suits a terminal."""
     examples = f"Good:\n\n```python\n{rule.good}\n```\n\nBad:\n\n```python\n{rule.bad}\n```"
     parts = [
         f"## {rule.id}: {rule.title} ({rule.level})",
@@ -288,10 +287,10 @@ def explained(rule: Rule) -> str:
 
 
 def listed() -> str:
-    """One line a rule."""
+    """One line for each rule."""
     return "".join(f"{rule.id}  {rule.level:<6}  {rule.title}\n" for rule in RULES.values())
 
 
 def page() -> str:
-    """docs/rules.md."""
+    """The text of docs/rules.md."""
     return "\n".join([HEADING, *(explained(rule) for rule in RULES.values())])

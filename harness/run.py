@@ -37,7 +37,7 @@ DIVIDED = (
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """How far a job is."""
+    """How far a job has got."""
 
     job: str
     progress: Progressed
@@ -53,7 +53,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """A job that left no record of its last `num_trials`, through no fault of its submission."""
+    """A job that left no record of its last `num_trials` trials, through no fault of its submission."""
 
     job: str
     message: str
@@ -64,11 +64,11 @@ class Crashed:
 def audit_all(
     submissions: Sequence[Submission], num_workers: int, *, also_at: Sequence[int] = (), with_decoy: bool = False
 ) -> Iterator[tuple[Submission, list[Found]] | Crashed]:
-    """Each submission with its findings, as they come.
+    """Each submission with its findings, as they arrive.
 
     Args:
-        also_at: values of max_digits beside those of every audit.
-        with_decoy: train on addition and on the decoy task too (rule T97).
+        also_at: values of max_digits to audit, besides those of every audit.
+        with_decoy: also train on addition and on the decoy task (rule T97).
     """
     by_name = {submission.name: submission for submission in submissions}
     jobs = [
@@ -98,10 +98,10 @@ def run_trials(
     """Runs the trials and saves each record the moment it comes.
 
     Args:
-        max_seeds: trained side by side in one job.
-        verdicts: by submission, what the audits found. Trials of one that broke a gate fail without running; records
-            of the others take over the rest: few digits do not tell what kind of writing a format is, and what a person
-            should look at keeps a record from the ranking.
+        max_seeds: how many seeds one job may train side by side.
+        verdicts: what the audits found, by submission. Trials of a submission that broke a gate fail without running;
+            other findings are copied into its records, since a trial of few digits cannot tell what kind of writing a
+            format is, and since what a person should look at keeps a record from the ranking.
 
     Raises:
         MachineError: this machine lacks the device, or a record could not be written.
@@ -129,12 +129,12 @@ def run_trials(
         else:
             crash = _crash(name, reply, len(left[name]))
             if crash.exit_code is ExitCode.ENVIRONMENT:
-                raise MachineError(crash.message)  # the other trials would say the same
+                raise MachineError(crash.message)  # the other trials would fail in the same way
             yield crash
 
 
 def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedTrial]]:
-    """The trials in their order, those of one submission at one number of digits together, at most `max_seeds` each."""
+    """The trials, in order, in groups of at most `max_seeds` of one submission at one number of digits."""
     found: list[list[PlannedTrial]] = []
     for trial in trials:
         last = found[-1] if found else []
@@ -166,14 +166,14 @@ def _was_divided(reply: Reply) -> bool:
 
 
 def _divided(trial: PlannedTrial, track: Track) -> Record:
-    """The record of a trial whose worker was killed so; on a CPU, since a GPU does not trap."""
+    """The record of a trial whose worker was killed in that way; on a CPU, since a GPU does not trap."""
     error = SubmissionError(trial.submission.name, "P00", DIVIDED)
     where = {"device_name": cpu_name(), "isolation": isolation()}
     return failed_record(trial.submission, track, trial.digits, trial.seed, error, **where)
 
 
 def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
-    """Of trials that are to be reproduced, all of a group or none; others draw their own."""
+    """The fresh seeds of trials to be reproduced, which a group has for all or none; other trials draw their own."""
     known = [trial.fresh_seed for trial in group if trial.fresh_seed is not None]
     assert len(known) in (0, len(group))
     return known or None

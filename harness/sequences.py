@@ -1,4 +1,4 @@
-"""Sequences of a trial: ids and kinds as the model sees them, prompts ending and answers beginning in one column."""
+"""Sequences of a trial: ids and kinds as the model sees them, with all prompts ending at the same column."""
 
 from dataclasses import dataclass
 
@@ -35,8 +35,10 @@ class Sequences:
 
 
 def share_seen(sequences: Sequences, trained: Sequences) -> float:
-    """The share of the sequences, in [0, 1], whose ids, of prompt and answer, are those of a trained one: a format may
-    write the sums of two pairs of operands alike. Both must have been assembled to the same widths."""
+    """The share of the sequences, in [0, 1], whose prompt and answer ids equal those of a trained one.
+
+    A format may write two pairs of operands alike. Both sets must have been assembled to the same widths.
+    """
     rows = [row.tobytes() for row in sequences.token_ids]
     seen = set(rows).intersection(row.tobytes() for row in trained.token_ids)
     return sum(row in seen for row in rows) / len(rows)
@@ -45,7 +47,7 @@ def share_seen(sequences: Sequences, trained: Sequences) -> float:
 def assemble(
     prompts: Ragged, answers: Ragged, vocabulary: Vocabulary, *, prompt_length: int, answer_length: int
 ) -> Sequences:
-    """Sequences of the given widths; `answer_length` leaves room for EOS."""
+    """Sequences of the given widths; `answer_length` includes EOS."""
     answer_ids = answers.right_padded(answer_length, vocabulary.pad_id)
     answer_ids[np.arange(len(answers)), answers.lengths] = vocabulary.eos_id
     prompt_ids = prompts.left_padded(prompt_length, vocabulary.pad_id)
@@ -59,7 +61,7 @@ def assemble(
 
 
 def kinds(vocabulary: Vocabulary) -> NDArray[np.int8]:
-    """(vocab_size,): the `Kind` of each id in a prompt, from what it decodes to alone."""
+    """(vocab_size,): the `Kind` of each id in a prompt, from the text that it decodes to on its own."""
     return np.array(
         [_kind(token_id, text, vocabulary.pad_id) for token_id, text in enumerate(vocabulary.texts)], np.int8
     )

@@ -23,9 +23,9 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_FOLDER_BYTES = 64 * 1024
 MAX_FILES = 64
 MAX_NAMED = 12
-"""Submissions that a message lists."""
+"""How many submissions a message lists at most."""
 MAX_SHOWN_NAME = 60
-"""Characters of a folder's name that is none."""
+"""Characters shown of a folder's name that is not a valid one."""
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
 ENTRY_POINT = r"^([a-z][a-z0-9_]{0,39}/)?[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 """`module:Class` in the folder itself, or `folder/module:Class` in another folder of `submissions/`."""
@@ -38,7 +38,7 @@ FOR_PEOPLE = frozenset({"README.md", "submission.yaml"})
 
 
 class Manifest(BaseModel):
-    """`submission.yaml`."""
+    """The content of `submission.yaml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -54,7 +54,7 @@ class Manifest(BaseModel):
 
     @property
     def lenders(self) -> frozenset[str]:
-        """The folders that it borrows from, by name."""
+        """The names of the folders that it borrows from."""
         named = (entry_point.rpartition("/")[0] for entry_point in (self.tokenizer, self.positions))
         return frozenset(filter(None, named))
 
@@ -67,7 +67,7 @@ class Part:
     entry_point: str
     """`module:Class`, inside the folder."""
     files: Mapping[str, bytes]
-    """Contents by relative path, as they were read once: what is digested is what runs."""
+    """Contents by relative path, read only once, so that what is digested is what runs."""
 
     @property
     def fingerprint(self) -> str:
@@ -89,17 +89,17 @@ class Submission:
     tokenizer: Part
     positions: Part
     crossed_with: Path | None = None
-    """Of a `pair`: the folder whose positions it takes."""
+    """For a `pair`: the folder whose positions it takes."""
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest of everything in it that can move a score: both parts, and the hyper-parameters."""
+        """Hex digest of everything in it that can change a score: both parts, and the hyper-parameters."""
         parts = {"tokenizer": self.tokenizer.fingerprint, "positions": self.positions.fingerprint}
         return _digest(json.dumps([parts, self.manifest.hyperparameters.set_values()], sort_keys=True), {})
 
     @property
     def lenders(self) -> frozenset[str]:
-        """The other folders that its parts lie in, by name; those of a pair are both."""
+        """The names of the other folders that its parts lie in; for a pair, of both folders."""
         return frozenset(part.folder.name for part in (self.tokenizer, self.positions)) - {self.name}
 
     @property
@@ -107,11 +107,11 @@ class Submission:
         return "open" if self.manifest.hyperparameters.set_values() else "closed"
 
     def dropout(self, frozen: ModelDefinition) -> float:
-        """The model's dropout, the track's unless the submission sets its own."""
+        """The model's dropout: the track's, unless the submission sets its own."""
         return self.manifest.hyperparameters.dropout_in(frozen)
 
     def training(self, frozen: TrainingDefinition) -> TrainingDefinition:
-        """The track's training with what the submission sets itself.
+        """The track's training definition, overridden by what the submission sets itself.
 
         Raises:
             SubmissionError: more epochs than the track gives everyone.
@@ -124,17 +124,17 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A folder that cannot be read as a submission; it is a row of the board all the same."""
+    """A folder that cannot be read as a submission; it still has a row on the board."""
 
     name: str
     error: SubmissionError
     fingerprint: str
     lenders: frozenset[str] = frozenset()
-    """The folders that it would borrow from, by name, as far as its manifest tells."""
+    """The names of the folders that it would borrow from, as far as its manifest tells."""
 
 
 def discover(root: Path) -> list[Submission | Broken]:
-    """Every folder of `root/submissions`, by name.
+    """Reads every folder in `root/submissions`, in order of name.
 
     Raises:
         UsageError: there is no `submissions/`, or nothing in it.
@@ -149,14 +149,16 @@ def discover(root: Path) -> list[Submission | Broken]:
 
 
 def loose_files(root: Path) -> list[str]:
-    """Names in `root/submissions` that are no folders, such as an archive that nobody unpacked; a README may stay."""
+    """Names in `root/submissions` that are not folders, such as an archive nobody unpacked; a README is fine."""
     beside = [path.name for path in (root / "submissions").iterdir() if not path.is_dir()]
     return sorted(name for name in beside if name != "README.md" and not name.startswith("."))
 
 
 def same_code(found: Iterable[Submission | Broken]) -> list[list[str]]:
-    """Groups of names whose code and settings are the same, so that their scores would be: whoever runs a class or a
-    competition wants to know of copies."""
+    """Names of submissions, in groups with the same code and settings, which would score the same.
+
+    Whoever runs a class or a competition wants to know about copies.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in found:
         if isinstance(entry, Submission):
@@ -184,7 +186,7 @@ def pair(one: Submission, other: Submission) -> Submission:
 
 
 def select(found: list[Submission | Broken], names: list[str]) -> list[Submission | Broken]:
-    """Those of `found` that are named, in the order of `found`; all where `names` is empty.
+    """The entries of `found` that are named, in the order of `found`; all of them if `names` is empty.
 
     Raises:
         UsageError: a name that no folder has.
@@ -202,8 +204,11 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
 
 
 def shown_name(folder_name: str) -> str:
-    """The folder's name; a hostile one is quoted, so that it cannot draw on a terminal or a board, and a long one ends
-    in a digest, so that it stays one folder's."""
+    """The folder's name, safe to show.
+
+    A hostile one is quoted, so that it cannot draw on a terminal or a board, and a long one ends in a digest, so that
+    no other folder is shown by the same name.
+    """
     quoted = folder_name if NAME.fullmatch(folder_name) else ascii(folder_name)
     if len(quoted) <= MAX_SHOWN_NAME:
         return quoted
@@ -257,10 +262,10 @@ def _without_manifest(files: Mapping[str, bytes]) -> str:
 
 
 def _part(key: str, entry_point: str, folder: Path, files: dict[str, bytes]) -> Part:
-    """What the manifest's `key` names, in the folder itself or in the one it borrows from.
+    """The part that the manifest's `key` names, in the folder itself or in the one it borrows from.
 
     Raises:
-        DocumentError: the other folder is none that can be read.
+        DocumentError: the other folder does not exist or cannot be read.
     """
     lender, _, own = entry_point.rpartition("/")
     if lender and lender != folder.name:
@@ -284,7 +289,7 @@ def _digest(heading: str, files: Mapping[str, bytes]) -> str:
 
 
 def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
-    """The folder's text files by relative path, and what else it holds that it may not."""
+    """The folder's text files by relative path, and what it holds that is not allowed."""
     try:
         return _walked(folder)
     except OSError as error:
@@ -299,7 +304,7 @@ def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         for path in sorted(pending.pop().iterdir()):
             name = path.relative_to(folder).as_posix()
             if path.name == "__pycache__" or path.name.startswith("."):
-                continue  # what Python, an editor or the system left: nothing of it can be imported
+                continue  # left behind by Python, an editor or the system; none of it can be imported
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
                 return files, [f"{name!a} is no regular file; only text files and folders are allowed"]
             if path.is_dir():

@@ -1,13 +1,13 @@
 """The task: which problems exist, who trains on them, and what their sums are.
 
 A problem is `a+b=` and its answer the decimal sum: `57+68=` -> `125`. Operands are kept as digits, least significant
-first (`57` with 3 columns is 7 5 0), and summed column by column, so that nothing here knows a largest integer.
+first (`57` with 3 columns is 7 5 0), and summed column by column, so that no integer type limits their size.
 
 Problems come from a counter-based generator (SplitMix64; Steele, Lea & Flood 2014, "Fast splittable pseudorandom
 number generators", fig. 14): the words of problem `index` are a function of the key and the index alone, so any slice
 of a set can be drawn at once, on any machine, without state.
 
-Train, test and fresh are disjoint as unordered pairs, because a keyed hash of {a, b} says which of them a pair belongs
+Train, test and fresh are disjoint as unordered pairs, because a keyed hash of {a, b} decides which set a pair belongs
 to: eight tenths of all pairs can only be trained on, one tenth only be in `test` (and its carry and length suites),
 one tenth only in `fresh`. The `edge` pairs are a fixed list that is in none of the three.
 """
@@ -32,11 +32,11 @@ DIGIT_PAIRS = np.stack(np.divmod(np.arange(100, dtype=np.uint8), np.uint8(10)), 
 WITHOUT_CARRY = DIGIT_PAIRS[DIGIT_PAIRS.sum(axis=1) < 10]
 WITH_CARRY = DIGIT_PAIRS[DIGIT_PAIRS.sum(axis=1) >= 10]
 MAX_ATTEMPTS = 4096
-"""Draws of one problem before its law is declared impossible; one in a hundred succeeds, or far more."""
+"""Draws of one problem before its law is declared impossible; normally at least one in a hundred succeeds."""
 
 
 class Split(Enum):
-    """Who may see a pair; the values are its shares of the hash's ten buckets."""
+    """Which set a pair may be in; each value is the set's share of the hash's ten buckets."""
 
     TRAIN = range(0, 8)
     TEST = range(8, 9)
@@ -45,7 +45,7 @@ class Split(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problems:
-    """Problems in order. `a` and `b`: (N, columns) uint8, digits in 0-9, least significant first, zeros above."""
+    """Problems in order. `a` and `b`: (N, columns) uint8, digits in 0-9, least significant first, then zeros."""
 
     a: Digits
     b: Digits
@@ -62,10 +62,10 @@ class Problems:
         return _texts(self._sums_and_carries()[0])
 
     def longest_chains(self) -> NDArray[np.int64]:
-        """(N,): columns in the longest chain of one carry, 0 without any carry.
+        """(N,): the number of columns in the longest chain of one carry, 0 without any carry.
 
-        A column whose digits sum to 10 or more starts a chain, each column summing to 9 above it prolongs it:
-        `57+68=` 1 (the carries of 7+8 and of 5+6 are two chains), `47+53=` -> 2, `999+1=` -> 3.
+        A column whose digits sum to 10 or more starts a chain, and each next column that sums to 9 extends it:
+        `57+68=` -> 1 (the carries of 7+8 and of 5+6 are two chains), `47+53=` -> 2, `999+1=` -> 3.
         """
         column_sums = self.a + self.b
         running = np.zeros(len(self), np.int64)
@@ -89,7 +89,7 @@ class Problems:
 
 
 class Law(Protocol):
-    """How the operands of a problem come from random words."""
+    """How the operands of a problem are made from random words."""
 
     @property
     def num_words(self) -> int:
@@ -107,7 +107,7 @@ class Law(Protocol):
 
 @dataclass(frozen=True)
 class UniformDigits:
-    """The notebook's law: each of the 2 * `digits` digits uniform in 0-9, so leading zeros vanish."""
+    """The notebook's law: each of the 2 * `digits` digits is uniform in 0-9; leading zeros are not written."""
 
     digits: int
 
@@ -125,7 +125,7 @@ class UniformDigits:
 
 @dataclass(frozen=True)
 class UniformLengths:
-    """Each operand's number of digits uniform in 1 to `longest`, its leading digit not zero."""
+    """Each operand's number of digits uniform in 1 to `longest`; no leading zeros but in 0 itself."""
 
     longest: int
 
@@ -167,11 +167,12 @@ class LongerOperand:
 
 @dataclass(frozen=True)
 class CarryChain:
-    """Uniform digits with a carry chain of `chain` columns put in at a uniform place, and none longer beside it (see
-    `Problems.longest_chains`); so a problem with two such chains comes twice as often as among uniform pairs.
+    """Uniform digits with a carry chain of `chain` columns inserted at a uniform place, and no longer one elsewhere.
 
-    Uniform 10-digit pairs hold a chain of 4 columns or more in a few cases of a thousand, so random tests never see the
-    problems that need a carry to travel; here every chain length has as many problems as every other.
+    A problem with two such chains (see `Problems.longest_chains`) thus comes twice as often as among uniform pairs.
+
+    Uniform 10-digit pairs hold a chain of 4 columns or more in a few cases in a thousand, so random tests hardly see
+    problems that need a carry to travel; here every chain length has the same number of problems.
     """
 
     digits: int
@@ -202,7 +203,7 @@ def draw(law: Law, split: Split, *, count: int, track_seed: int, seed: int | Non
     """Problems `start` to `start + count` of `split` under `law`; `seed`, if given, replaces the track's for the draw.
 
     Raises:
-        TrackError: some problem did not come within `MAX_ATTEMPTS` draws: the law leaves this split no pair.
+        TrackError: some problem was not found within `MAX_ATTEMPTS` draws: the law has no pair in this split.
     """
     key = _key(track_seed if seed is None else seed, f"{split.name}/{law!r}")
     indices = np.arange(start, start + count, dtype=np.uint64)
@@ -219,7 +220,7 @@ def draw(law: Law, split: Split, *, count: int, track_seed: int, seed: int | Non
 
 
 def edge_problems(digits: int) -> Problems:
-    """Every ordered pair of 0, the powers of ten and the numbers of nines up to `digits` digits: `0+0=`, `1+99=`, …"""
+    """Every ordered pair of 0, powers of ten and all-nines numbers, up to `digits` digits: `0+0=`, `1+99=`, …"""
     ones = np.eye(digits, dtype=np.uint8)
     nines = np.tril(np.full((digits, digits), 9, np.uint8))
     corners = np.concatenate([np.zeros((1, digits), np.uint8), ones, nines])
@@ -238,8 +239,10 @@ def fresh_problems(track: Track, digits: int, fresh_seed: int) -> Problems:
 
 
 def fixed_suites(track: Track, digits: int) -> dict[str, Problems]:
-    """What every trial is scored on beside `fresh`: `test`, `edge`, and `carry/0` …, `lengths/1` … if the track has
-    them."""
+    """What every trial is scored on besides `fresh`, by name.
+
+    These are `test`, `edge`, and `carry/0` …, `lengths/1` … if the track has them.
+    """
     sizes, seed = track.evaluation, track.seed
     found = {
         "test": draw(_law(track, digits), Split.TEST, count=sizes.test, track_seed=seed),
@@ -260,7 +263,7 @@ def _law(track: Track, digits: int) -> Law:
 
 
 def validation_problems(track: Track, digits: int) -> dict[str, Problems]:
-    """`validation/n` for every n beyond the trained lengths: other problems of the laws that `lengths/n` scores."""
+    """`validation/n` for every n beyond the trained lengths: other problems of the same laws as `lengths/n`."""
     return {
         f"validation/{length}": draw(
             LongerOperand(length),
@@ -294,7 +297,7 @@ def _in_split(problems: Problems, split: Split, track_seed: int) -> NDArray[np.b
 
 
 def _is_corner(digits: Digits) -> NDArray[np.bool_]:
-    """(N,): 0, a power of ten, or nines only."""
+    """(N,): whether a number is 0, a power of ten, or nines only."""
     num_nines = (digits == 9).sum(axis=1, keepdims=True)
     only_nines = (digits == np.where(np.arange(digits.shape[1]) < num_nines, 9, 0)).all(axis=1)
     return (digits.sum(axis=1) <= 1) | only_nines
@@ -310,7 +313,7 @@ def _of_length(words: Words, lengths: NDArray[np.int64]) -> Digits:
 
 
 def _texts(digits: Digits) -> list[str]:
-    """Decimal texts of digits kept least significant first, without leading zeros."""
+    """Decimal texts, without leading zeros, of digits that are stored least significant first."""
     characters = np.ascontiguousarray(digits[:, ::-1] + np.uint8(ord("0")))
     texts = characters.view(f"S{digits.shape[1]}")[:, 0]
     return [text.lstrip("0") or "0" for text in texts.astype(str).tolist()]
@@ -334,7 +337,7 @@ def _attempt_key(key: np.uint64, attempt: int) -> np.uint64:
 
 
 def _words(key: np.uint64, indices: Words, num_words: int) -> Words:
-    """(N, num_words): words `index * num_words` and on of SplitMix64's sequence from the state `key`."""
+    """(N, num_words): the words from `index * num_words` on in SplitMix64's sequence with initial state `key`."""
     counters = indices[:, None] * np.uint64(num_words) + np.arange(1, num_words + 1, dtype=np.uint64)
     return _mix(key + counters * GOLDEN_GAMMA)
 

@@ -1,4 +1,4 @@
-"""What the harness says to the person who called it. Results go to stdout, everything else here, to stderr."""
+"""Messages to the person at the terminal. Results go to stdout; everything else goes through here, to stderr."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from rich.console import Console
 
 class _Messages(Console):
     def on_broken_pipe(self) -> None:
-        """Whoever read has left (`2>&1 | head`): the work goes on, and its records are kept, without a word."""
+        """The reader is gone (`2>&1 | head`): the work goes on silently, and its records are kept."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
@@ -17,7 +17,7 @@ messages = _Messages(stderr=True)
 
 
 def say(line: str, style: str = "") -> None:
-    """Prints the line as it is: a submission's text in it cannot style it."""
+    """Prints the line as it is: text in it that comes from a submission cannot style it."""
     messages.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,8 +1,8 @@
-"""Throughput: examples per second, and their ratio to a reference that is measured in turn.
+"""Throughput: examples per second, and their ratio to a reference, measured alternately.
 
 Absolute rates belong to one machine at one moment. The built-in reference, the frozen model with a sinusoidal table at
 the sequence lengths of a character tokenizer, is part of the harness, so the ratio means the same on every board. The
-speed of encoding comes from where a host is sent each text once (`encoding.py`).
+speed of encoding is measured in `encoding.py`, where a host is sent each text once.
 """
 
 import time
@@ -25,16 +25,16 @@ TRAIN_ROUNDS = 15
 SCORE_ROUNDS = 5
 DECODE_ROUNDS = 5
 WARM_UP_ROUNDS = 2
-"""In the second of them a GPU records what it scores and decodes."""
+"""In the second of them, on a GPU, the passes for scoring and decoding are recorded."""
 VOCAB_SIZE, PAD_ID = 14, 12
-"""Of the reference: ten digits, +, =, PAD and EOS."""
+"""The reference's vocabulary: ten digits, +, =, PAD and EOS."""
 
 
 def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int, encode: Speed) -> Throughput:
-    """Rates of training, scoring and decoding of one seed of a submission, beside that of its encoding.
+    """Measures training, scoring and decoding of one seed of a submission, and adds `encode`, its speed of encoding.
 
     Args:
-        trainer: of the seed; its weights are not worth anything afterwards.
+        trainer: the seed's; its weights are useless afterwards.
         prompts: at least one row to score and to decode.
     """
     device = trainer.data.token_ids.device
@@ -76,21 +76,21 @@ def reference_trainer(track: Track, digits: int, device: torch.device) -> Traine
 
 
 class _Passes(NamedTuple):
-    """Of one evaluation batch."""
+    """The passes over one evaluation batch."""
 
     score: Callable[[], object]
     decode: Callable[[], object]
 
 
 def _passes(trainer: Trainer, prompts: Batches) -> _Passes:
-    """No id ends an answer, since rates must not depend on how soon a model says EOS."""
+    """Passes in which no id ends an answer, since rates must not depend on how soon a model says EOS."""
     decoder = Decoder(trainer.model, trainer.positions, pad_id=trainer.pad_id, eos_id=-1)
     batch = _first_rows(prompts)
     return _Passes(lambda: decoder.teacher_forced(batch), lambda: decoder.greedy(batch))
 
 
 def _sinusoidal(d_model: int, length: int, batch_size: int, device: torch.device) -> Positions:
-    """pe[p, 2k] = sin(p / 10000^(2k/d)), pe[p, 2k+1] = cos(same), as a graph of one operator that looks it up."""
+    """pe[p, 2k] = sin(p / 10000^(2k/d)), pe[p, 2k+1] = cos(same), as a fixed table."""
     rates = 10000.0 ** (-torch.arange(0, d_model, 2) / d_model)
     angles = torch.arange(length)[:, None] * rates
     table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[None].to(device)
@@ -124,7 +124,7 @@ def _interleaved(
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """How long `work` takes, all that it starts on the device included."""
+    """How long `work` takes, including all that it starts on the device."""
     _synchronise(device)
     start = time.perf_counter()
     work()

@@ -1,4 +1,4 @@
-"""A track: the frozen definition of a benchmark. All that affects a number and is not code stands in its file."""
+"""A track: the frozen definition of a benchmark. All that affects a number and is not code is in its file."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 
 class ModelDefinition(_Part):
-    """The frozen transformer: a causal, post-norm encoder with ReLU, exact to `torch.nn.TransformerEncoder`."""
+    """The frozen transformer: a causal, post-norm encoder with ReLU, equivalent to `torch.nn.TransformerEncoder`."""
 
     d_model: Annotated[int, Field(ge=4, le=1024)] = 128
     num_heads: Annotated[int, Field(ge=1, le=64)] = 16
@@ -50,7 +50,7 @@ class ModelDefinition(_Part):
 
 
 class TrainingDefinition(_Part):
-    """How a submission is trained; AdamW at torch's defaults, in data order."""
+    """How a submission is trained: by AdamW, otherwise with torch's defaults, on the problems in their order."""
 
     problems: Annotated[int, Field(ge=1, le=1_000_000)]
     """Training problems of one epoch; every epoch sees the same ones in the same order."""
@@ -63,8 +63,8 @@ class TrainingDefinition(_Part):
     cooldown_steps: Count = 0
     """Steps at the end over which it falls linearly towards 0; none in the notebook's recipe."""
     averaging: Probability = 0.0
-    """Decay of the moving average of the weights by which a model is judged, at every point of its curve and at its
-    end; with 0 it is judged by its last weights."""
+    """Decay of the moving average of the weights. A model is judged by this average, at every point of its curve and at
+    the end; with 0 it is judged by its last weights."""
 
     @property
     def num_steps(self) -> int:
@@ -106,11 +106,11 @@ class Track(_Part):
     ranked: bool = True
     """Whether the board gives ranks; `smoke` only shows that everything works."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    """Seeds the problems; the seeds of a trial seed its weights, dropout and random positions."""
+    """Seeds the problems; each of `seeds` seeds the weights, dropout and random positions of a trial."""
     digits: Annotated[
         list[Annotated[int, Field(ge=1, le=50)]], Field(min_length=1, max_length=50), AfterValidator(_distinct)
     ]
-    """Digits per operand; each is a training of its own."""
+    """Digits per operand; the model is trained separately for each number."""
     longest: Annotated[int, Field(ge=1, le=100)] | None = None
     """Length generalisation: trains on operand lengths uniform in 1 to `digits`, tests on every length up to this."""
     seeds: Annotated[
@@ -160,7 +160,7 @@ def load_track(name_or_path: str) -> Track:
 
     Raises:
         UsageError: there is neither.
-        TrackError: the file is no track; the message names the lines.
+        TrackError: the file does not define a track; the message names the lines.
     """
     if name_or_path in built_in_names():
         return _read(BUILT_IN / f"{name_or_path}.yaml")

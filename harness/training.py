@@ -1,4 +1,4 @@
-"""Training: one loop over batches that lie on the device, nothing in a step waits for the host.
+"""Training: one loop over batches that lie on the device; nothing in a step waits for the host.
 
 A step is a function of tensors on the device alone, the step's number included, so that a GPU can record it once and
 replay it (`capture.py`). The seeds of a submission train side by side: one recording holds a step of each, and a GPU
@@ -65,7 +65,7 @@ class Batches:
 
 
 class Drift(NamedTuple):
-    """See `records.Drift`."""
+    """How far the rows of a table have moved; `records.Drift` explains the fields."""
 
     rows: int
     touched_rows: int
@@ -74,7 +74,7 @@ class Drift(NamedTuple):
 
 
 class Trainer:
-    """The state of a training: weights, optimiser, random streams, the losses so far."""
+    """The state of one training run: weights, optimiser, random streams, the losses so far."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Trainer:
             data: one epoch; every epoch goes through it in the same order.
             dropout: inside the model; the positional embedding brings its own.
             pad_id: targets of this id do not count.
-            seed: of the trial; dropout and random positions draw from streams of their own.
+            seed: the trial's seed; dropout and random positions draw from streams of their own.
         """
         self.model, self.positions, self.data, self.settings, self.pad_id = model, positions, data, settings, pad_id
         device = data.token_ids.device
@@ -104,7 +104,7 @@ class Trainer:
         self._dropout = Dropout(dropout, dropout_rng)
         self._embedding_dropout = Dropout(positions.dropout, embedding_rng)
         parameters = [*model.parameters(), *positions.parameters()]
-        # Whatever its vocabulary, a model's weights start at multiples of 16 bytes, by which CUDA chooses kernels.
+        # Whatever the vocabulary, the model's weights start at multiples of 16 bytes: CUDA chooses kernels by that.
         self._parameters = sorted(parameters, key=lambda parameter: parameter.numel() % 4 > 0)
         self._flat = _flatten(self._parameters)
         self._start = self._flat.detach().clone()
@@ -121,7 +121,7 @@ class Trainer:
             fused=True,
             capturable=device.type == "cuda",
         )
-        # As AdamW makes them in its first step, which may be one that is undone: all state is there from the start.
+        # AdamW makes this state in its first step; that one may be undone, so the state must exist from the start.
         self._optimizer.state[self._flat] = {
             "step": torch.zeros((), device=device),
             "exp_avg": torch.zeros_like(self._start),
@@ -129,7 +129,7 @@ class Trainer:
         }
 
     def step(self) -> None:
-        """The next optimiser step; the losses stay on the device. Behind the last one the first comes again."""
+        """Takes the next optimiser step; its loss stays on the device. After the last step the first comes again."""
         rows = torch.arange(self.settings.batch_size, device=self._step_index.device)
         rows = rows + self._step_index % self.batches_per_epoch * self.settings.batch_size
         loss = self._loss(self.data.take(rows))
@@ -147,8 +147,10 @@ class Trainer:
         return [self._flat.detach(), self._average, self._step_index, *self._optimizer.state[self._flat].values()]
 
     def judged(self) -> Tensor:
-        """The weights by which the model is judged, (P,) float32: their average so far if the settings ask for it. No
-        copy."""
+        """The weights by which the model is judged, (P,) float32: their average so far if the settings ask for it.
+
+        This is not a copy.
+        """
         return self._average if self.settings.averaging > 0 else self._flat.detach()
 
     def weights(self) -> Tensor:
@@ -156,14 +158,14 @@ class Trainer:
         return self._flat.detach().clone()
 
     def load(self, weights: Tensor) -> None:
-        """Puts in what `weights` or `judged` gave."""
+        """Replaces all parameters by what `weights` or `judged` returned."""
         with torch.no_grad():
             self._flat.copy_(weights)
 
     def drift(self) -> Drift | None:
         """How far the rows of the largest table of the positions have moved since the start, None without a table.
 
-        A row is touched if it ever got a gradient: if Adam's second moment is not zero all along it.
+        A row is touched if it ever got a gradient: if Adam's second moment is nonzero anywhere in it.
         """
         tables = self.positions.tables()
         if not tables:
@@ -193,10 +195,11 @@ class Trainer:
 
 
 def train(trainers: Sequence[Trainer], every: int, report: Callable[[int, list[float] | None], None]) -> None:
-    """Trains all to the end, side by side; they have the same number of steps.
+    """Trains all trainers to the end, side by side; they must have the same number of steps.
 
-    Calls `report(steps done, each one's mean loss since last)` before the first and after `every` so many, while the
-    models have the weights that they are judged by. They keep those at the end.
+    Calls `report(steps done, each trainer's mean loss since the last call)` before the first step, after every `every`
+    steps and at the end. During each call the models hold the weights that they are judged by, and after the last
+    call they keep them.
     """
     report(0, None)
     step, done, num_steps = fast_step(trainers), 0, trainers[0].settings.num_steps
@@ -215,7 +218,7 @@ def train(trainers: Sequence[Trainer], every: int, report: Callable[[int, list[f
 
 
 def fast_step(trainers: Sequence[Trainer]) -> Callable[[], None]:
-    """A step of each, as one launch where the device can record it."""
+    """One step of each trainer, as a single launch where the device can record it."""
     device = trainers[0].data.token_ids.device
     return capture(
         side_by_side([trainer.step for trainer in trainers], device),
@@ -233,7 +236,7 @@ def _learning_rate(settings: TrainingDefinition, index: int) -> float:
 
 
 def _average_share(decay: float, index: int) -> float:
-    """(1 - decay) / (1 - decay^(index + 1)): what the weights after that step count for in the average so far.
+    """(1 - decay) / (1 - decay^(index + 1)): the share of the weights after that step in the average so far.
 
     average_t = average_{t-1} + share_t (w_t - average_{t-1}) is the exponential moving average of w_1 ... w_t without
     its bias towards where it starts (Kingma and Ba 2015, section 7.2).
@@ -242,8 +245,11 @@ def _average_share(decay: float, index: int) -> float:
 
 
 def _flatten(parameters: list[nn.Parameter]) -> nn.Parameter:
-    """One parameter whose parts the given ones become: AdamW works element by element, so one buffer takes one kernel
-    where a hundred tensors take a hundred, and the numbers are the same."""
+    """One parameter that holds all the given ones, which become views of its parts.
+
+    AdamW works element by element, so one buffer takes one kernel where a hundred tensors take a hundred, and the
+    numbers are the same.
+    """
     with torch.no_grad():
         flat = torch.cat([parameter.flatten() for parameter in parameters])
         start = 0

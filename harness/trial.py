@@ -1,7 +1,7 @@
-"""Trials from start to end: encode, export, train, score, decode, measure, record.
+"""Trials from start to finish: encode, export, train, score, decode, measure, record.
 
 The seeds of one submission at one number of digits share what they can, the encoded problems above all, and train side
-by side; each comes to what it would come to alone.
+by side; each gives the result that it would give alone.
 """
 
 import math
@@ -63,7 +63,7 @@ def run_job(
     """Trains and scores one submission at one number of digits: a trial for every seed, all of them side by side.
 
     Args:
-        fresh_seeds: of each trial's suite `fresh`; drawn now unless old trials are to be reproduced.
+        fresh_seeds: the seed of each trial's suite `fresh`; drawn here unless old trials are to be reproduced.
 
     Raises:
         SubmissionError: the submission broke its contract.
@@ -95,7 +95,7 @@ def run_job(
 
     peak = peak_memory_bytes(device)
     report(Progress("measure", num_steps, num_steps))
-    # Speed is that of one training, however many ran side by side.
+    # The speed is that of training one seed, however many were trained side by side.
     rates = throughput.measure(trainers[0], encoded.data["test"], track, digits, encoded.speed)
     moments.append(time.perf_counter())
 
@@ -137,7 +137,7 @@ def export_positions_for(
     programs = [Program(True, track.training.batch_size, lengths["train"])]
     programs += [Program(False, EVALUATION_BATCH, length) for length in sorted(set(lengths.values()))]
     shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths.values()))
-    # On a GPU a lookup outside its table is no exception with a line, but the end of this process.
+    # On a GPU a lookup outside its table raises no exception with a line, but ends this process.
     layouts = _layouts(data, programs) if device.type == "cuda" else None
     exported: list[Positions] = []
     for seed in seeds:
@@ -153,7 +153,7 @@ def export_positions_for(
 
 
 def _layouts(data: dict[str, Batches], programs: Sequence[Program]) -> dict[Program, Tensor]:
-    """Every layout that a program meets, once, (n, L) on the CPU; there are few, as they tell lengths alone."""
+    """The distinct layouts that each program meets, (n, L) on the CPU; they are few, as they tell only lengths."""
     found: dict[Program, Tensor] = {}
     for program in programs:
         met = [batches.layout for name, batches in data.items() if (name == "train") == program.training]
@@ -177,16 +177,16 @@ class _Encoded(NamedTuple):
     """The problems of all seeds, and what the tokenizer made of them."""
 
     fresh: list[Problems]
-    """Of each seed."""
+    """The suite `fresh` of each seed."""
     fixed: dict[str, Problems]
-    """The other suites."""
+    """The other suites, by name."""
     data: dict[str, Batches]
     """`train`, `validation/…` and every suite, on the device; `fresh/1` is that of the second seed."""
     vocabulary: Vocabulary
     seen: list[float]
-    """Of each seed: see `records.Record.seen`."""
+    """For each seed, the share of its `fresh` whose ids are those of a trained problem (`records.Record.seen`)."""
     planted: dict[str, list[int]]
-    """Numbers of an audit and their ids, which travel among the generated ones."""
+    """An audit's numbers and their ids, which are sent to be decoded among the generated ones."""
     speed: encoding.Speed
     findings: list[Finding]
 
@@ -227,7 +227,7 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
 
 
 def _layout_findings(job: _Job, encoded: _Encoded, positions: Positions) -> list[Finding]:
-    """Of the layouts of `test` and of the first seed's `fresh`."""
+    """Findings about the layouts of `test` and of the first seed's `fresh`."""
     return [
         finding
         for name, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]))
@@ -249,7 +249,7 @@ def _trainer(job: _Job, encoded: _Encoded, positions: Positions, seed: int) -> T
 
 
 class _Best(NamedTuple):
-    """The weights of a seed at the point where it did best beyond the trained lengths, the last of equals."""
+    """The weights of a seed at the point where it did best beyond the trained lengths, the last if tied."""
 
     step: int
     accuracy: float
@@ -259,7 +259,7 @@ class _Best(NamedTuple):
 def _train(
     job: _Job, encoded: _Encoded, trainers: Sequence[Trainer], decoders: Sequence[Decoder], report: Listener
 ) -> tuple[list[list[CurvePoint]], list[_Best | None]]:
-    """Each seed's learning curve to the end, and its best weights beyond the trained lengths if the track has such."""
+    """Trains; returns each seed's learning curve, and its best weights beyond the trained lengths, if any."""
     evaluation, settings = job.track.evaluation, trainers[0].settings
     num_steps, batch_size = settings.num_steps, settings.batch_size
     curve_data = encoded.data["test"].rows(0, evaluation.curve)
@@ -307,7 +307,7 @@ def _answer(
     decoders: Sequence[Decoder],
     best: Sequence[_Best | None],
 ) -> tuple[list[dict[str, list[str]]], list[Finding]]:
-    """Each seed's texts by suite, those of the best weights below `best/`; the trainers then have the best weights."""
+    """Each seed's texts by suite, those of the best weights under `best/`; the trainers then hold the best weights."""
     fixed = {suite: encoded.data[suite] for suite in encoded.fixed}
     lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(encoded.fixed, "lengths")}
     answers: list[dict[str, Ragged]] = []
@@ -329,6 +329,6 @@ def _answer(
 
 
 def _shared_evenly(moments: Sequence[float], num_seeds: int) -> Seconds:
-    """From the clock at the start and after each phase; of the last, measuring, only the total knows."""
+    """From the clock at the start and after each phase; the last phase, measuring, counts in the total only."""
     encode, train, decode, _ = (float(span) / num_seeds for span in np.diff(moments))
     return Seconds(encode=encode, train=train, decode=decode, total=(moments[-1] - moments[0]) / num_seeds)
