@@ -1,8 +1,8 @@
-"""Audits: what a submission must keep, a rule a function, grouped by what it protects.
+"""Audits: the rules that a submission must keep, one function for each, grouped by what they protect.
 
-`audit` is what `harness validate` and every run do before a trial. Inside a trial come `live.py` and the blindness of
-`positions.py`; `harness/published.py` tries published problems (P10, P40), `harness/decoy.py` trains on another task
-(T97), and what a folder or a host says by itself (T00, P30) is found where it is read.
+`audit` is what `harness validate` and every run do before a trial. Inside a trial, `live.py` and `check_blind` of
+`positions.py` follow; `harness/published.py` tries published problems (P10, P40), `harness/decoy.py` trains on another
+task (T97), and what a folder or a host shows by itself (T00, P30) is found where it is read.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ __all__ = ["Finding", "audit"]
 
 
 def audit(submission: Submission, also_at: Iterable[int] = ()) -> list[Finding]:
-    """Everything that the audits find, the tokenizer's findings first; a valid submission has tags at most.
+    """Everything that the audits find, the tokenizer's findings first; none of a valid submission's is a gate.
 
     Args:
-        also_at: values of max_digits of the trials that are to be run, since a submission is told which it is.
+        also_at: the max_digits of the trials to be run, audited too since a submission is told the value.
     """
     widths = list(dict.fromkeys([*MAX_DIGITS, *also_at]))
     findings = list(check_imports(submission))

@@ -1,7 +1,8 @@
 """Footprints: which digits of a problem each token of its prompt depends on (rules T50, T60, T70, T80).
 
-A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; all of
-it must move when a far digit of the other operand does. So no list of tricks is needed: change a digit, see what moves.
+A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; wherever
+it is, it must move when a distant digit of the other operand changes. So no list of tricks is needed: change a digit,
+and see which tokens move, that is, become others.
 """
 
 from collections import defaultdict
@@ -15,13 +16,13 @@ from harness.audits.prompts import operands
 from harness.ranking.statistics import sign_test
 
 REDRAWS = 3
-"""Times that a digit is drawn anew; a digit has at most nine others."""
+"""How often each digit is drawn anew; there are at most nine others to draw."""
 GATE_SHARE = 0.005
-"""Share of the tokens with too wide a footprint above which a tokenizer is refused."""
+"""A tokenizer is refused if more than this share of its tokens have too wide a footprint."""
 CARRY_PAIRS = 600
 CARRY_SIGNIFICANCE = 1e-6
 MAX_POSITIONAL = 3
-"""Digits of one operand in a token, or characters of an answer in an id, up to which a format is positional."""
+"""Most digits of one operand in a token, and most characters of an answer in an id, of a positional format."""
 
 Ids = Sequence[int]
 
@@ -58,14 +59,14 @@ class Footprints(NamedTuple):
     """Most digits of one operand that a token depends on."""
     breaches: list[Breach]
     columns: dict[int, dict[tuple[int, int], str]]
-    """By the id of a token that depends on both digits of one column: which two digits, the smaller first, it stands
-    for, each with a prompt where it does."""
+    """For the id of each token that depends on both digits of one column: the pairs of digits that it stands for, the
+    smaller first, each with a prompt in which it does."""
 
 
 def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
-    """Every digit of every prompt drawn anew, `REDRAWS` times or as often as there are other digits.
+    """Edits in which each digit of each prompt is drawn anew, `REDRAWS` times or as often as there are other digits.
 
-    Edits keep the operands' lengths and which operand is larger: formats may be laid out by either.
+    Edits keep the operands' lengths and which operand is larger, since the layout of a format may follow either.
     """
     edits: list[Edit] = []
     for index, prompt in enumerate(prompts):
@@ -84,7 +85,7 @@ def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
 
 
 def moved(original: Ids, edited: Ids) -> set[int]:
-    """Places in `original` of the tokens that differ; where the length does, those between common beginning and end."""
+    """Places in `original` of the tokens that differ; if the lengths do, all between the common beginning and end."""
     if len(original) == len(edited):
         return {place for place, (one, other) in enumerate(zip(original, edited, strict=True)) if one != other}
     before, after = _in_common(original, edited)
@@ -113,7 +114,7 @@ def footprints(
 
 
 def check_columns(submission: str, found: Footprints) -> Iterator[Finding]:
-    """T40: a token that depends on both digits of a column tells which two they are, if not whose."""
+    """T40: a token that depends on both digits of a column tells which two they are, though not whose is which."""
     for token_id, pairs in found.columns.items():
         if len(pairs) > 1:
             (one, prompt), (other, another) = list(pairs.items())[:2]
@@ -146,14 +147,14 @@ def judged(
 
 
 class CarryPair(NamedTuple):
-    """Two edits of the same digit of a, from `before` to `after`; only the first flips that column's carry."""
+    """Two edits of the same digit of a, each as texts before and after; only the first flips that column's carry."""
 
     flipping: tuple[str, str]
     keeping: tuple[str, str]
 
 
 def carry_pairs(digits: int, rng: np.random.Generator) -> list[CarryPair]:
-    """`CARRY_PAIRS` pairs with operands of `digits` digits; b differs in the edited column alone."""
+    """`CARRY_PAIRS` pairs with operands of `digits` digits; within a pair, b differs in the edited column alone."""
     pairs: list[CarryPair] = []
     while len(pairs) < CARRY_PAIRS:
         a, b = rng.integers(1, 10, (2, digits)).tolist()
@@ -211,7 +212,7 @@ def _in_common(one: Ids, other: Ids) -> tuple[int, int]:
 
 
 def _too_wide(by_digit: dict[Digit, Edit]) -> tuple[Edit, Edit] | None:
-    """Edits of both operands in two columns, if there are such."""
+    """Two edits, one of each operand, in different columns, if there are such."""
     for one, edit in by_digit.items():
         for other, another in by_digit.items():
             if one.operand != other.operand and one.column != other.column:

@@ -33,7 +33,7 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
 
 
 def _foreign(part: Part) -> Iterator[tuple[str, int, str]]:
-    """Files, lines and modules."""
+    """File, line and module of every import that is not allowed."""
     own = {PurePosixPath(name).parts[0].removesuffix(".py") for name in part.files} - {"harness"}
     for name, content in sorted(part.files.items()):
         if not name.endswith(".py"):
@@ -41,7 +41,7 @@ def _foreign(part: Part) -> Iterator[tuple[str, int, str]]:
         try:
             tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue  # the host that imports it says where
+            continue  # the host that imports the file says where
         for node in ast.walk(tree):
             for module in _modules(node):
                 top = module.partition(".")[0]

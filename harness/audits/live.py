@@ -1,6 +1,7 @@
 """Audits inside a trial, on the problems that it scores (rules T20, T30, T40, T70, T90, T95).
 
-What they send travels shuffled among the trial's problems, in the same requests, and is drawn anew for every trial.
+The texts that they send travel shuffled among the trial's problems, in the same requests, and are drawn anew for every
+trial.
 """
 
 from collections import Counter
@@ -26,28 +27,28 @@ NUM_NUMBERS = 500
 MAX_AGAIN = 20_000
 SIGNIFICANCE = 1e-4
 MIN_DISTINCT = 0.9
-"""Share of the fresh problems that differ from each other; .42 at two digits, .97 at three."""
+"""Least share of the fresh problems that must be distinct; at two digits 0.42 of them are, at three 0.97."""
 MAX_UNTRAINED = 0.01
-"""Exact match of a model that has not been trained."""
+"""Highest exact match of a model that has not been trained."""
 
 Ids = Mapping[str, list[int]]
 
 
 class Probes(NamedTuple):
-    """What travels with the problems of a trial."""
+    """An audit's texts that travel with the problems of a trial."""
 
     prompts: list[str]
-    """Some of the scored ones."""
+    """Some of the scored prompts."""
     edits: list[Edit]
     numbers: list[str]
-    """Random numbers among the answers; their ids are planted among those that the model generates."""
+    """Random numbers, sent among the answers; their ids are planted among those that the model generates."""
 
     def texts(self) -> list[str]:
         return [edit.text for edit in self.edits]
 
 
 def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probes:
-    """`MIN_PROMPTS` or more of the scored prompts with every digit drawn anew; 500 numbers as long as the answers."""
+    """`MIN_PROMPTS` or more scored prompts, edits of each digit of them, and up to 500 numbers as long as answers."""
     everything = sorted({prompt for problems in scored.values() for prompt in problems.prompts()})
     digits = max(problems.a.shape[1] for problems in scored.values())
     count = min(len(everything), max(MIN_PROMPTS, NUM_EDITS // (6 * digits)))
@@ -76,11 +77,12 @@ def check_again(
     prompts: Mapping[str, tuple[Sequence[str], Ragged]],
     rng: np.random.Generator,
 ) -> list[Finding]:
-    """T20: another process, which is sent the trial's prompts without the probes among them, gives the same ids; and
-    T70 on edits of which there is one in every process.
+    """T20: another process, sent the trial's prompts without the probes, gives the same ids; and T70 on lone edits.
+
+    A lone edit is the only one of its prompt in its process (`_check_lone_edits`).
 
     Args:
-        prompts: texts and the ids that the trial got, by set; of each at most `MAX_AGAIN` are asked for.
+        prompts: by set, the texts and the ids that the trial got for them; at most `MAX_AGAIN` of each set are sent.
     """
     first = {
         text: row
@@ -105,15 +107,15 @@ def _check_lone_edits(
     fresh: Sequence[str],
     rng: np.random.Generator,
 ) -> list[Finding]:
-    """T70: in four more processes one edit stands in the place of a fresh prompt, and nothing beside it tells it apart.
+    """T70: in four more processes, fresh prompts are each replaced by one edit, which nothing there sets apart.
 
-    Edits that travel together form a star about the prompt that they edit; a tokenizer that sees the whole request can
-    find its middle. Four edits of a prompt tell enough if they are of one column and the one below, both operands:
-    what depends on a carry from the one to the other moves with all of them.
+    Edits that travel together form a star around the prompt that they edit; a tokenizer that sees the whole request can
+    find its centre. Four edits of a prompt tell enough if they are of one column and the one below it, in both
+    operands: what depends on a carry between the two columns moves with all four.
 
     Args:
-        first: the ids of every prompt that is sent.
-        fresh: prompts that were drawn for this trial; published ones would be missed where they are replaced.
+        first: the ids that the trial got, for every prompt that is sent.
+        fresh: prompts drawn for this trial, which alone are replaced: the absence of a published one would show.
     """
     known = sorted(prompt for prompt in set(fresh) & first.keys() if min(operand_lengths(prompt)) > 1)
     if not known:  # one digit has no column below
@@ -137,7 +139,7 @@ def _check_lone_edits(
 
 
 def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:
-    """T30: numbers planted among the generated ids come back as the numbers they are."""
+    """T30: numbers whose ids are planted among the generated ones come back unchanged."""
     wrong = [(number, text) for number, text in zip(numbers, decoded, strict=True) if number != text]
     for number, text in wrong[:1]:
         seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} among the answers of the trial"
@@ -148,8 +150,8 @@ def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str
 def check_published(submission: str, test: Score, fresh: Score, drawn: Sequence[str]) -> Iterator[Finding]:
     """T90: the published problems are no easier than those drawn when the trial began; Fisher, p < 1e-4.
 
-    Not where those repeat themselves: of two digits a split holds hundreds of pairs, the same in every trial, and which
-    of them are published makes more than chance of a difference.
+    Not applied where the fresh ones repeat: at two digits a split holds only hundreds of pairs, the same in every
+    trial, and which of them are published makes a difference that is more than chance.
 
     Args:
         drawn: the prompts of `fresh`.
@@ -164,10 +166,10 @@ def check_published(submission: str, test: Score, fresh: Score, drawn: Sequence[
 
 
 def check_untrained(submission: str, num_right: int, answers: Sequence[str]) -> Iterator[Finding]:
-    """T95: before the first step no more than 1 % is right, beyond chance.
+    """T95: before the first step, no more than 1 % of the answers are right, beyond chance.
 
-    A model that always gives the commonest answer is right that often; with few problems or few digits chance alone
-    passes 1 %, so the excess must not be chance: binomial, p < 1e-4.
+    A model that always gives the commonest answer is right as often as that one occurs; with few problems or few digits
+    chance alone exceeds 1 %, so only an excess that is not chance counts: binomial, p < 1e-4.
     """
     (_, commonest), *_ = Counter(answers).most_common(1)
     chance = max(MAX_UNTRAINED, commonest / len(answers))

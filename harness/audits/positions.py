@@ -29,7 +29,7 @@ MAX_KINDS_SHOWN = 12
 MAX_SIZE = 1e3
 CAUSAL_TOLERANCE = 1e-6
 ROW_TOLERANCE = 1e-5
-"""Relative, and absolute below 1."""
+"""Relative, and absolute for values below 1."""
 
 
 def check_positions(submission: Submission, widths: Sequence[int] = MAX_DIGITS) -> Iterator[Finding]:
@@ -73,8 +73,9 @@ def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator
 
 
 def check_blind(submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor) -> Iterator[Finding]:
-    """P10 and P40 in the batches that are scored: where the digits move the layout, the terms do not follow it, since
-    they would tell the model what it is to learn; and a row's terms are its own.
+    """P10 and P40 in the batches that are scored: terms do not follow the digits, and a row's terms are its own.
+
+    Where the digits move the layout, terms that followed it would tell the model what it is to learn.
 
     Args:
         positions: with a program for evaluation at this length.
@@ -103,11 +104,10 @@ def check_blind(submission: str, positions: Positions, prompts: Sequence[str], l
 
 
 def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator[Finding]:
-    """P40: the terms of a row stay as they are when half of the other rows are replaced, and move with it when all are
-    put into another order.
+    """P40: a row's terms stay the same when half of the other rows are replaced, and follow it when rows change places.
 
     Args:
-        batch: (B, L) int64, of a program for evaluation.
+        batch: (B, L) int64, of a shape that a program for evaluation has.
     """
     rng = np.random.default_rng(SEED)
     order, kept = rng.permutation(len(batch)), np.flatnonzero(rng.random(len(batch)) < 0.5)
@@ -130,22 +130,24 @@ def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator
 def _differing(
     one: Terms, other: Terms, rows: Sequence[int] | NDArray[np.int64], others: Sequence[int] | NDArray[np.int64]
 ) -> Iterator[tuple[str, int]]:
-    """Names of terms in which some row of `one` is not that of `other`, with its place in `rows`. A term that is one
-    for the whole batch is compared as it is."""
+    """Names of the terms in which a row of `one` differs from that of `other`, each with the row's place in `rows`.
+
+    A term that is shared by the whole batch is compared as it is.
+    """
     for name in Terms.__slots__:
         here, there = getattr(one, name), getattr(other, name)
         if here is None:
             continue
         if len(here) > 1:
             here, there = here[torch.as_tensor(rows)], there[torch.as_tensor(others)]
-        # Rows at another place of a product may be summed in another order.
+        # At another place in a matrix product, a row may be summed in another order.
         is_equal = torch.isclose(here, there, rtol=ROW_TOLERANCE, atol=ROW_TOLERANCE, equal_nan=True)
         if not bool(is_equal.all()):
             yield name, int((~is_equal).flatten(1).any(dim=1).nonzero()[0])
 
 
 def check_gradient(submission: Submission, positions: Positions, layout: Tensor) -> Iterator[Finding]:
-    """P00: the terms of training can be differentiated by the parameters, and the gradients are dense."""
+    """P00: in training, terms can be differentiated with respect to the parameters, and the gradients are dense."""
     terms = positions.terms(layout, training=True, generator=generator(0, "audit"))
     trained = [getattr(terms, name) for name in Terms.__slots__]
     trained = [term for term in trained if term is not None and term.requires_grad]
@@ -168,11 +170,13 @@ def check_gradient(submission: Submission, positions: Positions, layout: Tensor)
 def check_repeatable(
     submission: Submission, positions: Positions, again: Positions, layout: Tensor
 ) -> Iterator[Finding]:
-    """P00: two exports in two processes are one to the bit. A process exports everything twice, but imports the file
-    once, so that it cannot see what is drawn at import, from the clock, or by an order that hashing gives.
+    """P00: the exports of two processes are equal to the bit.
+
+    A process exports everything twice, but imports the file once, so it cannot notice what is drawn at import, from the
+    clock, or by an order that depends on hashing.
 
     Args:
-        again: the other export, of a process with another hash seed.
+        again: the other export, from a process with another hash seed.
     """
     pairs = list(zip(positions.state_dict().values(), again.state_dict().values(), strict=False))
     is_same = positions.description() == again.description()
@@ -206,7 +210,7 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
 
 
 def check_causal(submission: Submission, positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
-    """P20: terms of a layout cut anywhere after `=` equal the cut of the terms, to 1e-6."""
+    """P20: the terms of a layout, cut at three places after `=`, equal the cut terms of the whole layout, to 1e-6."""
     whole = _terms(positions, layout, training=False)
     for length in _cut_lengths(prompt_length, layout.shape[1]):
         cut = _terms(positions, layout[:, :length], training=False)
@@ -242,7 +246,7 @@ def _export(submission: Submission, sequences: Sequences, max_digits: int, *, ha
 
 
 def _cut_lengths(prompt_length: int, length: int) -> list[int]:
-    """Behind `=`, in the middle of the answer, and before its last position."""
+    """Right after `=`, in the middle of the answer, and before its last position."""
     return sorted({prompt_length, (prompt_length + length) // 2, length - 1} - {length})
 
 

@@ -1,10 +1,12 @@
-"""The problems that `harness validate` draws, and what a prompt says."""
+"""What the problems that `harness validate` draws have in common, and how a prompt is read."""
 
 SEED = 20
-"""Of all of them: the same folder gets the same verdict everywhere. A tokenizer could know these problems; it cannot
-know those of a trial, which draws its own."""
+"""The seed of all these problems, so that the same folder gets the same verdict everywhere.
+
+A tokenizer could know these problems; it cannot know those of a trial, which draws its own.
+"""
 MIN_PROMPTS = 60
-"""Whose digits are drawn anew one by one, however long they are."""
+"""At least this many prompts have their digits drawn anew one by one, however long they are."""
 
 
 def operands(prompt: str) -> tuple[str, str]:

@@ -10,11 +10,11 @@ from harness.audits.prompts import operands
 
 SMALL = 60
 NUM_RANDOM = 500
-"""Problems from which the pairs with the same sum, and those with the same column sums, are made."""
+"""Random problems, each of which gets a partner with the same sum and one with the same column sums."""
 
 
 def columns(prompt: str) -> tuple[tuple[str, ...], ...]:
-    """The unordered pair of digits of every column, least significant first: `12+34=` -> 24 13, as `34+12=` does."""
+    """The unordered pair of digits of every column, least significant first: `12+34=` -> 24 13, like `34+12=`."""
     a, b = operands(prompt)
     width = max(len(a), len(b))
     return tuple(tuple(sorted(pair)) for pair in zip(a.zfill(width)[::-1], b.zfill(width)[::-1], strict=True))
@@ -26,7 +26,7 @@ def small_problems() -> list[str]:
 
 
 def alike_problems(digits: int, rng: np.random.Generator) -> list[str]:
-    """Random problems, each with one of the same sum and one of the same column sums."""
+    """Random problems, each followed by one with the same sum, if there is one, and one with the same column sums."""
     prompts: list[str] = []
     for _ in range(NUM_RANDOM):
         a, b = (rng.integers(0, 10, int(length)).tolist() for length in rng.integers(1, digits + 1, 2))
@@ -64,7 +64,7 @@ def _number(digits: list[int]) -> int:
 
 
 def _prompt(a: list[int], b: list[int]) -> str:
-    """`a+b=` of digits that are least significant first."""
+    """`a+b=`, from digits that are least significant first."""
     return f"{_number(a)}+{_number(b)}="
 
 

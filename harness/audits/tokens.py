@@ -1,4 +1,4 @@
-"""Audits of a tokenizer, through the very hosts that a trial uses (rules T00 to T60, and the tag T80)."""
+"""Audits of a tokenizer, through the same hosts that a trial uses (rules T00 to T60, and the tag T80)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -24,15 +24,17 @@ from harness.submissions import Submission
 from harness.task import CarryChain, Split, UniformDigits, draw
 
 MAX_DIGITS = (3, 20)
-"""Two operand lengths that every tokenizer is built for: a short one, and one beyond 64 bits. Those of a track that is
-to be run come to them."""
+"""Two operand lengths that every tokenizer is audited at: a short one, and one beyond 64 bits.
+
+Those of a track that is to be run are added to them.
+"""
 NUM_PURE_TEXTS = 2000
 NUM_UNRELATED_TEXTS = 5000
 NUM_SUMS = 2000
 NUM_ALONE = 20
 NUM_GARBAGE = 2000
 NUM_EDITED_DIGITS = 1200
-"""Digits that are drawn anew at each max_digits, about."""
+"""About this many digits are drawn anew at each max_digits."""
 MAX_CHARACTERS = 64
 MAX_ADDED = 0.05
 """Share of pairs of numbers whose sum decode may hit by chance."""
@@ -42,7 +44,7 @@ def check_tokenizer(submission: Submission, widths: Sequence[int] = MAX_DIGITS) 
     """T00 to T60 and T80, at every max_digits in `widths`.
 
     The prompts are audited only if the contract, the answers and purity are in order: the footprint of a tokenizer that
-    draws its ids says nothing.
+    draws its ids at random says nothing.
     """
     findings: list[Finding] = []
     vocabularies: list[Vocabulary] = []
@@ -84,8 +86,10 @@ def check_one_vocabulary(
 
 
 def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
-    """T10: decode(encode(s)) == s for 0 to 9999, or as far as sums go, and for random ones of every length up to
-    max_digits + 1."""
+    """T10: decode(encode(s)) == s for 0 to 9999, or as far as sums go, and for random sums.
+
+    The random ones have every length up to max_digits + 1.
+    """
     answers = [str(number) for number in range(min(10_000, 10 ** (max_digits + 1)))] + _random_sums(max_digits)
     decoded = host.decode(host.encode(answers, vocabulary))
     wrong = [(answer, got) for answer, got in zip(answers, decoded, strict=True) if answer != got]
@@ -96,7 +100,7 @@ def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary,
 
 
 def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
-    """T20: the same texts after others, in another order, under another hash seed, and twenty of them each alone."""
+    """T20: texts keep their ids after others, in another order, under another hash seed; twenty of them also alone."""
     problems = draw(UniformDigits(max_digits), Split.TRAIN, count=NUM_PURE_TEXTS, track_seed=SEED)
     unrelated = draw(UniformDigits(max_digits), Split.TEST, count=NUM_UNRELATED_TEXTS, track_seed=SEED).prompts()
     texts = problems.prompts()
@@ -126,8 +130,7 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
 def check_decode(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[list[Finding], int]:
-    """T30 in a process that has seen no text; and how many characters of an answer change, in the median, when one of
-    its ids does."""
+    """T30 in a process that has seen no text; and how many characters of an answer one id changes, in the median."""
     numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
     half = len(numbers) // 2
     numbers = numbers[: 2 * half]
@@ -165,13 +168,13 @@ def judge_decode(
     garbage: Sequence[list[int]],
     texts: Mapping[str, Sequence[str]],
 ) -> list[Finding]:
-    """T30 of what decode wrote.
+    """T30, judged by what decode wrote.
 
     Args:
         pairs: prompts, each with two of the numbers.
-        garbage: ids at random.
-        texts: by what decode was given: `answers`, the ids of the numbers; `prompts`, those of the pairs; `both`, those
-            of the two numbers of each pair in a row; and `garbage`.
+        garbage: ids drawn at random.
+        texts: what decode wrote, by what it was given: `answers`, the ids of the numbers; `prompts`, those of the
+            pairs; `both`, those of a pair's two numbers, one after the other; and `garbage`.
     """
     findings: list[Finding] = []
     wrong = [(number, text) for number, text in zip(numbers, texts["answers"], strict=True) if number != text]
@@ -194,7 +197,7 @@ def judge_decode(
 def check_prompts(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[Footprints, list[Finding]]:
-    """T40, T50 and T60, all their prompts shuffled in one request."""
+    """T40, T50 and T60, with all their prompts shuffled into one request."""
     with Host(submission, "prompts", max_digits=max_digits) as host:
         return judge_prompts(submission.name, max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
 
@@ -202,7 +205,7 @@ def check_prompts(
 def judge_prompts(
     submission: str, max_digits: int, rng: np.random.Generator, encode: Callable[[list[str]], list[list[int]]]
 ) -> tuple[Footprints, list[Finding]]:
-    """`check_prompts` of whatever encodes a list of prompts."""
+    """`check_prompts`, for anything that encodes a list of prompts."""
     prompts = _footprint_prompts(max_digits, int(rng.integers(2**32)))
     edits, pairs = edits_of(prompts, rng), carry_pairs(max_digits, rng)
     alike = alike_problems(max_digits, rng) + (small_problems() if max_digits == MAX_DIGITS[0] else [])
@@ -225,8 +228,10 @@ def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
 
 
 def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
-    """Half uniform problems, half in which a carry runs through two columns: there an edit of one digit moves the sum's
-    digits in others too."""
+    """Half uniform problems, half in which a carry runs through two columns.
+
+    In these, an edit of one digit moves digits of the sum in other columns too.
+    """
     half = max(MIN_PROMPTS, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
     uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=SEED, seed=seed)
     chains = draw(CarryChain(max_digits, min(2, max_digits)), Split.TEST, count=half, track_seed=SEED, seed=seed)
@@ -253,7 +258,7 @@ def _each_with_one_changed(rows: list[list[int]], rng: np.random.Generator) -> l
 
 
 def _num_changed(one: str, other: str) -> int:
-    """Characters that differ, both texts written to the right."""
+    """Characters that differ, both texts aligned to the right."""
     width = max(len(one), len(other))
     return sum(x != y for x, y in zip(one.rjust(width), other.rjust(width), strict=True))
 

@@ -1,4 +1,4 @@
-"""Shows a grid of tokenizers and positions: a table, a heat map, and whose idea it was."""
+"""Shows a grid of tokenizers and positions: a table, a heat map, and the main effects, which tell which part matters."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ MAX_REASON = 200
 NOT_RUN = "·"
 IMPOSSIBLE = "×"
 WITHOUT_RESULT = frozenset({State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED})
-"""A trial was made, or was impossible, and its numbers may not be used; the row says why."""
+"""States in which a trial was made, or was impossible, and its numbers may not be used; the row says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class Crossing:
     rows: list[list[Row]]
     effects: Effects | None
     command: str
-    """That trains and shows this grid, its folders in the same order."""
+    """The command that trains and shows this grid, with its folders in the same order."""
 
 
 def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
@@ -58,7 +58,7 @@ def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
 
 
 def render_crossing(crossing: Crossing, root: Path) -> list[Path]:
-    """Writes `results/cross/<track>/cross.md` and its heat map; the files that differed come back."""
+    """Writes `results/cross/<track>/cross.md` and its heat map; returns the files that differed."""
     folder = root / "results" / FOLDER / crossing.track.name
     shares = [
         [round(row.score.value, 6) if row.is_fresh and row.score else None for row in line] for line in crossing.rows
@@ -96,7 +96,7 @@ def _problems(track: Track) -> str:
 
 
 def as_text(crossing: Crossing) -> str:
-    """The same for a terminal, which is narrow: positions across by number."""
+    """The same for a terminal, which is narrow: its columns give the positions by number."""
     across = "  ".join(f"{number} {plain(label, MAX_NAME)}" for number, label in enumerate(crossing.positions, start=1))
     parts = [_grid_table(crossing, "simple"), across, *_effect_parts(crossing, "simple"), *failures(crossing)]
     return "\n\n".join(parts) + "\n"
@@ -180,7 +180,7 @@ def _share(estimate: Estimate) -> str:
 
 
 def _descending(estimate: Estimate | None) -> float:
-    """The key that puts large effects first and missing ones last; equal effects differ in their last bits only."""
+    """The key that puts large effects first and missing ones last; rounded, as equal ones may differ in last bits."""
     return -round(estimate.value, 9) if estimate else 2.0
 
 

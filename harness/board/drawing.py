@@ -23,17 +23,17 @@ WIDTH = 9.0
 LINE_OF_TEXT = 0.19
 LIMITS = -0.03, 1.04
 MAX_NAMED = 20
-"""Points of a scatter plot, by score."""
+"""Points of a scatter plot that are named, the best by score."""
 NARROWEST = 0.1
-"""Of the axis of speeds, to either side of the reference: what is noise shall not fill it."""
+"""Least extent of the speed axis to either side of the reference, so that mere noise does not fill it."""
 SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
 PANELS_ACROSS = 4
-"""Wide enough for the longest label above a panel."""
+"""With this many, each panel is wide enough for the longest label above it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Theme:
-    """Colours on a transparent ground; the series' are Okabe and Ito's (2008), told apart by colour-blind readers."""
+    """Colours on a transparent background; the series' follow Okabe and Ito (2008), who chose for the colour-blind."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ class Theme:
     grid: str
     series: tuple[str, ...]
     on_series: str
-    """Text on a ground of the first of them."""
+    """Text on a background of the first series colour."""
 
 
 LIGHT = Theme(
@@ -69,12 +69,12 @@ def draw(plot: Plot, theme: Theme) -> str:
     settings: dict[Any, Any] = {
         "font.family": "sans-serif",
         # The first is matplotlib's own, so that a label is measured alike everywhere; the others are for the reader's
-        # machine, whose letters stand in since the file holds text, not outlines.
+        # machine, which supplies the letters, since the file holds text, not outlines.
         "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
         "font.size": 9,
         "svg.fonttype": "none",
         "svg.hashsalt": "harness",
-        "text.parse_math": False,  # a name with two dollar signs is no formula
+        "text.parse_math": False,  # a name with two dollar signs is not a formula
         "text.color": theme.text,
         "axes.labelcolor": theme.text,
         "axes.edgecolor": theme.grid,
@@ -107,7 +107,7 @@ def _accuracy(plot: AccuracyPlot, theme: Theme) -> Figure:
 
 
 def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
-    """One horizontal bar a submission with its interval: a line over a single number of digits would be a dot."""
+    """One horizontal bar per submission, with its interval: a line over a single number of digits would be a dot."""
     series = sorted(plot.series, key=lambda one: -one.estimates[0].value)
     figure, axes = _figure(1.0 + 1.35 * LINE_OF_TEXT * len(series))
     for place, one in enumerate(series):
@@ -139,9 +139,10 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
 
 
 def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
-    """One line a submission, named at its right end; the first in colour, the others grey, or none could be told.
+    """One line per submission, named at its end; the first are coloured, the others grey, or none could be told apart.
 
-    The seeds stand beside their mean rather than its interval, which of three covers the plot from top to bottom.
+    The seeds are drawn at their mean instead of its interval, which with three seeds covers the plot from top to
+    bottom.
     """
     height = max(4.2, 1.2 + LINE_OF_TEXT * len(plot.series))
     figure, axes = _figure(height)
@@ -169,7 +170,7 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
             )
     _name_line_ends(axes, plot, [colour for colour, _ in styles], LINE_OF_TEXT / (0.8 * height))
     _share_axis(axes)
-    # Up to the last point only: the names stand on clear ground.
+    # Up to the last point only, so that the names stand on clear ground.
     axes.hlines(SHARES, *axes.spines["bottom"].get_bounds(), color=theme.grid, linewidth=0.6, zorder=0)
     axes.set_xlabel(f"digits per operand{_says_seeds(plot)}")
     axes.set_xticks(plot.digits)
@@ -177,7 +178,7 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
 
 
 def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figure:
-    """One panel a submission, best first: beyond the trained lengths most curves lie on top of each other at 0."""
+    """One panel per submission, best first: beyond the trained lengths most curves lie on top of each other at 0."""
     first, last = plot.digits[0], plot.digits[-1]
     across = min(PANELS_ACROSS, len(plot.series))
     down = math.ceil(len(plot.series) / across)
@@ -218,7 +219,7 @@ def _says_seeds(plot: AccuracyPlot) -> str:
 
 
 def _name_line_ends(axes: Axes, plot: AccuracyPlot, colours: Sequence[str], line: float) -> None:
-    """`line`: the height of a line of text as a share of the axes' height."""
+    """Names each line at its end; `line` is the height of a line of text as a share of the axes' height."""
     axes.set_ylim(*LIMITS)
     first, last = plot.digits[0], plot.digits[-1]
     span = last - first
@@ -269,8 +270,10 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
 
 
 def _named(points: Sequence[tuple[float, Series]]) -> list[tuple[float, Series]]:
-    """The best, and those than which nothing better is as fast: with a name at each of sixty points, none
-    could be read."""
+    """The points to name: the best, and those that no better one matches in speed.
+
+    With a name at each of sixty points, none could be read.
+    """
 
     def is_beaten(ratio: float, one: Series) -> bool:
         return any(speed >= ratio and other.estimates[0].value > one.estimates[0].value for speed, other in points)
@@ -280,7 +283,7 @@ def _named(points: Sequence[tuple[float, Series]]) -> list[tuple[float, Series]]
 
 
 def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
-    """A cell's ground goes from the page's own to the first colour of the theme; its number stands in it."""
+    """A cell's background ranges from the page's own to the first colour of the theme; its number stands in it."""
     figure, axes = _figure(1.6 + 0.32 * len(plot.rows))
     ground = LinearSegmentedColormap.from_list("share", [f"{theme.series[0]}10", theme.series[0]])
     shares = np.array([[np.nan if share is None else share for share in line] for line in plot.shares])
@@ -313,7 +316,7 @@ def _share_axis(axes: Axes) -> None:
 
 
 def _style(theme: Theme, place: int) -> tuple[str, str]:
-    """Colour and marker of the submission at `place` from the top; beyond the palette grey and none."""
+    """Colour and marker of the submission at `place` from the top; beyond the palette, grey and no marker."""
     return (theme.series[place], MARKERS[place]) if place < len(theme.series) else (theme.muted, "")
 
 

@@ -1,7 +1,7 @@
-"""Writes `leaderboard.html`: the board to sort and search, and below it what every submission's trials left behind.
+"""Writes `leaderboard.html`: a board to sort and search, and below it what every submission's trials left behind.
 
-One file that loads nothing: text of strangers is escaped by the template, and the page's own policy (CSP) lets no
-script run but the one whose digest it names.
+It is one file that loads nothing: the template escapes strangers' text, and the page's own policy (CSP) lets no script
+run but the one whose digest it names.
 """
 
 import base64
@@ -34,7 +34,7 @@ from harness.track import Track
 FOLDER = Path(__file__).parent / "page"
 MAX_TEXT = 300
 MAX_REASON = 80
-"""In the table; the card below it has the whole."""
+"""In the table; the card below it has the whole reason."""
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 10
 """At each number of digits."""
@@ -45,7 +45,7 @@ SPEEDS = {
     "decode": "their answers generated token by token",
 }
 CHART_WIDTH, CHART_HEIGHT = 260, 90
-"""Of the field of a chart, in its own units; labels stand outside."""
+"""Of the plotting area of a chart, in its own units; labels stand outside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,18 @@ class Column:
     heading: str
     help: str
     cell: Callable[[Row], Cell]
-    """What a row has in it."""
+    """What a row has in this column."""
     is_number: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Of a chart: `points` as SVG writes them."""
+    """A line of a chart, with `points` as SVG writes them."""
 
     label: str
     points: str
     is_beside: bool = False
-    """What stands beside the result, not for it."""
+    """Whether it only accompanies the result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,14 +87,14 @@ class Chart:
 
 
 class Piece(NamedTuple):
-    """Of an answer."""
+    """A piece of an answer."""
 
     text: str
     is_wrong: bool
 
 
 class Wrong(NamedTuple):
-    """A problem that was answered wrong: `answer` is its sum, `pieces` are what came instead."""
+    """A problem that was answered wrongly: `answer` is its sum, `pieces` are what came instead."""
 
     prompt: str
     answer: str
@@ -103,7 +103,7 @@ class Wrong(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """All that is known of one submission on one track."""
+    """All that is known about one submission on one track."""
 
     anchor: str
     name: str
@@ -114,7 +114,7 @@ class Card:
     facts: list[str]
     charts: list[Chart]
     carry: list[tuple[str, list[tuple[str, str]]]]
-    """By number of digits: the longest chain and the share."""
+    """By number of digits: the longest chains, each with its share."""
     trials: list[list[str]]
     mistakes: list[tuple[str, list[Wrong]]]
     """By number of digits."""
@@ -312,7 +312,7 @@ def _facts(row: Row) -> list[str]:
 
 
 def _curves(title: str, trials: Sequence[Record]) -> Chart:
-    """One line a seed, over the training examples."""
+    """One line per seed, over the training examples."""
     last = max((point.examples for trial in trials for point in trial.curve), default=0)
     lines = [
         Line(f"seed {trial.seed}", _points((point.examples / last, point.accuracy) for point in trial.curve))
@@ -342,7 +342,7 @@ def _points(shares: Iterable[tuple[float, float]]) -> str:
 
 
 def _carry(trials: Sequence[Record]) -> list[tuple[str, str]]:
-    """By longest chain, the seeds' problems together."""
+    """Shares by longest chain, over the problems of all seeds together."""
     scores: dict[str, list[Score]] = {}
     for trial in trials:
         for chain, score in trial.suites.carry.items() if trial.suites else ():
@@ -380,7 +380,7 @@ def _mistakes(trials: Sequence[Record]) -> list[Wrong]:
 
 
 def _marked(mistake: Mistake) -> list[Piece]:
-    """The answer in pieces, those marked that differ from the sum at their place: `115` for `125` -> 1, *1*, 5.
+    """The answer in pieces, with those marked that differ from the sum at their place: `115` for `125` -> 1, *1*, 5.
 
     Places count from the right, as those of a number do.
     """

@@ -1,4 +1,4 @@
-"""Places labels so that every one of some twenty-five can be read."""
+"""Places some twenty-five labels so that every one of them can be read."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,13 +17,13 @@ MARK_RADIUS = 4
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> NDArray[np.float64]:
-    """Positions nearest to the ascending `wanted` ones (least squares) that keep `gap` and stay within bounds."""
+    """The positions nearest to the ascending `wanted` ones (least squares) that keep `gap` apart and within bounds."""
     steps = np.arange(len(wanted)) * gap
     return np.clip(isotonic_regression(np.asarray(wanted) - steps).x, low, high - steps[-1]) + steps
 
 
 def annotate(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[str], colours: Sequence[str]) -> None:
-    """Writes each label beside its point, off the other labels and marks; a thin line leads to one that had to move.
+    """Writes each label beside its point, clear of other labels and marks; a thin line leads to one that had to move.
 
     Call it when the axes have their final size and limits: it measures in pixels.
     """

@@ -37,78 +37,79 @@ HEAD = """\
 # Leaderboard
 
 Which tokenizer and which positional embedding let a small transformer learn to add? Model, data and training recipe are
-the same for everyone; a submission brings only how a problem becomes tokens and how their positions are told. A problem
-counts when the whole sum is right, on *fresh* problems that were drawn when the trial started; in tracks of length
-generalisation, on problems longer than any trained one, which are the same for everyone. This page is written by
-`harness leaderboard` from the records in `results/`.
+the same for everyone; a submission decides only how a problem becomes tokens and how the model learns their positions.
+A problem counts when the whole sum is right. Submissions are ranked on *fresh* problems, drawn when the trial starts,
+or, in tracks of length generalisation, on problems longer than any trained one, which are the same for everyone. This
+page is written by `harness leaderboard` from the records in `results/`.
 """
 
-EMPTY = "Nothing has been run yet: `harness all` validates, runs and ranks what is in `submissions/`.\n"
+EMPTY = "Nothing has been run yet: `harness all` validates, runs and ranks everything in `submissions/`.\n"
 
 KEY = "[How to read this](#how-to-read-this) · [Reproduce a row](#reproduce-a-row)"
 
 TAIL = """\
 ## How to read this
 
-* **Exact match** is in per cent, on fresh problems, the mean over seeds; small print is its 95 % interval: Wilson's for
-  the counts of one trial, a bootstrap over problems for a mean of several lengths or numbers of digits, over seeds and
-  problems where there are several seeds, widened for their number as Student's t is. All seeds train on the same
-  problems in the same order, so it says nothing of another training set. Where a scheme learns from few starts five
-  seeds may all miss them, and it lies too low: look at *by seed*. Beyond the trained lengths it speaks of the problems
-  that all share, and is narrower than one of all sums of that length.
-* **What is fresh**: pairs of operands that no split trains on, whichever is first. With two digits there are 946 of
-  them (477, whichever is first), the same for every seed, and they repeat: intervals speak of those pairs, and as ones
-  of all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write
-  two pairs alike, as unordered column pairs do `3+70` and `0+73`: **ids seen** is the share of the fresh problems whose
-  ids, of prompt and answer, are those of a trained one. They ask for memory, not for addition.
-* **mean** is over the numbers of digits, and ranks: n digits are n uniform ones an operand, so that some begin with 0
-  and are shorter. Where there is a *reach*, the mean is over the lengths beyond training, of which a good scheme may
-  add the first two and none of the others: *exact match by digits* below the plots has each.
-  There, n digits means that the longer operand has n: in half of the problems the other has n too, in half any number
-  of digits up to n. The column of the trained lengths is of operands that are each 1 to as many digits, equally often,
-  and *by seed* is of the lengths that rank.
-* **Rank**: by score from above, a row that is separated from the best row of the rank so far opens the next one: p <
-  0.05 by a test on the counts, and with several seeds by a paired t-test over them too, and an interval of the
-  difference without 0; `=` marks a rank that is shared. So a row may well not be separated from the best row of a rank
-  above its own, and two of one rank may be separated. The tests are not corrected for the number of rows. Ranks are a
-  reading aid: `harness compare A B` holds any two against each other. With fewer than 5 seeds a rank is provisional,
-  marked †. One seed tells the luck of the drawn problems, not that of the initial weights: near the point where a
-  scheme begins to learn, another seed can move a row by tens of points.
+* **Exact match** is in per cent, on fresh problems, averaged over seeds. The small print is its 95 % interval: Wilson's
+  for the counts of one trial; a bootstrap over problems for a mean of several lengths or numbers of digits; with
+  several seeds a bootstrap over seeds and problems, widened for their small number as Student's t is. All seeds train
+  on the same problems in the same order, so the interval says nothing about another training set. If a scheme learns
+  from few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*. Beyond the
+  trained lengths the interval refers to the problems that everyone shares, and is narrower than one for all sums of
+  that length.
+* **Fresh problems** are pairs of operands that no split trains on, in either order. With two digits there are only 946
+  of them (477 if order is ignored), the same for every seed, and they repeat. Intervals refer to those pairs; for all
+  sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write two pairs alike, as
+  unordered column pairs do with `3+70` and `0+73`. **Ids seen** is the share of the fresh problems whose ids, prompt
+  and answer, equal those of a trained problem; these test memory, not addition.
+* **mean** is the average over the numbers of digits, and decides the rank. n digits means n uniform digits an operand,
+  so some operands begin with 0 and are shorter. On a track with a *reach*, the mean is over the lengths beyond
+  training. A good scheme may add the first two of these and none of the others, so *exact match by digits*, below the
+  plots, lists each. There, n digits means that the longer operand has n: in half of the problems the other has n too,
+  in the other half any number of digits up to n. In the column of the trained lengths, every operand has 1 to as many
+  digits, equally often. *By seed* refers to the lengths that rank.
+* **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
+  0.05 in a test on the counts, with several seeds also in a paired t-test over them, and an interval of the difference
+  that excludes 0. `=` marks a shared rank. A row may therefore not be separable from the best row of a rank above it,
+  and two rows of one rank may be. The tests are not corrected for the number of rows. Ranks are a reading aid;
+  `harness compare A B` compares any two rows. With fewer than 5 seeds a rank is provisional, marked †: a single seed
+  shows the luck in drawing problems, but not in drawing initial weights, and near the point where a scheme begins to
+  learn another seed can move a row by tens of points.
 * **Encode ×**, **train ×**, **score ×**, **decode ×**: examples a second, as a ratio to the built-in reference,
-  measured in turn with it; medians over the trials. Encoding is of texts through the sandbox, on the machine's CPU,
-  beside a dictionary of characters without a sandbox; with two or three digits there are few different answers, and it
-  is coarse. Scoring is one pass over known answers, decoding generates them. Every device has its own columns, since
-  the ratios do not carry over.
-* **Reach**: the largest length such that this and every smaller length have at least 90 % exact match, of the final
+  measured alternately with it; medians over the trials. Encoding passes texts through the sandbox on the machine's CPU,
+  and is compared with a dictionary of characters outside any sandbox; with two or three digits there are few different
+  answers, and the ratio is coarse. Scoring is one pass over known answers; decoding generates them. Every device has
+  its own columns, since ratios do not carry over between devices.
+* **Reach**: the largest length such that it and every smaller length have at least 90 % exact match with the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
-  **Rows trained**: of the first seed's largest positional table, how many ever got a gradient, how far (root mean
-  square) those moved from where they began, and how far the others, which weight decay alone moves.
-* **Format** (rule T80, at 3 and 20 digits): *positional* formats write the digits down, *re-encodings* (binary,
+  **Rows trained**: of the first seed's largest positional table, how many rows ever received a gradient, how far (root
+  mean square) those moved from their initial values, and how far the others did, which only weight decay moves.
+* **Format** (rule T80, at 3 and 20 digits): *positional* formats write the digits down; *re-encodings* (binary,
   residues) change the task.
-* **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves, and rank apart.
+* **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves and rank separately.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
-  It is as coarse as the evaluations are rare, and they are of few problems; –: half of the seeds or more never
-  got there. **Digit accuracy**: answer tokens predicted
-  right, each after the right ones before it, on the problems of those evaluations; tokens are what the format makes
-  them, single digits, several, or hints, so compare it within a format. **Longest carry**: exact match on problems
-  in which one carry goes from the units through every column: the units add up to ten or more and each other column to
-  nine, as in 1 of 220 million random sums of 9 digits (with two digits there are 44 such pairs). Training hardly holds
-  any, so that it asks for a rule, or for knowing this one pattern: each record has the shorter chains too, under
-  `suites.carry`. **Edge**: on zeros, powers of ten and nines.
-* **State**: *fresh* rows, those up to date, rank (their problems are called fresh for another reason). *incomplete*:
-  trials are missing. *stale*: the submission, the track or the harness changed since. *refused*: an audit inside a
-  trial found a rule broken (`harness explain RULE`). *in review*: it found what a person should look at. *hacked*: a
-  maintainer says so. *failed*: a trial or the folder did. *unverified*: a record cannot be believed. *no sandbox*: a
-  trial ran without one. *not run*: no record.
+  Evaluations are infrequent and use few problems, so it is coarse; – means that at least half of the seeds never got
+  there. **Digit accuracy**: the share of answer tokens predicted correctly, given the correct ones before them, on the
+  problems of those evaluations. Tokens are whatever the format makes them (single digits, several, or hints), so
+  compare it within a format only. **Longest carry**: exact match on problems in which one carry goes from the units
+  through every column: the units add up to ten or more and every other column to nine, as in 1 of 220 million random
+  sums of 9 digits (with two digits there are 44 such pairs). Training contains hardly any of them, so they test for the
+  rule, or for knowing this one pattern: each record also has the shorter chains, under `suites.carry`. **Edge**: exact
+  match on zeros, powers of ten and nines.
+* **State**: only rows in state *fresh*, which are up to date, rank (the word has nothing to do with fresh problems).
+  *incomplete*: trials are missing. *stale*: the submission, the track or the harness has changed since. *refused*: an
+  audit inside a trial found a broken rule (`harness explain RULE`). *in review*: an audit found something that a person
+  should look at. *hacked*: a maintainer has ruled so. *failed*: a trial or the folder failed. *unverified*: a record
+  cannot be trusted. *no sandbox*: a trial ran without one. *not run*: there is no record.
 
 ## Reproduce a row
 
-`harness reproduce NAME --track TRACK` runs its trials again on the problems that they drew: on the same device, with
-the same torch, everything but the speeds comes out the same to the bit (on a GPU if the positions use no operator whose
-sums CUDA adds in any order, such as `gather`). On another processor sums are added in another order, which training can
-carry far: there a score may move by as much as with another seed. `harness compare A B` holds two rows against each
-other. `harness leaderboard --check` tells whether this page is what the records say.
+`harness reproduce NAME --track TRACK` repeats its trials on the problems that they drew. On the same device, with the
+same torch version, everything but the speeds is the same to the bit (on a GPU only if the positions use no operator
+whose sums CUDA adds in varying order, such as `gather`). On another processor sums are added in another order, and
+training can amplify that: a score may move by as much as with another seed. `harness compare A B` compares two rows.
+`harness leaderboard --check` says whether this page matches the records.
 """
 
 
@@ -123,7 +124,7 @@ def page(sections: Sequence[Section]) -> str:
 
 
 def plot_path(track: str, plot: Plot, theme: str) -> str:
-    """Relative to the root, as the page refers to it."""
+    """The plot's path relative to the root, as the page refers to it."""
     return f"results/{track}/{plot.name}-{theme}.svg"
 
 
@@ -157,7 +158,7 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
 
 
 def _identity(track: Track, rows: Sequence[Row]) -> list[str]:
-    """What a paper cites of the rows that rank."""
+    """What a paper cites for the rows that rank."""
     trials = [trial for row in rows if row.is_fresh for trial in row.trials]
     if not trials:
         return []
@@ -206,8 +207,7 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
 
 
 def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
-    """What the headings of each device's speeds end in: nothing if there is but one, else its name, as short as keeps
-    them apart."""
+    """How the headings of each device's speeds end: in nothing for a single device, else in a short distinct name."""
     devices = sorted({device for row in rows for device in row.speeds})
     if len(devices) == 1:
         return {devices[0]: ""}
@@ -217,7 +217,7 @@ def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _by_length(track: Track, rows: Sequence[Row]) -> list[str]:
-    """Of every length from the longest that is trained on; the best checkpoint below the final weights."""
+    """Exact match at every length from the longest trained one; the best checkpoint below the final weights."""
     lines: list[dict[str, str | None]] = []
     for row in rows:
         for digits, result in row.results.items():
@@ -262,8 +262,7 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
 
 
 def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> list[str]:
-    """The rows that are not fresh, with their reasons; those never run in one line, which is short however many; and
-    what was cleared."""
+    """The rows that are not fresh, with their reasons; in one short line, those never run; and what was cleared."""
     lines = [
         f"* {_name(row)}: **{row.standing.state}**, {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
         for row in rows
@@ -306,7 +305,7 @@ def _folded(title: str, content: str) -> list[str]:
 
 
 def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
-    """A Markdown table; a column in which nobody has anything is left out, and `rank` where there are no ranks."""
+    """A Markdown table; a column without any entry is left out, and so is `rank` where there are no ranks."""
     frame = pd.DataFrame(lines).dropna(axis="columns", how="all")
     if not is_ranked:
         frame = frame.drop(columns="rank", errors="ignore")
@@ -321,7 +320,7 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
 
 
 def _state(row: Row) -> str:
-    """The state; a hacked row says why in its place."""
+    """The state; for a hacked row, with the reason."""
     if row.standing.state is State.HACKED:
         return f"hacked: {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
     return row.standing.state.value
@@ -339,14 +338,14 @@ def _authors(row: Row) -> str | None:
 
 
 def _name(row: Row) -> str:
-    """Linked to its folder; a name that breaks the rules could write the link's address, and gets none."""
+    """The name, linked to its folder; one that breaks the rules could write the link's address, and gets no link."""
     if row.submission and NAME.fullmatch(row.name):
         return f"[{row.name}](submissions/{row.name})"
     return markdown(row.name, MAX_NAME)
 
 
 def _mean(row: Row, track: Track, value: Callable[[Result], float | None]) -> str | None:
-    """Over the track's numbers of digits; none while one is missing."""
+    """The mean over the track's numbers of digits; None while one is missing."""
     values = [value(row.results[digits]) for digits in track.digits if digits in row.results]
     known = [one for one in values if one is not None]
     return _percent(sum(known) / len(known)) if len(known) == len(track.digits) else None

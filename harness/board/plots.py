@@ -1,4 +1,4 @@
-"""What the plots of a track show; drawing it is apart, since an unchanged plot is not drawn again."""
+"""What the plots of a track show; the drawing lies elsewhere, since an unchanged plot is not drawn again."""
 
 import hashlib
 import json
@@ -25,9 +25,9 @@ class Series:
     is_open: bool
     estimates: list[Estimate]
     best: list[float]
-    """Of the best checkpoint, at each place of the axis; empty where there is none."""
+    """Shares of the best checkpoint, at each place of the axis; empty where there is none."""
     seed_shares: list[list[float]]
-    """What each estimate is the mean of; empty where there is one seed, or nothing shows seeds."""
+    """What each estimate is the mean of; empty where there is one seed, or the plot shows no seeds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ class AccuracyPlot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ThroughputPlot:
-    """Mean exact match against the speed of training, one panel a device."""
+    """Mean exact match against the speed of training, one panel per device."""
 
     name = "throughput"
 
@@ -106,7 +106,7 @@ def plots_of(track: Track, rows: Sequence[Row]) -> list[Plot]:
 
 
 def digest(plot: Plot, theme: str) -> str:
-    """Changes with what is shown, not with the matplotlib that draws it."""
+    """A digest that changes with what is shown, not with the version of matplotlib that draws it."""
     values = json.dumps([FORMAT, plot.name, theme, asdict(plot)], sort_keys=True)
     return f"plotted-data:{hashlib.sha256(values.encode()).hexdigest()[:16]}"
 

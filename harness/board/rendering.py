@@ -19,12 +19,12 @@ from harness.records import Record, read_all
 from harness.submissions import Broken, Submission, discover
 
 FIRST = ("quick", "quick-seeds", "quick-length", "standard", "notebook", "length")
-"""The default track leads: who has just run their first looks for it."""
+"""The default track comes first: whoever has just run something for the first time looks for it."""
 LAST = ("smoke",)
 
 
 def render(root: Path, *, check: bool = False) -> list[Path]:
-    """Writes `leaderboard.md`, `leaderboard.html` and the plots; the files that differed come back.
+    """Writes `leaderboard.md`, `leaderboard.html` and the plots; returns the files that differed.
 
     With `check` nothing is written.
 
@@ -46,7 +46,7 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
 
 
 def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) -> bool:
-    """Draws the plot anew if the file shows something else; returns whether it did."""
+    """Draws the plot anew if the file shows another; returns whether the file differed."""
     differs = digest(plot, theme.name) not in _content(path)
     if differs and not check:
         write_atomically(path, draw(plot, theme))
@@ -54,7 +54,7 @@ def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) ->
 
 
 def update_text(path: Path, text: str, *, check: bool = False) -> bool:
-    """Writes the text if the file holds another; returns whether it did."""
+    """Writes the text if the file holds another; returns whether the file differed."""
     differs = _content(path) != text
     if differs and not check:
         write_atomically(path, text)
@@ -65,7 +65,7 @@ def sections_of(root: Path) -> list[Section]:
     """A section for every track that has records, in the order of the page.
 
     Raises:
-        UsageError: there is no submission, or a mark in `results/hacked.yaml` means none of what there is.
+        UsageError: there is no submission, or a mark in `results/hacked.yaml` refers to nothing that exists.
     """
     submissions, results = discover(root), root / "results"
     sections = [_section(results, name, submissions) for name in _track_names(results)]
@@ -120,7 +120,7 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
 
 
 def _content(path: Path) -> str:
-    """The file's text, empty where there is no text."""
+    """The file's text; empty where there is no file, or no text in it."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What the board says of one track, before it is written in any format."""
+"""What the board says about one track, before it is written in any format."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Text of the board; strangers' text above all, which may inform the page but never draw on it."""
+"""The board's text, above all that of strangers, which may be shown on the page but never shape it."""
 
 import re
 import unicodedata
@@ -12,16 +12,18 @@ ANSI = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\
 MARKUP = {ord(character): f"&#{ord(character)};" for character in '&<>"`|[]*_~\\@$'}
 """As HTML entities, which Markdown never reads as markup; a backslash would mean something else inside a table."""
 NOTHING = "–"
-"""In a table's cell."""
+"""Stands in a table's cell that has no value."""
 MAX_ALT = 300
-"""Of a picture."""
+"""Characters of a picture's alternative text."""
 LINK = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
 """What GitHub turns into a link even without brackets."""
 
 
 def plain(text: str, limit: int) -> str:
-    """One printable line of at most `limit` characters: no escape sequences, controls, invisible letters
-    or towers of marks."""
+    """One printable line of at most `limit` characters.
+
+    It has no escape sequences, control characters, invisible letters or towers of combining marks.
+    """
     spaced = "".join(_visible(character) for character in ANSI.sub("", text))
     line = " ".join(legible(spaced).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
@@ -33,10 +35,11 @@ def markdown(text: str, limit: int) -> str:
 
 
 def percent(share: float) -> str:
-    """One decimal; what is not all or nothing is not rounded to look so."""
+    """With one decimal; a share that is not all or nothing is not rounded to look like it."""
     if 0.9995 <= share < 1:
         return ">99.9"
-    # Half up, as decimals: 189 of 2,000 are 9.45 % and shall not be 9.4 or 9.5 by how a mean of seeds was added up.
+    # Half up, as decimals: 189 of 2,000 are 9.45 %, which must not become 9.4 or 9.5 depending on how a mean over
+    # seeds was added up.
     rounded = Decimal(repr(round(100 * share, 6))).quantize(Decimal("0.1"), ROUND_HALF_UP)
     return "<0.1" if 0 < share < 0.0005 else str(rounded)
 
@@ -47,7 +50,7 @@ def thousands(count: float | None) -> str | None:
 
 
 def picture(light: str, dark: str, alt: str) -> str:
-    """As Markdown: the one of two files that suits the reader's theme, with `alt` for those who see neither."""
+    """Markdown that shows whichever of two files suits the reader's theme, with `alt` for those who see neither."""
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img alt="{markdown(alt, MAX_ALT)}" src="{light}"></picture>'

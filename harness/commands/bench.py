@@ -1,8 +1,8 @@
-"""How fast this machine trains, scores and decodes, beside the plain loop and beside the arithmetic alone.
+"""How fast this machine trains, scores and decodes, compared with the plain loop and with the arithmetic alone.
 
-Everything is measured on the built-in reference, the frozen model on a character tokenizer's lengths: no submission's
-code runs. On a CPU the plain loop shares the memory and the products that `processor.py` sets up, and is faster for it
-than it would be by itself; `make bench` gives it a process of its own.
+Everything is measured on the built-in reference, the frozen model at a character tokenizer's sequence lengths: no
+submission's code runs. On a CPU the plain loop shares the memory and the matrix products that `processor.py` sets up,
+which makes it faster than it would be by itself; `make bench` gives it a process of its own.
 """
 
 import gc
@@ -34,9 +34,9 @@ from harness.training import Trainer, fast_step
 ROUNDS = 15
 WARM_UP_ROUNDS = 3
 NUM_SEEDS = (1, 3, 8)
-"""Side by side where a step can be recorded; elsewhere nothing is gained by it."""
+"""Trained side by side where a step can be recorded; elsewhere nothing would be gained by it."""
 PEAK_SIZE = {"cuda": 8192, "cpu": 1024}
-"""Width of the square product whose rate counts as what the device can do."""
+"""Width of the square matrices whose product is taken for the device's peak."""
 FOLDER = Path("docs") / "performance"
 
 
@@ -53,11 +53,11 @@ class Row:
     examples_per_second: float
     """Of all seeds together."""
     ratio: float | None
-    """Examples per second over the plain loop's, None for itself."""
+    """Examples per second over the plain loop's; None for the plain loop itself."""
     floor_share: float | None
-    """The time that the step's matrix products would take at the device's peak, over its own; of training alone."""
+    """The time that the step's matrix products would take at the device's peak, over the step's; for training only."""
     peak_memory_bytes: int | None
-    """Of the device, with nothing else on it; of training on a GPU alone."""
+    """Of the device, with nothing else on it; only for training on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ class Report:
     products: str
     threads: int
     peak_flops: float
-    """Floating point operations a second of a large float32 product."""
+    """Floating point operations a second in a large float32 product."""
     rows: list[Row]
 
     def as_json(self) -> str:
@@ -105,7 +105,7 @@ def bench(track: Track, device: torch.device, tell: Callable[[str], None]) -> Re
     """Measures training, scoring and decoding at every number of digits of the track.
 
     Args:
-        tell: hears what is being measured.
+        tell: called with what is being measured.
     """
     peak = _peak_flops(device)
     rows: list[Row] = []
@@ -128,7 +128,7 @@ def bench(track: Track, device: torch.device, tell: Callable[[str], None]) -> Re
 
 
 def write(report: Report, root: Path) -> list[Path]:
-    """`docs/performance/<device>.md` and `.json`.
+    """Writes `docs/performance/<device>.md` and `.json`.
 
     Raises:
         MachineError: they could not be written.
@@ -142,7 +142,7 @@ def write(report: Report, root: Path) -> list[Path]:
 
 
 def _training(track: Track, digits: int, device: torch.device, peak: float) -> list[Row]:
-    """A step of the plain loop, and ours in every way that the device offers, in turn."""
+    """A training step of the plain loop, and ours in every way that the device offers, measured in turn."""
     size = track.training.batch_size
     problems = draw(UniformDigits(digits), Split.TRAIN, count=8 * size, track_seed=track.seed)
     prompts, answers = problems.prompts(), problems.answers()
@@ -179,7 +179,7 @@ def _training(track: Track, digits: int, device: torch.device, peak: float) -> l
 
 
 def _answering(track: Track, digits: int, device: torch.device) -> list[Row]:
-    """One evaluation batch: the plain loop generates it, ours scores it in one pass, or generates it with a cache."""
+    """One batch of answers: the plain loop generates them; ours scores them in one pass, or generates with a cache."""
     problems = draw(UniformDigits(digits), Split.TEST, count=EVALUATION_BATCH, track_seed=track.seed)
     prompts, plain = problems.prompts(), _plain_loop(track, digits, device)
     reference = reference_trainer(track, digits, device)
@@ -191,7 +191,7 @@ def _answering(track: Track, digits: int, device: torch.device) -> list[Row]:
         ("answers, scored", lambda: decoder.teacher_forced(data)),
         ("answers, generated", lambda: decoder.greedy(data)),
     ]
-    samples = _in_turn([work for _, work in ways], device)  # in whose warm-up the passes are recorded
+    samples = _in_turn([work for _, work in ways], device)  # its warm-up records the passes
     passes = (decoder.forced_pass, decoder.greedy_pass)
     hows = ["plain loop", *(_how(one.is_recorded, device) for one in passes)]
     return [
@@ -218,7 +218,7 @@ def _how(is_recorded: bool, device: torch.device) -> str:
 
 
 def _in_turn(ways: list[Callable[[], object]], device: torch.device) -> list[list[float]]:
-    """Seconds of every round, of each; they take turns."""
+    """Seconds of every round, for each of the ways; they take turns."""
     samples: list[list[float]] = [[] for _ in ways]
     for round_index in range(WARM_UP_ROUNDS + ROUNDS):
         for own, work in zip(samples, ways, strict=True):
@@ -233,8 +233,10 @@ def _recorded(make: Callable[[], Trainer], num_seeds: int) -> Callable[[], None]
 
 
 def _peak_memory_bytes(make_step: Callable[[], Callable[[], None]], device: torch.device) -> int | None:
-    """What the device holds at most while a step is made and run, beyond what it held before; None on a CPU. Not what
-    libraries keep for each stream from its first step on, if another step was made before."""
+    """The most that the device holds while a step is made and run, beyond what it held before; None on a CPU.
+
+    If another step was made before, that leaves out what libraries keep for each stream from its first step on.
+    """
     if device.type != "cuda":
         return None
     gc.collect()
@@ -253,7 +255,7 @@ def _plain_loop(track: Track, digits: int, device: torch.device) -> PlainLoop:
 
 
 def _flops(trainer: Trainer) -> int:
-    """Of the matrix products of one step, forward and backward."""
+    """Floating point operations in the matrix products of one step, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         trainer.step()
     return counter.get_total_flops()

@@ -1,4 +1,4 @@
-"""Which submissions a change touched, by git."""
+"""Which submissions a change touched, according to git."""
 
 import os
 import subprocess

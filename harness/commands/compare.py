@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 def hold_against(
     one: Submission | Broken, other: Submission | Broken, track: Track, results: Path
 ) -> tuple[str, Verdict]:
-    """A table with its verdict as text for a terminal, and the verdict; it is that of the board's ranks.
+    """A table and its verdict as text for a terminal, and the verdict itself, which agrees with the board's ranks.
 
     Raises:
         UsageError: a trial of either is missing, or its record cannot be believed; or the two are the same.
@@ -45,7 +45,7 @@ def hold_against(
 
 
 def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
-    """`hold_against`, of two rows of the board."""
+    """`hold_against`, for two rows of the board."""
     first, second = _counts(one, track), _counts(other, track)
     strata = ranked_strata(track)
     lines = [_tested(stratum.heading, first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
@@ -86,7 +86,7 @@ def _verdict(first: Counts, second: Counts) -> Verdict:
 
 
 def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict) -> str:
-    """The verdict in words, and what it stands on."""
+    """The verdict in words, and what it rests on."""
     if verdict is Verdict.NOT_SEPARATED:
         said = f"{one.name} and {other.name} are not separated"
     else:

@@ -30,7 +30,7 @@ PACKAGES = (
 
 
 def examine(root: Path, tell: Callable[[str], object]) -> bool:
-    """Tells a line for each thing looked at, and returns whether all of them are well."""
+    """Tells a line for each thing that is checked, and returns whether all of them are well."""
     checks: list[tuple[str, Callable[[], str]]] = [
         ("python", lambda: f"{platform.python_version()} at {sys.executable}"),
         ("packages", lambda: ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)),
@@ -70,7 +70,7 @@ def _isolation() -> str:
 
 
 def _host() -> str:
-    """Runs the template's tokenizer as any other submission's."""
+    """Runs the template's tokenizer like any submission's."""
     template = read_folder(TEMPLATE)
     if isinstance(template, Broken):
         raise template.error

@@ -15,7 +15,7 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
     """A folder that validates and trains as it stands.
 
     Raises:
-        UsageError: the name is not one, is taken, or there is no submission `like`.
+        UsageError: the name is not allowed or is taken, or there is no submission `like`.
         MachineError: the folder cannot be written.
     """
     target = root / "submissions" / name
@@ -39,9 +39,9 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         mine = _in_my_name(manifest.read_text(encoding="utf-8"), name.replace("_", " ").capitalize())
         manifest.write_text(mine, encoding="utf-8")
     except OSError as error:
-        # Nothing stood there before; half a copy would only stand in the way of the next one.
+        # Nothing stood there before; half a copy would only be in the way of the next attempt.
         shutil.rmtree(target, ignore_errors=True)
-        # copytree goes on after a file that it cannot copy, and names them all at the end: (source, target, why) each.
+        # copytree goes on after a file that it cannot copy, and lists all such at the end, as (source, target, why).
         why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
         remedy = f"make room, or make {root} a folder that you may write"
         raise MachineError(f"{target} could not be written: {why}; {remedy}") from error
@@ -49,7 +49,7 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
 
 
 def borrowed_parts(submission: Submission) -> list[str]:
-    """How to make a part that lies in another folder one's own, one line each."""
+    """How to make each part that lies in another folder one's own, one line for each."""
     lines: list[str] = []
     for key, part in (("tokenizer", submission.tokenizer), ("positions", submission.positions)):
         if part.folder == submission.folder:
@@ -63,14 +63,13 @@ def borrowed_parts(submission: Submission) -> list[str]:
 
 
 def _in_my_name(manifest: str, title: str) -> str:
-    """The manifest under another title and with the template's authors, all else as it is; either may be folded over
-    lines."""
+    """The manifest with another title and the template's authors, all else as it is; either may span several lines."""
     authors = yaml.safe_load((TEMPLATE / "submission.yaml").read_text(encoding="utf-8"))["authors"]
     for key, text in (("title", title), ("authors", f"[{', '.join(authors)}]")):
         document = yaml.compose(manifest, yaml.SafeLoader)
         assert isinstance(document, yaml.MappingNode)
         value = next(value for name, value in document.value if name.value == key)
         end = "\n" if manifest[: value.end_mark.index].endswith("\n") else ""
-        indent = "" if value.start_mark.column else "  "  # of a list whose dashes stand at the margin
+        indent = "" if value.start_mark.column else "  "  # for a list whose dashes stand at the margin
         manifest = manifest[: value.start_mark.index] + indent + text + end + manifest[value.end_mark.index :]
     return manifest

@@ -81,7 +81,7 @@ class PlainLoop:
 
     @torch.no_grad()
     def answer(self, prompts: Sequence[str], num_tokens: int) -> list[str]:
-        """Greedy answers, the sequence run from its beginning for every token."""
+        """Greedy answers; for every token the sequence is run again from its beginning."""
         self.model.eval()
         token_ids = self.prompt_ids(prompts)
         prompt_length = token_ids.shape[1]

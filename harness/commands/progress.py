@@ -20,7 +20,7 @@ from harness.terminal import messages, say
 
 PLAIN_LINE_EVERY_S = 10.0
 WIDE = 120
-"""Columns from which on bars and clocks fit beside the numbers."""
+"""From this many columns on, bars and clocks fit beside the numbers."""
 MAX_NAME = 27
 """Characters of a job's name on a narrower terminal."""
 
@@ -73,7 +73,7 @@ class Display:
             say(f"{job}: step {progress.step} of {progress.num_steps}, {note}")
 
     def done(self, job: str, line: str, style: str = "", num_trials: int = 1) -> None:
-        """The end of a job, or of so many of its trials, as a line that stays."""
+        """Shows the end of a job, or of `num_trials` of its trials, as a line that stays."""
         self._num_done += num_trials
         if self._progress:
             if job in self._tasks:

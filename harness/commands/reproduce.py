@@ -1,4 +1,4 @@
-"""Runs recorded trials again, on the very problems that they drew, and tells what comes out otherwise."""
+"""Runs recorded trials again, on the very problems that they drew, and tells what comes out differently."""
 
 import tempfile
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from harness.submissions import Broken, Submission
 from harness.track import Track
 
 COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "seen", "parameters"}
-"""Keys of a record in which a second run on the same device, with the same torch, has the same bits."""
+"""Keys of a record that come out the same to the bit in a second run on the same device, with the same torch."""
 MAX_SHOWN = 4
 
 
 class Reproducible(NamedTuple):
-    """What there is of a submission's trials on a track."""
+    """Which of a submission's trials on a track can be run again as they were."""
 
     trials: list[PlannedTrial]
     records: dict[str, Record]
-    """What each of them came to, by its name."""
+    """Their records, by the trial's name."""
     passed_over: list[str]
     """The other trials, and why they cannot be run again as they were."""
 
@@ -60,7 +60,7 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
 def run_again(
     found: Reproducible, track: Track, *, device: Device, num_workers: int | None, tell: Callable[[str], object]
 ) -> ExitCode:
-    """Runs the trials, and tells of each whether it came to the same; their new records are thrown away.
+    """Runs the trials, and tells for each whether the result is the same; the new records are thrown away.
 
     Raises:
         MachineError: as `watching.watch_trials`.
@@ -80,7 +80,7 @@ def run_again(
 
 
 def verdict(then: Record, now: Record) -> tuple[bool, str]:
-    """Whether the second run came to the same to the bit, and a line that says what it came to instead."""
+    """Whether the second run gave the same to the bit, and a line that says so, or what it gave instead."""
     differing = f"failed: {now.reason}" if now.status == "failed" else _differences(then, now)
     if not differing:
         return True, f"{now.trial}: the same to the bit"
@@ -97,7 +97,7 @@ def _differences(then: Record, now: Record) -> str:
 
 
 def _other_machine(then: Record, now: Record) -> str:
-    """In what the two machines differ of all that could move a number."""
+    """How the two machines differ, in whatever could move a number."""
     before, after = (record.environment.model_dump(include={"device", "torch", "products"}) for record in (then, now))
     return ", ".join(f"{key} {before[key]} -> {after[key]}" for key in before if before[key] != after[key])
 
@@ -114,7 +114,7 @@ def _why_not(record: Record | RecordError | None, submission: Submission, track:
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """`{"suites": {"fresh": {"correct": 7}}}` -> `{"suites.fresh.correct": 7}`; places of a list count from 0."""
+    """`{"suites": {"fresh": {"correct": 7}}}` -> `{"suites.fresh.correct": 7}`; list elements are numbered from 0."""
     if isinstance(value, dict):
         items = list(value.items())
     elif isinstance(value, list):

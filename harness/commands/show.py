@@ -79,7 +79,7 @@ def _trial(
 
 
 def _by_number(scores: dict[str, Score]) -> str:
-    """`9: 1.000  10: 0.994`: JSON's keys are texts, and texts have another order."""
+    """`9: 1.000  10: 0.994`, sorted as numbers: JSON's keys are texts, which sort differently."""
     return "  ".join(f"{number}: {_share(scores[number])}" for number in sorted(scores, key=int))
 
 

@@ -9,10 +9,10 @@ from harness.rules import Found, gates
 
 
 def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequence[Sequence[str]] = ()) -> str:
-    """The findings as `text`, `json` or `github` annotations; one line each, by name; as text the tags of all first.
+    """The findings as `text`, `json` or `github` annotations; one line each, by name; in text all tags come first.
 
     Args:
-        copies: names of submissions that have the same code, group by group; told as `json` alone.
+        copies: names of submissions that have the same code, group by group; shown only in `json`.
     """
     rows = [(name, *finding) for name in sorted(verdicts) for finding in verdicts[name]]
     if output == "json":
@@ -22,12 +22,12 @@ def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequen
         return json.dumps({"valid": verdict, "findings": findings, "same_code": copies}, indent=1) + "\n"
     if output == "github":
         return "".join(_annotation(*row) for row in rows)
-    rows.sort(key=lambda row: row[2] != "tag")  # what asks for nothing first: the end is what a terminal still shows
+    rows.sort(key=lambda row: row[2] != "tag")  # what asks for no action comes first: a terminal still shows the end
     return "".join(f"submissions/{name}: {rule} ({level}): {visible(message)}\n" for name, rule, level, message in rows)
 
 
 def _annotation(name: str, rule: str, level: str, message: str) -> str:
-    """A workflow command; whatever a submission put into its name or the message stays where it belongs."""
+    """A workflow command; nothing that a submission put into its name or the message can leave its field."""
     kind = {"gate": "error", "review": "warning"}.get(level, "notice")
     place = re.search(r"\b([\w/]+\.(?:py|yaml))(?::|,) line (\d+)\b", message)
     named, line = (place[1], f",line={place[2]}") if place else ("submission.yaml", "")

@@ -25,7 +25,7 @@ from harness.terminal import say
 from harness.track import Track
 
 MAX_SEEDS_A_JOB = 8
-"""Seeds of one submission that a GPU trains side by side; on a CPU nothing is gained by it."""
+"""Seeds of one submission that a GPU trains side by side; on a CPU nothing would be gained by it."""
 
 
 def watch_audits(
@@ -36,14 +36,14 @@ def watch_audits(
     also_at: Sequence[int] = (),
     with_decoy: bool = False,
 ) -> ExitCode:
-    """Audits the submissions; what is found of each goes into `verdicts` under its name the moment it comes.
+    """Audits the submissions; the findings of each go into `verdicts` under its name the moment they come.
 
-    A submission whose audit crashed gets no entry; the exit code says so.
+    A submission whose audit crashed gets no entry; the exit code tells of it.
 
     Args:
-        num_workers: at a time; one a core if none is given.
+        num_workers: jobs at a time; one per core if none is given.
         also_at: values of max_digits of the trials that are to be run.
-        with_decoy: train on addition and on the decoy task too (rule T97).
+        with_decoy: train on addition and on the decoy task as well (rule T97).
 
     Raises:
         MachineError: there is no sandbox, and nobody said that the submissions are trusted.
@@ -82,13 +82,13 @@ def watch_trials(
     verdicts: Mapping[str, Sequence[Found]] | None = None,
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> ExitCode:
-    """Runs the trials (`run.run_trials`), a line for each that ends.
+    """Runs the trials (`run.run_trials`), with a line for each that ends.
 
     Args:
         verdicts: by submission, what the audits found.
         on_record: called with each record once it is saved.
-        num_workers: jobs at a time. If none is given, one a core on a CPU, where each computes with one thread; on a
-            GPU two: while one trains, the other's submission encodes.
+        num_workers: jobs at a time. If none is given, one per core on a CPU, where each computes with one thread, and
+            two on a GPU: while one trains, the other's submission encodes.
 
     Raises:
         MachineError: no sandbox and no trust, no such device, or a record could not be written.
@@ -157,7 +157,7 @@ def validate_and_train(
     device: Device,
     num_workers: int | None,
 ) -> ExitCode:
-    """Runs what is due. It is validated first: a record of a submission that breaks a rule would rank.
+    """Validates what is due, then runs it; otherwise a record of a submission that breaks a rule would rank.
 
     Raises:
         MachineError: no sandbox and no trust, no such device, or `results` cannot be written.
@@ -165,7 +165,7 @@ def validate_and_train(
     if planned.to_run:
         require_writable(results / track.name)
     for folder in {results / track.name / trial.submission.name for trial in planned.to_run}:
-        if folder.exists():  # of another user, say, since a run with other rights
+        if folder.exists():  # it may be another user's, say, after a run with other rights
             require_writable(folder)
     due = {trial.submission.name: trial.submission for trial in planned.to_run}
     verdicts: dict[str, list[Found]] = {}
@@ -180,7 +180,7 @@ def validate_and_train(
 
 @cache
 def _require_sandbox() -> None:
-    """Says, once, where the submissions will run without one because they are trusted.
+    """Warns, once, if the submissions will run without a sandbox because they are trusted.
 
     Raises:
         MachineError: there is no sandbox, and nobody said that they are trusted.
@@ -190,8 +190,8 @@ def _require_sandbox() -> None:
 
 
 def _has_gpu() -> bool:
-    """As far as can be told without loading torch."""
+    """Whether there is a GPU, as far as can be told without loading torch."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
         return False
-    drivers = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/libcuda.so.1"))  # the second under Windows
+    drivers = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/libcuda.so.1"))  # the second is WSL's
     return not metadata.version("torch").endswith("+cpu") and any(driver.exists() for driver in drivers)

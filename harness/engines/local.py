@@ -27,10 +27,10 @@ from harness.engines.messages import (
 from harness.errors import ExitCode
 
 MEMORY_SHARE = 0.75
-"""Of the memory that is available, for all workers together; the rest is for their hosts and the system."""
+"""Share of the available memory for all workers together; the rest is for their hosts and the system."""
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 MIN_MEMORY_BYTES = 6 << 30
-"""Of a worker, however many there are: twice what `hints_random_fire` takes on the track `length`, 3.2 GB."""
+"""Of each worker, however many there are: twice the 3.2 GB that `hints_random_fire` takes on the track `length`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that came of a job; the death of its worker is a `Failed` too."""
+    """News of a job; the death of its worker is a `Failed` too."""
 
     job: Job
     reply: Progressed | Audited | Recorded | Failed | Bug
@@ -94,7 +94,7 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
 
 @contextlib.contextmanager
 def keeping_workers() -> Iterator[None]:
-    """Inside, workers stay for the jobs of the next `run`: to load torch and hosts to fork from takes them seconds."""
+    """Keeps workers from one `run` to the next: loading torch, and zygotes to fork hosts from, takes them seconds."""
     global _kept
     _kept = []
     try:
@@ -105,14 +105,16 @@ def keeping_workers() -> Iterator[None]:
 
 
 def memory_of_a_worker(num_workers: int, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that each may take, so that together they leave the machine some; None where it does not say how much there
-    is (macOS)."""
+    """Bytes that each worker may take, so that all together leave the machine some.
+
+    None where the system does not say how much memory there is (macOS).
+    """
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
         available = int(lines["MemAvailable"].split()[0]) << 10
     except (OSError, KeyError, ValueError):
         return None
-    with contextlib.suppress(OSError, ValueError):  # a container's own limit; "max" is none
+    with contextlib.suppress(OSError, ValueError):  # a container's own limit; "max" means none
         available = min(available, int(CONTAINER_LIMIT.read_text(encoding="ascii")))
     return max(MIN_MEMORY_BYTES, int(MEMORY_SHARE * available / max(1, num_workers)))
 
@@ -122,7 +124,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            # -P: a file called harness.py where the command runs is not ours to import.
+            # -P: a file called harness.py in the current folder must not be imported instead of ours.
             [sys.executable, "-P", "-m", "harness.engines.worker", str(os.getpid())],
             bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
@@ -140,14 +142,16 @@ class _Worker:
         self.job: Job | None = None
 
     def begin(self, job: Job, memory: int | None) -> None:
-        """`memory`: bytes that it may take."""
+        """Sends the worker a job, for which it may take `memory` bytes."""
         self.job = job
-        with contextlib.suppress(BrokenPipeError):  # it has ended; the end of its output says so
+        with contextlib.suppress(BrokenPipeError):  # it has ended, as the end of its output will show
             self._requests.write(line_of(Request(job=job.work, memory=memory)).encode())
 
     def read(self) -> Iterator[Event]:
-        """The events that have arrived. A worker that ended in the middle of a job leaves an error in its place; one
-        that reports a bug ends itself."""
+        """The events that have arrived.
+
+        A worker that ended in the middle of a job leaves an error in its place; one that reports a bug ends itself.
+        """
         chunk = os.read(self.output, 1 << 16)
         if not chunk:
             self.is_spent = True
@@ -169,7 +173,7 @@ class _Worker:
                 self.is_spent = True
 
     def kill(self) -> None:
-        """Ends the worker and its group; its hosts, which have groups of their own, die with it."""
+        """Ends the worker and its process group; its hosts, which have groups of their own, die with it."""
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended by itself
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -179,7 +183,7 @@ class _Worker:
 
 
 _kept: list[_Worker] | None = None
-"""Those without a job, in `keeping_workers`."""
+"""The workers without a job, inside `keeping_workers`."""
 
 
 def _dismiss(workers: list[_Worker], *, keep: int = 0) -> None:

@@ -19,7 +19,7 @@ class _Message(BaseModel):
 
 
 class Code(_Message):
-    """The code that a job is of, and its fingerprints when the job was planned."""
+    """The code that a job runs, and its fingerprints when the job was planned."""
 
     folder: Path
     crossed_with: Path | None = None
@@ -32,13 +32,13 @@ class AuditJob(_Message):
     kind: Literal["audit"] = "audit"
     code: Code
     also_at: list[int] = []
-    """Values of max_digits beside those of every audit."""
+    """Values of max_digits in addition to those of every audit."""
     decoy: bool = False
-    """Train on addition and on the decoy task too (rule T97)."""
+    """Whether to train on addition and on the decoy task as well (rule T97)."""
 
 
 class TrialJob(_Message):
-    """Trials of one submission at one number of digits, a seed each."""
+    """Trials of one submission at one number of digits, one for each seed."""
 
     kind: Literal["trial"] = "trial"
     code: Code
@@ -46,10 +46,10 @@ class TrialJob(_Message):
     digits: int
     seeds: list[int]
     fresh_seeds: list[int] | None = None
-    """Of trials that are to be reproduced; others draw their own."""
+    """Only for trials that are to be reproduced; others draw their own."""
     device: Device
     findings: list[Found] = []
-    """Of the audits: a gate among them fails the trials, records keep the others."""
+    """What the audits found: a gate among them fails the trials; the records keep the others."""
 
 
 class Request(_Message):
@@ -81,17 +81,17 @@ class Recorded(_Message):
 
 
 class Failed(_Message):
-    """The job ended early, for a reason that its message tells whole."""
+    """The job ended early, for a reason that the message gives in full."""
 
     kind: Literal["error"] = "error"
     message: str
     exit_code: ExitCode
     signal: int | None = None
-    """That killed the worker, if one did."""
+    """The signal that killed the worker, if one did."""
 
 
 class Bug(_Message):
-    """The job ended in an error that nobody foresaw, and its worker with it."""
+    """The job, and its worker with it, ended in an unforeseen error."""
 
     kind: Literal["bug"] = "bug"
     message: str
@@ -99,7 +99,7 @@ class Bug(_Message):
 
 
 class Done(_Message):
-    """Of this job nothing follows."""
+    """Nothing more follows about this job."""
 
     kind: Literal["done"] = "done"
     is_last: bool = False
@@ -111,7 +111,7 @@ _REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)
 
 
 def line_of(message: _Message) -> str:
-    """Of ASCII alone: paths that are no UTF-8 have characters that UTF-8 cannot write."""
+    """The message in ASCII alone: a path that is not UTF-8 has characters that UTF-8 cannot write."""
     return json.dumps(message.model_dump(mode="json")) + "\n"
 
 

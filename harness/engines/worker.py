@@ -1,8 +1,8 @@
-"""A worker: reads jobs on stdin, does them one after the other, says on stdout how they go.
+"""A worker: reads jobs on stdin, does them one after the other, and reports on stdout how they go.
 
-Its own process, so that the command line never loads torch, several trials run side by side, and Ctrl-C can end a
-trial anywhere. It ends itself after an error that nobody foresaw. On a CPU every worker computes with one thread:
-results then do not depend on how many run, and two workers of one thread finish more trials than one of two.
+It is a process of its own, so that the command line need not load torch, several trials run side by side, and Ctrl-C
+can end a trial at any point. It ends itself after an unforeseen error. On a CPU every worker computes with one thread:
+then results do not depend on how many run, and two workers with one thread finish more trials than one with two.
 """
 
 import os
@@ -55,13 +55,14 @@ OUT_OF_GPU_MEMORY = "the GPU has no more memory; run again with a smaller -j, or
 
 def main() -> None:
     die_with_parent(int(sys.argv[1]))
-    # Whatever prints from here on, prints to stderr: stdout belongs to the events.
+    # Whatever is printed from here on goes to stderr: stdout belongs to the events.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     # A GPU's first steps run uncaptured, to see whether they can be captured; torch takes that for a mistake.
     warnings.filterwarnings("ignore", "This instance was constructed with capturable=True", UserWarning)
     set_up_processor()
-    # Of the code that this process has loaded, not of what the files hold when its first trial is over.
+    # Computed and cached here, so that they describe the code that this process has loaded, not what the files hold
+    # when its first trial is over.
     harness_fingerprint()
     commit_and_changes()
     for line in sys.stdin:
@@ -72,7 +73,7 @@ def main() -> None:
             _send(events, Failed(message=str(error), exit_code=error.exit_code))
         except torch.OutOfMemoryError:
             _send(events, Failed(message=OUT_OF_GPU_MEMORY, exit_code=ExitCode.INCOMPLETE))
-            _send(events, Done(is_last=True))  # a recording may have been broken off, which leaves nothing to rely on
+            _send(events, Done(is_last=True))  # a recording may be broken off, and then nothing can be relied on
             return
         except Exception as error:
             if not _is_out_of_memory(error):
@@ -84,7 +85,7 @@ def main() -> None:
 
 
 def do(request: Request, events: TextIO) -> None:
-    """One job, to its last message but `Done`."""
+    """Does one job and sends all its messages but `Done`."""
     job = request.job
     is_on_cpu = isinstance(job, AuditJob) or device_of(job.device).type == "cpu"
     limit_memory(request.memory if is_on_cpu else None)
@@ -106,7 +107,7 @@ def _audited(job: AuditJob, submission: Submission) -> list[Found]:
 
 
 def _decoy_findings(submission: Submission) -> list[Finding]:
-    """A contract broken in its trials is a finding too, beside those of the audits."""
+    """The decoy's findings; a contract broken in its trials is a finding too, beside those of the audits."""
     try:
         return check_decoy(submission, np.random.default_rng())
     except SubmissionError as error:
@@ -114,12 +115,12 @@ def _decoy_findings(submission: Submission) -> list[Finding]:
 
 
 def limit_memory(num_bytes: int | None) -> None:
-    """Of data that this process alone can write to; None: as much as there is.
+    """Limits the data that this process alone can write to; None: as much as there is.
 
-    A submission's graph runs here, and one product of tensors of allowed sizes can make torch take any amount on the
-    way. At the limit torch raises an error, which names the submission's line; without it the system kills a process.
-    Not the address space, which libraries map far more of than they use, and not on a GPU, whose driver does so in ways
-    that differ between versions.
+    A submission's graph runs here, and one product of tensors of allowed sizes can make torch take any amount of memory
+    on the way. At the limit torch raises an error, which names the submission's line; without one, the system kills a
+    process. The address space is not limited, since libraries map far more of it than they use, and there is no limit
+    on a GPU, whose driver does the same in ways that differ between versions.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if num_bytes is None or (hard != resource.RLIM_INFINITY and num_bytes > hard):
@@ -128,14 +129,15 @@ def limit_memory(num_bytes: int | None) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether torch or Python could get no more memory, outside of what a submission is to blame for."""
+    """Whether torch or Python could get no more memory, for no reason that a submission is to blame for."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def _submission_of(code: Code) -> Submission:
-    """
+    """The submission that `code` names.
+
     Raises:
-        ChangedError: it, or the harness, is not what the job was planned with.
+        ChangedError: the submission, or the harness, is not what the job was planned with.
     """
     submission = _read(code.folder)
     if code.crossed_with is not None:
@@ -166,7 +168,7 @@ def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[R
         if len(job.seeds) == 1:
             yield _failed(job, submission, job.seeds[0], error)
             return
-        for index, seed in enumerate(job.seeds):  # each alone, so that one which cannot be finished takes none with it
+        for index, seed in enumerate(job.seeds):  # each alone, so that one that cannot be finished takes none with it
             fresh_seeds = job.fresh_seeds and [job.fresh_seeds[index]]
             alone = job.model_copy(update={"seeds": [seed], "fresh_seeds": fresh_seeds})
             yield from _trials(alone, submission, events)
@@ -175,7 +177,8 @@ def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[R
 
 
 def _trained(job: TrialJob, submission: Submission, events: TextIO) -> list[Record]:
-    """
+    """The records of all seeds of the job, trained together.
+
     Raises:
         SubmissionError: the submission broke its contract with one of the seeds.
     """
@@ -197,7 +200,7 @@ def _failed(job: TrialJob, submission: Submission, seed: int, error: SubmissionE
 
 
 def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
-    """With what the audits before the trial found, short of a gate: the tag, and what a person should look at."""
+    """The record with the audits' findings from before the trial but for gates: tag, and what a person should see."""
     found = [Audit(rule=each.rule, level=each.level, seen=visible(each.message)[:1000]) for each in findings]
     return record.model_copy(update={"audits": [*record.audits, *found]}).sealed()
 

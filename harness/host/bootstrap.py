@@ -1,6 +1,6 @@
 """The first lines of a zygote: `python -I bootstrap.py '{"path": […], "level": "strong", "socket": 7, …}'`.
 
-Run as a script, so that nothing of the harness is imported before the import path is what the parent says.
+Run as a script, so that nothing of the harness is imported before the import path is the one that the parent gave.
 """
 
 import json
@@ -11,7 +11,7 @@ NOBODY = 65534
 
 
 def give_up_root() -> None:
-    """Whoever starts the harness, strangers' code never runs as root: neither does the process that it comes from."""
+    """Gives up root: whoever starts the harness, neither strangers' code nor the process that forks it runs as root."""
     if os.getuid() == 0:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)

@@ -1,6 +1,6 @@
-"""The parent's side of a host: starts it, asks it, keeps the deadline and the caps, and ends it.
+"""The parent's side of a host: starts it, asks it, enforces the deadline and the caps, and ends it.
 
-A host is one process for one role of one submission. Nothing that it answers is believed: sizes, types, ranges and
+A host is one process for one role of one submission. None of its answers is trusted: sizes, types, ranges and
 lengths are checked here, whatever the child claims to have checked.
 """
 
@@ -42,24 +42,24 @@ from harness.submissions import Submission
 Role = Literal["prompts", "answers", "decode", "positions"]
 
 OUT_OF_BOUNDS = {signal.SIGKILL, signal.SIGXCPU}
-"""What the system sends to a process that used up its processor time, or when memory runs out."""
+"""The signals that the system sends to a process that used up its processor time, or when memory runs out."""
 DEADLINE_S = 60.0
-"""Seconds for one answer, import and construction included in the first; honest ones take about one."""
+"""Seconds allowed for one answer, import and construction included in the first; honest hosts take about one."""
 AUDIT_BUDGET_S = 300.0
-"""Seconds that all hosts of one audit may be waited for together.
+"""Seconds that may be spent waiting for all hosts of one audit together.
 
-Honest ones take one to three where nothing else runs, so that even dozens of audits that share a core stay below; hosts
-that each sleep just short of their deadline would hold a worker for an hour.
+Honest ones take one to three on an idle machine, so even dozens of audits that share a core stay below this; without
+it, hosts that each sleep just short of their deadline would hold a worker for an hour.
 """
 TRIAL_BUDGET_S = 1800.0
-"""The same of one job of trials, which encodes some hundred thousand texts and exports once for every seed."""
+"""The same for one job of trials, which encodes some hundred thousand texts and exports once for every seed."""
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_TEXTS_PER_FRAME = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vocabulary:
-    """What a tokenizer says of itself before it has seen a text; `texts[i]` is what id i decodes to alone."""
+    """What a tokenizer says about itself before it has seen any text; `texts[i]` is what id i decodes to on its own."""
 
     vocab_size: int
     pad_id: int
@@ -69,10 +69,10 @@ class Vocabulary:
 
 @dataclass(kw_only=True, slots=True)
 class Budget:
-    """The time that one submission's hosts may be waited for, all of them together."""
+    """How long the harness may wait for one submission's hosts, all of them together."""
 
     what: str
-    """Whose it is, for the error: an audit, say."""
+    """What the budget is for, as the error names it: `the audit`, say."""
     allowed_s: float
     used_s: float = 0.0
 
@@ -86,10 +86,10 @@ _budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 @contextlib.contextmanager
 def budget(what: str, allowed_s: float) -> Iterator[Budget]:
-    """Every host that is asked inside draws on one budget; once it is used up, asking is a SubmissionError of rule T00.
+    """Makes all hosts asked inside it share one budget; once that is used up, asking raises a SubmissionError (T00).
 
-    Only the waiting counts, neither what the harness computes itself nor a zygote that is started. Here and not in a
-    host, since a submission that is slow in every one of dozens of hosts keeps each deadline.
+    Only the waiting counts, neither what the harness itself computes nor the start of a zygote. It is counted here, not
+    in each host: a submission that is slow in every one of dozens of hosts still meets each deadline.
     """
     own = Budget(what=what, allowed_s=allowed_s)
     token = _budget.set(own)
@@ -104,11 +104,11 @@ class Host:
 
     Args:
         submission: whose code runs.
-        role: what it is asked; the process of one role never sees what another is given.
-        max_digits: as the contract gives it to the tokenizer.
+        role: what it is asked to do; a process of one role never sees what one of another role is given.
+        max_digits: passed to the tokenizer, as the contract says.
         hash_seed: PYTHONHASHSEED of the process; audits compare two.
         deadline_s: seconds for one answer.
-        level: of the sandbox; the strongest that this machine offers unless it is named.
+        level: of the sandbox; by default the strongest that this machine offers.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Host:
         self._deadline_s = DEADLINE_S if deadline_s is None else deadline_s
         self._output = bytearray()
         self._holds_code = False
-        """Whether the submission's files have been handed over: before that, no trouble is the submission's."""
+        """Whether the submission's files have been handed over: until then, no trouble is the submission's fault."""
         self._part = part = submission.positions if role == "positions" else submission.tokenizer
         self._level = level = isolation() if level is None else level
         settings = {
@@ -159,7 +159,7 @@ class Host:
             raise
 
     def _open(self, files: dict[str, str], level: Isolation) -> None:
-        """Hands the files over; the answer comes before any of them is imported, so that it can be believed."""
+        """Hands the files over; the answer comes before any of them is imported, so it can be trusted."""
         try:
             reported = self.ask({"do": "open", "files": files}).message.get("isolation")
         except HostError as error:
@@ -179,7 +179,7 @@ class Host:
     def close(self) -> None:
         """Kills the process with everything it started, and waits for it."""
         if self._process_id is not None:
-            with contextlib.suppress(EngineError):  # its zygote has died, and it with that
+            with contextlib.suppress(EngineError):  # its zygote has died, and the host with it
                 self._zygote.kill(self._process_id)
             self._process_id = None
             self._close_pipes()
@@ -190,11 +190,11 @@ class Host:
 
     @property
     def output(self) -> str:
-        """What the process printed so far, control characters removed."""
+        """What the process has printed so far, control characters removed."""
         return "".join(c for c in self._output.decode("utf-8", "replace") if c.isprintable() or c == "\n")
 
     def ask(self, message: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None) -> Frame:
-        """The host's answer.
+        """The host's answer to `message`.
 
         Raises:
             SubmissionError: the code broke the contract, and the child could say where.
@@ -213,7 +213,7 @@ class Host:
         return reply
 
     def describe(self) -> Vocabulary:
-        """The tokenizer's vocabulary; asked before any text is sent, so that it can depend on none."""
+        """The tokenizer's vocabulary; asked for before any text is sent, so that it cannot depend on any."""
         message = self.ask({"do": "describe"}).message
         size, pad_id, eos_id = (message.get(name) for name in ("vocab_size", "pad_id", "eos_id"))
         if type(size) is not int or type(pad_id) is not int or type(eos_id) is not int:
@@ -261,7 +261,7 @@ class Host:
                 raise self._broke("T00", f"{got}; the harness adds it, leave it out")
 
     def _exchange(self, request: bytes) -> bytes:
-        """Sends `request` and returns the bytes of one frame; the time it takes is taken off the budget, if any."""
+        """Sends `request` and returns the bytes of one frame; the time it takes is charged to the budget, if any."""
         own, start = _budget.get(), time.monotonic()
         allowed_s = self._deadline_s if own is None else min(self._deadline_s, own.left_s)
         try:
@@ -276,10 +276,10 @@ class Host:
                 own.used_s += time.monotonic() - start
 
     def _sent(self, request: bytes, end: float) -> bytes:
-        """The answer to `request`, reading what is printed meanwhile.
+        """Sends `request` and returns the answer, reading what the process prints meanwhile.
 
         Raises:
-            TimeoutError: it has not come by `end`, of the monotonic clock.
+            TimeoutError: the answer has not come by `end`, on the monotonic clock.
         """
         unsent, reply, expected = memoryview(request), bytearray(), LENGTHS.size
         with selectors.DefaultSelector() as selector:
@@ -308,7 +308,7 @@ class Host:
         return bytes(reply)
 
     def _write_some(self, unsent: memoryview) -> memoryview:
-        """What is still unsent; nothing if the other end is closed: the end of the reply pipe says that better."""
+        """Sends a part and returns the rest; nothing if the other end is closed, as the reply pipe reports better."""
         try:
             return unsent[os.write(self._requests, unsent[:65536]) :]
         except BrokenPipeError:
@@ -320,7 +320,7 @@ class Host:
         return self._broke("T00", f"{used} (at last the {self._role} host); {remedy}")
 
     def _read_output(self) -> bool:
-        """Keeps what was printed; returns False at its end."""
+        """Keeps what was printed; returns False at the end of the output."""
         chunk = os.read(self._output_pipe, 65536)
         self._output += chunk
         if len(self._output) > MAX_OUTPUT_BYTES:
@@ -328,10 +328,10 @@ class Host:
         return bool(chunk)
 
     def _death(self) -> str:
-        """Says how the process ended, once its pipe was at its end.
+        """Says how the process ended, once its reply pipe has reached its end.
 
         Raises:
-            EngineError: the zygote has ended too, which from inside a sandbox no submission can bring about.
+            EngineError: the zygote has ended too, which no submission can bring about from inside a sandbox.
         """
         assert self._process_id is not None
         try:
@@ -358,7 +358,7 @@ class Host:
             return bool(selector.select(0.0))
 
     def _received(self, arrays: dict[str, NDArray[Any]], texts: list[str]) -> Ragged:
-        """The sequences in an answer; lengths are checked before memory is taken for them."""
+        """The sequences in an answer; lengths are checked before memory is allocated for them."""
         ids, lengths = arrays.get("ids"), arrays.get("lengths")
         if ids is None or lengths is None or ids.dtype != np.int32 or lengths.dtype != np.int32 or ids.ndim != 1:
             raise self._failed("sent an encoding without ids and lengths")
@@ -371,7 +371,7 @@ class Host:
         return Ragged.from_flat(ids, lengths)
 
     def _max_ids(self, texts: Sequence[str]) -> int:
-        """Ids that one of the texts may become (rule T00); a padded answer may be as long as the longest prompt."""
+        """Most ids that a text may become (rule T00); a padded answer can be as long as the longest prompt."""
         longest_prompt = 2 * self._max_digits + 2
         return 4 * max([longest_prompt, *(len(text) for text in texts)]) + 8
 
@@ -395,14 +395,14 @@ class Host:
         return SubmissionError(self._submission.name, rule, self._located(message))
 
     def _located(self, message: str) -> str:
-        """With the folder that the code lies in, where it is not the submission's own."""
+        """The message, with the folder that the code lies in if that is not the submission's own."""
         lender = self._part.folder.name
         is_borrowed = self._holds_code and lender != self._submission.folder.name
         return f"in the borrowed submissions/{lender}: {message}" if is_borrowed else message
 
 
 def _batches(items: Sequence[Any], max_ids: int) -> Iterator[list[Any]]:
-    """Parts that fill half a frame at most, with `max_ids` ids of four bytes for every item."""
+    """Parts of `items` that fill half a frame at most, with `max_ids` ids of four bytes for every item."""
     size = max(1, min(MAX_TEXTS_PER_FRAME, MAX_FRAME_BYTES // 2 // (4 * max_ids)))
     iterator = iter(items)
     while batch := list(islice(iterator, size)):

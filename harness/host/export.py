@@ -1,7 +1,7 @@
 """The positions host's work: a module becomes graphs of operators and arrays, as JSON (the format: `harness/graph.py`).
 
-Everything is built and exported twice, under two states of Python's and NumPy's generators but one of torch's: what
-differs was drawn outside torch, and would be frozen into the graph.
+Everything is built and exported twice, with different states of Python's and NumPy's generators but the same state of
+torch's: what differs was drawn outside torch, and would be frozen into the graph.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from harness.host.serve import Refused, describe
 from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
 MAX_STATE_ELEMENTS = 65_536
-"""Parameters and buffers of a positional embedding; enough for a table of 512 positions of width 128 (rule P30)."""
+"""Most numbers in parameters and buffers together (rule P30); enough for a table of 512 positions of width 128."""
 
 IGNORED_OPERATORS = ("aten._assert_tensor_metadata.default",)
 
@@ -74,7 +74,7 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
 
 
 def num_numbers(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bool]) -> int:
-    """Numbers in parameters and buffers. A tensor that is no buffer is sent once a program, and counted once."""
+    """Counts the numbers in parameters and buffers; any other tensor is sent once per program, but counted once."""
     parameters = sum(array.size for name, array in arrays.items() if trainable.get(name))
     constants = [array for name, array in arrays.items() if not trainable.get(name)]
     return parameters + sum(
@@ -83,7 +83,7 @@ def num_numbers(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bool
 
 
 class _Recorder(nn.Module):
-    """Calls the submission's module and returns the terms it uses as a tuple, whose names it notes."""
+    """Calls the submission's module and returns the terms it uses as a tuple, noting their names."""
 
     def __init__(self, module: PositionalEmbedding, names: list[str]) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Recorder(nn.Module):
         if not isinstance(terms, Terms):
             kind = "a tensor" if isinstance(terms, Tensor) else f"a {type(terms).__name__}"
             raise Refused("P00", f"forward returned {kind}; return harness.protocol.Terms")
-        # Filled in place: torch.export puts back attributes that forward assigns.
+        # Filled in place: torch.export restores attributes that forward assigns.
         self.names[:] = [name for name in Terms.__slots__ if getattr(terms, name) is not None]
         for name in self.names:
             if not isinstance(getattr(terms, name), Tensor):
@@ -105,17 +105,17 @@ class _Recorder(nn.Module):
 
 
 def _export(module: PositionalEmbedding, batch: int, length: int, folder: str) -> tuple[ExportedProgram, list[str]]:
-    """The program, and the names of the terms that it returns in order."""
+    """The exported program, and the names of the terms that it returns, in order."""
     names: list[str] = []
     recorder = _Recorder(module, names)
     layout = torch.zeros(batch, length, dtype=torch.int64)
     try:
-        # Of what it cannot trace, torch prints the whole graph, which is no output of the submission.
+        # When torch cannot trace something, it prints the whole graph, which is not output of the submission.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")  # torch's own deprecations, which no entrant can mend
+            warnings.simplefilter("ignore")  # torch's own deprecations, which no entrant can fix
             exported = torch.export.export(recorder, (layout,), strict=False)
             if any(_is_mutating(node) for node in exported.graph.nodes):
-                # `table[:, 0::2] = …` and its like become pure operators; values and gradients stay the same.
+                # `table[:, 0::2] = …` and the like become pure operators; values and gradients stay the same.
                 exported = exported.run_decompositions({})
     except Refused:
         raise
@@ -136,7 +136,7 @@ def _is_mutating(node: Node) -> bool:
 
 
 def _why_not_exported(error: Exception, folder: str) -> str:
-    """What torch.export says at length, in one line that names the submission's own."""
+    """What torch.export says at length, as one line that names the place in the submission."""
     where, _, text = describe(error, folder).partition(": ")
     name = type(error).__name__
     if "DataDependent" in name or "data-dependent" in text:
@@ -146,7 +146,7 @@ def _why_not_exported(error: Exception, folder: str) -> str:
         return f"{where}: a tensor was turned into a NumPy array, which cannot cross as a graph; compute with torch"
     if name == "TypeError" and "forward() missing" in text:
         return f"{where}: {text}; forward is called with the layout alone, positions never see the tokens"
-    if "torch._C.Generator" in text:  # where torch does not take it for a constant, as 2.13 does
+    if "torch._C.Generator" in text:  # where torch does not treat it as a constant, as 2.13 does
         return f"{where}: {_cannot_cross('Generator')}"
     return f"{where}: {text}" if text else where
 
@@ -156,7 +156,7 @@ def _cannot_cross(kind: str) -> str:
 
 
 def _as_json(exported: ExportedProgram, index: int, folder: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The graph of one program, and the state that it reads by name."""
+    """The graph of one program, and the state that it reads, by name."""
     inputs: dict[str, str | None] = {}
     tensors: dict[str, Tensor] = {}
     for spec in exported.graph_signature.input_specs:
@@ -164,7 +164,7 @@ def _as_json(exported: ExportedProgram, index: int, folder: str) -> tuple[dict[s
             inputs[spec.arg.name] = None
             continue
         target = str(spec.target)
-        if spec.kind == InputKind.CONSTANT_TENSOR:  # numbered anew in every export, so named by its program
+        if spec.kind == InputKind.CONSTANT_TENSOR:  # numbered anew in every export, so named after its program
             name, value = f"constant {index} {target}", exported.constants[target]
         else:
             name = target.removeprefix("module.")
@@ -233,10 +233,10 @@ def _as_array(name: str, tensor: Tensor) -> np.ndarray:
 
 
 def _require_equal(first: Frame, second: Frame) -> None:
-    """Refuses what the two exports differ in.
+    """Refuses two exports that differ.
 
     Raises:
-        Refused: a number came from elsewhere than torch's generator; the message names its line.
+        Refused: a number came from somewhere other than torch's generator; the message names its line where known.
     """
     for one, other in zip(first.message["programs"], second.message["programs"], strict=True):
         for node, twin in zip(one["nodes"], other["nodes"], strict=False):

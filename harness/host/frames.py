@@ -4,7 +4,7 @@ A frame is two little-endian 32-bit lengths, then that many bytes of JSON, then 
 
     [len(json)] [len(data)] {"…": …, "arrays": [["ids", "int32", [64]], …]} <data of the arrays, one after the other>
 
-Both sides use it, so it imports neither torch nor anything else of the harness. Nothing in a frame is ever unpickled.
+Both sides use it, so it imports neither torch nor any other part of the harness. Nothing in a frame is ever unpickled.
 """
 
 import json
@@ -23,7 +23,7 @@ DTYPES = ("bool", "int32", "int64", "float32", "float64")
 
 
 class FrameError(ValueError):
-    """Bytes that are no frame: too large, cut short, not JSON, or arrays that do not fill their data."""
+    """Bytes that are not a frame: too large, cut short, not JSON, or arrays that do not fill their data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,10 @@ def frame_size(header: bytes) -> int:
 
 
 def unpack(content: bytes) -> Frame:
-    """The frame that `content` is, whole.
+    """The one frame that makes up `content`.
 
     Raises:
-        FrameError: it is not a frame; whatever the bytes are, nothing else is raised.
+        FrameError: it is not a frame; whatever the bytes are, no other error is raised.
     """
     if len(content) < LENGTHS.size:
         raise FrameError("a frame that was cut short")

@@ -1,9 +1,9 @@
 """The child's side of the sandbox: a process locks itself down before it imports a stranger's code.
 
-Three layers of the kernel's, each of which leaks where it stands alone (SECURITY.md): limits on what may be used,
-Landlock on what may be opened, and a system call filter (seccomp) on what may be asked for. All three hold for good,
-for the process and for whatever it starts. Only ctypes: this runs in every host, and a dependency would have to be
-trusted as much as the kernel.
+Three layers of the kernel, each of which leaks when it stands alone (SECURITY.md): limits on what may be used, Landlock
+on what may be opened, and a system call filter (seccomp) on what may be asked for. All three are permanent, for the
+process and for whatever it starts. The system calls go through ctypes alone: this runs in every host, and a dependency
+would have to be trusted as much as the kernel.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 MAX_MEMORY_BYTES = 3 << 30
-"""Of address space beyond what the process has when it is locked down; importing torch alone maps gigabytes."""
+"""Address space beyond what the process has when it is locked down; importing torch alone maps gigabytes."""
 MAX_CPU_S = 300
 MAX_THREADS = 256
-"""Of the same user, all hosts of this machine together."""
+"""Counted per user, so for all hosts of this machine together."""
 MAX_DESCRIPTORS = 256
 
 READABLE_FILES = ("/proc/cpuinfo", "/proc/meminfo", "/dev/urandom", "/dev/random", "/etc/ld.so.cache")
@@ -32,7 +32,7 @@ RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 X32_BIT = 0x40000000
 NEWEST_KNOWN = 470
-"""System calls from this number on are younger than this list, and answered as if the kernel had none of them."""
+"""System calls from this number on are newer than this list, and answered as if the kernel did not have them."""
 CLONE_THREAD = 0x00010000
 IOCTLS = {
     # typing into a terminal
@@ -47,7 +47,7 @@ IOCTLS = {
     "SIOCSPGRP": 0x8902,
 }
 FCNTLS = {
-    # words for another host: a lock on a file, a watch on a folder
+    # covert messages to another host: a lock on a file, a watch on a folder
     "F_GETLK": 5,
     "F_SETLK": 6,
     "F_SETLKW": 7,
@@ -63,7 +63,7 @@ FCNTLS = {
     "F_SETOWN_EX": 15,
 }
 O_TRUNC = 0o1000
-"""Before its third version Landlock lets a file that may be read be emptied."""
+"""Filtered, since before its third version Landlock lets a process empty a file that it may only read."""
 
 REFUSED: dict[str, tuple[int | None, int | None]] = {
     # other processes: looking into them, holding them, moving them
@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "file_setattr": (469, 469),
     "truncate": (76, 45),
     "creat": (85, None),
-    # words for another host: a lock on a file, the page cache, a watch on a folder
+    # covert messages to another host: a lock on a file, the page cache, a watch on a folder
     "flock": (73, 32),
     "fadvise64": (221, 223),
     "readahead": (187, 213),
@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "iopl": (172, None),
     "ioperm": (173, None),
 }
-"""Numbers on x86_64 and on aarch64 of what is answered with EPERM."""
+"""The numbers, on x86_64 and on aarch64, of the calls that are answered with EPERM."""
 NO_SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
 NO_PROCESSES = {"fork": (57, None), "vfork": (58, None)}
 CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
@@ -203,18 +203,18 @@ TCP_RIGHTS, SCOPES = 0b11, 0b11
 
 
 class LockdownError(Exception):
-    """The kernel refused a layer: nothing may be imported in this process."""
+    """The kernel refused a layer, so nothing may be imported in this process."""
 
 
 def lock_down(folder: Path, readable: Sequence[str]) -> None:
     """Locks this process down for good.
 
     Args:
-        folder: of the submission, to be read.
-        readable: other folders that may be read, the interpreter's and those it imports from.
+        folder: the submission's, which may be read.
+        readable: other folders that may be read: the interpreter's and those it imports from.
 
     Raises:
-        LockdownError: a layer is missing here.
+        LockdownError: this machine lacks a layer.
     """
     if platform.machine() not in ARCHITECTURES or sys.platform != "linux":
         raise LockdownError(f"there is no system call filter for {sys.platform} on {platform.machine()}")
@@ -226,7 +226,7 @@ def lock_down(folder: Path, readable: Sequence[str]) -> None:
 
 
 def landlock_version() -> int:
-    """0 where the kernel has no Landlock, or does not enable it."""
+    """The version of Landlock; 0 where the kernel has none, or does not enable it."""
     return max(0, int(_libc().syscall(LANDLOCK_CREATE_RULESET, None, 0, ABI_VERSION)))
 
 
@@ -300,7 +300,7 @@ def system_call_filter(machine: str, process_id: int) -> bytes:
         for numbers in calls.values():
             if (number := numbers[column]) is not None:
                 program += [_jump_if_equal(number, 0, 1), _return(RET_ERRNO | answer)]
-    for call in (CLONE3, OPENAT2):  # their flags lie in memory, and libraries go on with the older call
+    for call in (CLONE3, OPENAT2):  # a filter cannot see their flags; libraries fall back to the older call
         program += [_jump_if_equal(call[column], 0, 1), _return(RET_ERRNO | errno.ENOSYS)]
     program += _with_argument(
         CLONE[column], 0, [_jump_if_any_bit(CLONE_THREAD, 1, 0), _return(RET_ERRNO | errno.EAGAIN)]
@@ -325,7 +325,7 @@ def system_call_filter(machine: str, process_id: int) -> bytes:
 
 
 def _with_argument(number: int, argument: int, checks: list[bytes]) -> list[bytes]:
-    """`checks` on the low half of the argument of that call; then the number is loaded again."""
+    """For the call `number`: `checks` on the low half of the argument, then allowed; other calls jump over this."""
     body = [_load(16 + 8 * argument), *checks, _return(RET_ALLOW)]
     return [_jump_if_equal(number, 0, len(body)), *body]
 

@@ -1,5 +1,7 @@
-"""What to do about an error that a submission's own code raised, where Python's words do not say it: those of the
-sandbox are a missing file, a forbidden operation, a network that is not there."""
+"""What to do about an error that a submission's own code raised, where Python's message does not say.
+
+Inside the sandbox, that message is about a missing file, a forbidden operation or a network that is not there.
+"""
 
 import re
 from collections.abc import Iterable
@@ -24,14 +26,14 @@ REMEDIES = {
         "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)"
     ),
 }
-"""By a pattern of the message."""
+"""By a pattern that the message matches."""
 
 
 def remedied(message: str, files: Iterable[str]) -> str:
-    """The message of a host with what to do about it, if anything is known.
+    """The message of a host, followed by what to do about it, if anything is known.
 
     Args:
-        files: those of the folder.
+        files: names of the files in the folder.
     """
     for pattern, remedy in REMEDIES.items():
         if re.search(pattern, message):

@@ -6,7 +6,7 @@
 | medium | no | yes |
 | none | no | no; only with `--trust-submissions`, and never ranked |
 
-A level is offered if a process could be locked down at it here and now; nothing is assumed from a version.
+A level counts as offered if a process could actually be locked down at it; nothing is inferred from version numbers.
 """
 
 import json
@@ -123,7 +123,7 @@ def readable() -> list[str]:
 
 
 def _package_folders() -> list[str]:
-    """Where Python's own modules lie, those of torch and numpy (a user's own folder, perhaps), and ours."""
+    """The folders of Python's own modules, of torch and numpy (perhaps in a user's own folder), and of the harness."""
     paths = sysconfig.get_paths()
     found = [find_spec(name) for name in ("torch", "numpy")]
     packages = [str(Path(spec.origin).parents[1]) for spec in found if spec and spec.origin]
@@ -131,17 +131,17 @@ def _package_folders() -> list[str]:
 
 
 def _bubblewrap() -> list[str]:
-    """bubblewrap's part of the command line: new namespaces, a root that holds what can be read and nothing else."""
-    program = shutil.which("bwrap") or "bwrap"  # hosts' own PATH, which it is started with, may not lead to it
+    """bubblewrap's part of the command line: new namespaces and a root that holds what can be read and nothing else."""
+    program = shutil.which("bwrap") or "bwrap"  # found here, since it is started with the hosts' PATH
     arguments = [program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if os.getuid() == 0:
-        # The real root makes the mounts and gives itself up inside (bootstrap.py): in a user namespace of its own it
-        # would stay the owner of /proc/sys, and an unprivileged user could not look into /root, where Python may lie.
+        # The real root makes the mounts and gives up root inside (bootstrap.py): in a user namespace of its own it
+        # would remain the owner of /proc/sys, and an unprivileged user could not look into /root, where Python may lie.
         arguments += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         arguments += ["--unshare-user", "--disable-userns", "--uid", str(NOBODY), "--gid", str(NOBODY)]
-    # First, since what is bound next may lie below /tmp, in a checkout there say.
+    # These come first, since what is bound next may lie below /tmp, in a checkout there, say.
     arguments += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     arguments += ["--perms", "1777", "--size", str(SCRATCH_BYTES), "--tmpfs", SCRATCH]
     made: set[str] = {"/", SCRATCH}

@@ -1,7 +1,7 @@
 """The child's side: builds the one class its role needs and answers requests until the pipe closes.
 
-This code is ours but the process is not to be trusted: once a submission was imported here it can change anything in
-it. So the checks below only make errors readable; whoever receives an answer checks it again.
+This code is ours but the process is not to be trusted: once a submission has been imported here, it can change anything
+in it. So the checks below only make errors readable; whoever receives an answer checks it again.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from harness.host.lockdown import lock_down
 
 
 class Refused(Exception):
-    """An answer that breaks the contract: the rule and what was wrong."""
+    """An answer that breaks the contract, with the rule and what was wrong."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Refused(Exception):
 def serve(settings: dict[str, Any]) -> None:
     """Answers requests on the two pipe ends that `settings` names, for the role it names.
 
-    The first request brings the submission's files; from the reply to it on the process is locked down.
+    The first request brings the submission's files; before it is answered, the process is locked down.
     """
     die_with_parent(settings["parent"])
     folder = settings["folder"]
@@ -74,7 +74,7 @@ def _next(requests: BinaryIO) -> Frame | None:
 
 
 def _write_files(folder: Path, request: Frame | None) -> None:
-    """The digested files and nothing else: what a folder holds beside them never reaches a host."""
+    """Writes the digested files and nothing else: whatever else the folder holds never reaches a host."""
     for name, content in request.message["files"].items() if request else ():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def describe(error: BaseException, folder: str) -> str:
         message = f"the code called exit ({error.code!r}); remove the call"
     if isinstance(error, ImportError):
         message += "; a submission has the standard library, torch, numpy, harness.protocol and its own files"
-    if isinstance(error, SyntaxError):  # its first line is the path of a file, and the file has no frame
+    if isinstance(error, SyntaxError):  # its text begins with the file's path, and the traceback has no frame for it
         message = f"{type(error).__name__}: {error.msg}"
         place = f"{Path(error.filename or '').name}, line {error.lineno}: "
     for frame in traceback.extract_tb(error.__traceback__):
@@ -116,22 +116,25 @@ def load_class(entry_point: str, folder: str, rule: str) -> type:
 
 
 def die_with_parent(parent_id: int) -> None:
-    """On Linux, SIGKILL when the parent ends in whatever way; elsewhere the closed pipe ends a process that reads."""
+    """Makes this process end with its parent, however that ends.
+
+    On Linux by SIGKILL; elsewhere, a process that reads ends when its pipe closes.
+    """
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_id:  # it ended before it could be watched
+    if os.getppid() != parent_id:  # the parent ended before it could be watched
         os._exit(1)
 
 
 def warm_up(*, exports: bool) -> None:
-    """Imports what submissions import, so that a forked host need not wait for it; `exports`: and exports a module."""
+    """Imports what submissions import, so that no forked host waits for it; with `exports`, also exports a module."""
     import torch
 
     from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
-    # torch.export asks whether there is CUDA, and so torch the driver. That would open /dev/nvidia*, for every host to
-    # inherit past Landlock, and a forked host that then believed in CUDA would fail to use it.
+    # torch.export asks torch whether there is CUDA, and torch asks the driver. That would open /dev/nvidia*, which
+    # every host would inherit past Landlock, and a forked host that took CUDA to be available would fail to use it.
     torch.cuda.is_available = lambda: False
     torch.set_num_threads(1)
     if not exports:
@@ -220,7 +223,7 @@ def _decoded(tokenizer: Any, token_ids: list[int], settings: dict[str, Any]) -> 
 
 @contextlib.contextmanager
 def _named_call(settings: dict[str, Any], call: str) -> Iterator[None]:
-    """Says in the error which call the submission raised in."""
+    """Names, in the error, the call in which the submission raised it."""
     try:
         yield
     except Refused:

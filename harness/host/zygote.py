@@ -1,13 +1,13 @@
 """A process that has imported what every host needs and forks one for each request.
 
-Importing torch takes a second and torch.export's machinery another; a trial starts five hosts, an audit dozens.
-A host forked from here starts in milliseconds and is as fresh as one that was spawned: no submission's code ever runs
-in the zygote. Hosts inherit its PYTHONHASHSEED, so there is one zygote for each hash seed that is asked for. It runs
+Importing torch takes a second and torch.export's machinery another; a trial starts around ten hosts, an audit dozens.
+A host forked from here starts in milliseconds and is as fresh as a newly spawned one: no submission's code ever runs in
+the zygote. Hosts inherit its PYTHONHASHSEED, so there is one zygote for each hash seed that is asked for. It runs
 inside the namespaces of the sandbox, if there are any; a host locks itself down further before it imports anything.
 
-The socket carries JSON in both directions, each message behind its length (macOS has no sockets that keep messages
+The socket carries JSON in both directions, each message preceded by its length (macOS has no sockets that keep messages
 apart); a request to start a host carries three descriptors as well (its requests, its replies, its output). Process ids
-are those of the zygote's namespace, so it is the zygote that kills.
+are those of the zygote's namespace, so it is the zygote that kills hosts.
 """
 
 import atexit
@@ -35,11 +35,11 @@ from harness.host.sandbox import Isolation, command, environment, import_path, r
 LENGTH = struct.Struct("<I")
 FOLDER_PREFIX = "harness-host-"
 REAP_S = 1.0
-"""Seconds that a host which closed its pipes is given to end."""
+"""Seconds that a host is given to end after it has closed its pipes."""
 COMPARED = (0, 1)
-"""Hash seeds: that of every host, and the one with which audits compare it."""
+"""Hash seeds: the one that every host has, and the one that audits compare it with."""
 MAX_UNUSED_IDS = 64
-"""Process ids that are used up before a host starts, at most."""
+"""Fewer process ids than this are used up before a host starts."""
 
 
 class Zygote:
@@ -80,11 +80,11 @@ class Zygote:
         return self._ask({"start": settings}, descriptors)
 
     def exit_code(self, process_id: int) -> int | None:
-        """The exit code of a host (negative: the signal that killed it); None if it runs, or was asked for before."""
+        """A host's exit code (negative: the signal that killed it); None if it still runs or was asked about before."""
         return self._ask({"wait": process_id}, ())
 
     def kill(self, process_id: int) -> None:
-        """Ends a host with everything it started, waits for it, and removes its files."""
+        """Kills a host with everything it started, waits for it, and removes its files."""
         self._ask({"kill": process_id}, ())
 
     def close(self) -> None:
@@ -107,28 +107,28 @@ _zygotes: dict[tuple[int, Isolation], Zygote] = {}
 
 
 def zygote_for(hash_seed: int, level: Isolation) -> Zygote:
-    """The one zygote of this process for a hash seed and a level, a new one if the last has died; it ends with us."""
-    # Both are wanted sooner or later, and get ready at the same time.
+    """This process's zygote for a hash seed and a level, a new one if the last has died; it ends with this process."""
+    # Both are needed sooner or later, and this way they get ready at the same time.
     for needed in COMPARED if hash_seed in COMPARED else (hash_seed,):
         zygote = _zygotes.get((needed, level))
         if zygote is None or not zygote.is_running:
-            # Hosts of further hash seeds are only asked to encode.
+            # Hosts with other hash seeds are only asked to encode.
             zygote = _zygotes[needed, level] = Zygote(needed, level, exports=needed in COMPARED)
             atexit.register(zygote.close)
     return _zygotes[hash_seed, level]
 
 
 def probe(readable: list[str]) -> None:
-    """Locks this process down as a host would be, and says so; whatever is missing ends it with a message instead."""
+    """Locks this process down as a host would be, and says so; if anything is missing, ends with a message instead."""
     lock_down(Path("/usr"), readable)
     os.write(1, b"locked down\n")
 
 
 def run(settings: dict[str, Any]) -> None:
-    """The zygote's own loop, until its parent closes the socket or ends; then its hosts end with all they started."""
+    """Runs the zygote's loop until its parent closes the socket or ends; then its hosts end with all they started."""
     from harness.host.serve import serve, warm_up
 
-    if sys.platform == "linux":  # the worker's limit of memory is not for hosts, which set their own
+    if sys.platform == "linux":  # the worker's memory limit is not meant for hosts, which set their own
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     warm_up(exports=settings["exports"])
@@ -192,10 +192,10 @@ def _receive(connection: socket.socket) -> tuple[Any, list[int]]:
 
 
 def _use_up_process_ids() -> None:
-    """A random number of them, so that a host's own id does not count the threads that the host before it started.
+    """Uses up a random number of ids, so that a host's own does not count the threads that the host before it started.
 
-    Each goes to a process that finds no program to become and ends at once: no copy of this one's memory is made, as a
-    fork would, and nothing is left that runs.
+    Each goes to a process that finds no program to run and ends at once: unlike a fork, this copies none of the
+    zygote's memory, and it leaves nothing running.
     """
     for _ in range(secrets.randbelow(MAX_UNUSED_IDS)):
         with contextlib.suppress(OSError):
@@ -203,7 +203,7 @@ def _use_up_process_ids() -> None:
 
 
 def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -> None:
-    """In the forked child: a session of its own, output to the pipe, and never back into the zygote's loop."""
+    """Turns the forked child into a host: its own session, output to the pipe, never back into the zygote's loop."""
     status = 1
     try:
         os.setsid()
@@ -214,14 +214,14 @@ def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -
         serve({**settings, "requests": requests, "replies": replies})
         status = 0
     except BaseException:
-        traceback.print_exc()  # into the output pipe: its last line is what the parent can say of this end
+        traceback.print_exc()  # into the output pipe: the parent reports its last line
     finally:
         os._exit(status)
 
 
 def _reap(process_id: int) -> int | None:
     deadline = time.monotonic() + REAP_S
-    with contextlib.suppress(ChildProcessError):  # reaped when it was asked for before
+    with contextlib.suppress(ChildProcessError):  # an earlier request has reaped it
         while time.monotonic() < deadline:
             ended, status = os.waitpid(process_id, os.WNOHANG)
             if ended:
@@ -231,7 +231,7 @@ def _reap(process_id: int) -> int | None:
 
 
 def kill_group(process_id: int) -> None:
-    """Kills a host with everything it started in its group; a host just forked may not lead its group yet."""
+    """Kills a host with everything it started in its process group, which a host just forked may not lead yet."""
     for kill in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS says so with the second
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
             kill(process_id, signal.SIGKILL)

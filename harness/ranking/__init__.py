@@ -1,1 +1,1 @@
-"""From records to ranks: what each is worth, what they add up to, what may be said of a difference."""
+"""From records to ranks: what each record is worth, what they add up to, what may be said about a difference."""

@@ -1,12 +1,12 @@
 """Whose idea is it? Main effects of rows and of columns in a grid of shares, with intervals.
 
-Every cell (i, j) of the grid holds the exact match of tokenizer i with positions j. It is taken apart as
+Every cell (i, j) of the grid holds the exact match of tokenizer i with positions j. It is decomposed as
 
     share[i, j] = mean + row[i] + column[j] + rest[i, j],        effects summing to 0, by least squares,
 
-on the scale of the shares themselves: an effect is the points that a tokenizer gains over the mean tokenizer, averaged
-over the positions of this grid. A logit would make a difference between 0.1 % and 1 % as large as one between 10 % and
-50 %. `rest` is what a pair is worth beyond its two parts: interplay, once the luck of the seeds is taken off.
+on the scale of the shares themselves: an effect is how many points a tokenizer gains over the mean tokenizer, averaged
+over the positions of this grid. On a logit scale, a difference between 0.1 % and 1 % would be as large as one between
+10 % and 50 %. `rest` is what a pair is worth beyond its two parts: interplay, once the luck of the seeds is subtracted.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from harness.ranking.statistics import BOOTSTRAP_SEED, LEVEL, Counts, Estimate, 
 
 NUM_DRAWS = 1000
 TINY = 1e-12
-"""A sum of squares that is nothing but rounding."""
+"""Up to here, a sum of squares is nothing but rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,21 +30,26 @@ class Effects:
     rows: list[Estimate | None]
     columns: list[Estimate | None]
     explained_by_rows: Estimate
-    """Share of the variance over the cells that the rows explain beside the columns."""
+    """Share of the variance over the cells that the rows explain in addition to the columns."""
     explained_by_columns: Estimate
-    """… and the columns beside the rows."""
+    """Share that the columns explain in addition to the rows."""
     interplay: Estimate
-    """… and neither: that of `rest`. The three add up to 1 where no cell is missing and none had to be raised to 0;
-    with missing ones rows and columns share what cannot be told apart."""
+    """Share that neither explains: that of `rest`.
+
+    The three add up to 1 where no cell is missing and none of the three had to be raised to 0; with missing cells, rows
+    and columns share a part that cannot be told apart.
+    """
 
 
 def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
-    """The effects of a grid, or None unless two rows and two columns hold cells, and enough of them: rows that have no
-    column in common, not even by way of others, cannot be told from their columns.
+    """The effects of a grid, or None if its cells do not determine them.
+
+    That takes two rows and two columns that hold cells, and enough of these: the effects of rows that have no column in
+    common, not even by way of other rows, cannot be told from those of their columns.
 
     The intervals come from a hierarchical bootstrap: seeds are drawn with replacement, the same for every cell, then
-    binomial counts within each cell; bounds are moved out by `statistics.stretch`. With one seed they tell the luck of
-    the drawn problems alone.
+    binomial counts within each cell; the bounds are widened by `statistics.stretch`. With one seed they tell of the
+    luck of the drawn problems alone.
     """
     cells = [(i, j, counts) for i, line in enumerate(grid) for j, counts in enumerate(line) if counts is not None]
     places = np.array([(i, j) for i, j, _ in cells], np.int64).reshape(-1, 2)
@@ -65,8 +70,8 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     factor = stretch(shares.shape[2])
     effects = fit.effects(shares.mean(axis=2))[:, 0]
     mean, *others = _estimates(effects, fit.effects(drawn.mean(axis=2)) - effects[:, None], factor)
-    # A draw adds a luck of its own to that of the grid, and gives it back: the draws lie about the grid's own value
-    # with its luck still in it.
+    # A draw adds luck of its own to that of the grid, and only its own is subtracted again: so the draws lie around the
+    # grid's value with the grid's luck still in it.
     around = fit.explained(shares.mean(axis=2, keepdims=True))
     explained = _estimates(fit.explained(shares)[:, 0], fit.explained(drawn) - around, factor)
     by_rows, by_columns, interplay = (Estimate(*np.clip(one, 0, 1).tolist()) for one in explained)
@@ -81,19 +86,19 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
 
 
 def _estimates(values: NDArray[np.float64], errors: NDArray[np.float64], factor: float) -> list[Estimate]:
-    """Of each value, (n,), with bounds by the quantiles of its errors, (n, draws), moved out by the factor."""
+    """Estimates of values, (n,), with bounds from the quantiles of their errors, (n, draws), widened by `factor`."""
     low, high = np.quantile(errors, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=1)
     bounds = np.stack([values, values + factor * np.minimum(low, 0), values + factor * np.maximum(high, 0)])
     return [Estimate(*one) for one in bounds.T.tolist()]
 
 
 class _Fit:
-    """Least squares over the cells that there are, with effects that sum to 0 over the rows, and over the columns."""
+    """Least squares over the cells that exist, with effects that sum to 0 over the rows, and over the columns."""
 
     def __init__(self, places: NDArray[np.int64], num_rows: int, num_columns: int) -> None:
         self._rows, self._columns = (np.eye(size)[places[:, axis]] for axis, size in enumerate((num_rows, num_columns)))
         ones = np.ones((len(places), 1))
-        # Rows and columns without a cell get no equation here: the smallest solution leaves their effect at 0.
+        # Rows and columns without a cell get no equation here: the solution of least norm leaves their effect at 0.
         present = [self._rows.any(axis=0), self._columns.any(axis=0)]
         sums = np.zeros((2, 1 + num_rows + num_columns))
         sums[0, 1 : 1 + num_rows] = present[0]
@@ -109,11 +114,11 @@ class _Fit:
         return self._full @ np.vstack([shares, np.zeros((2, shares.shape[1]))])
 
     def explained(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(cells, n, seeds) -> (3, n): of the variance over the cells, what rows, columns and neither explain.
+        """(cells, n, seeds) -> (3, n): shares of the variance over the cells that rows, columns and neither explain.
 
-        Means over S seeds differ by their luck too, and each sum of squares q is too large by what that is worth. It is
-        taken off, as the moments of an analysis of variance have it: Σ q(d_s) / (S (S - 1)), d_s being by what seed s
-        differs from the mean. One seed tells nothing of it.
+        Means over S seeds differ by luck too, which makes each sum of squares q too large. The excess is subtracted, by
+        the method of moments of an analysis of variance: Σ q(d_s) / (S (S - 1)), where d_s is how seed s differs from
+        the mean. One seed tells nothing about it.
         """
         num_cells, num_draws, num_seeds = shares.shape
         means = shares.mean(axis=2)
@@ -125,7 +130,7 @@ class _Fit:
         return np.divide(parts, total, out=np.zeros((3, num_draws)), where=total > TINY).clip(0, 1)
 
     def _squares(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(cells, n) -> (4, n): sums of squares that rows, columns and neither explain, and that of all."""
+        """(cells, n) -> (4, n): the sums of squares that rows, columns and neither explain, and the total."""
         left = ((shares - self._design @ self.effects(shares)) ** 2).sum(axis=0)
         by_rows, by_columns = (
             ((shares - design @ (solve @ shares)) ** 2).sum(axis=0) - left

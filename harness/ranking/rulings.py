@@ -1,7 +1,8 @@
 """What maintainers ruled, each with a reason that the board shows: rows that are hacked, reviews that are cleared.
 
-Two files in `results/`. `hacked.yaml` takes a row from the ranking, and whatever has its code. `cleared.yaml` says that
-a person looked at what an audit found doubtful, and that it is no cheat; a broken rule cannot be cleared.
+There are two files in `results/`. `hacked.yaml` takes a row, and whatever has its code, out of the ranking.
+`cleared.yaml` says that a person looked at what an audit found doubtful, and that it is not a cheat; a broken rule
+cannot be cleared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,19 +32,19 @@ Day = Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValida
 
 
 class Hacked(BaseModel):
-    """One row; it never ranks while it is marked, nor does whatever has its code."""
+    """One marked row; it never ranks while it is marked, nor does whatever has its code."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     submission: Name
     fingerprint: Fingerprint | None = None
-    """Only of this version of the folder; of every version if there is none."""
+    """Marks only this version of the folder; without one, every version is marked."""
     reason: Reason
     date: Day
 
 
 class Cleared(BaseModel):
-    """One rule's review of one version of a folder: its records rank as if the audit had found nothing."""
+    """Clears one rule's review of one version of a folder: its records rank as if the audit had found nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -72,10 +73,10 @@ NO_RULINGS = Rulings()
 
 
 def read_rulings(results: Path) -> Rulings:
-    """What is ruled; nothing where there are no such files.
+    """The rulings; none where there are no such files.
 
     Raises:
-        UsageError: a file cannot be used. A board that passed over it would rank what was marked.
+        UsageError: a file cannot be used. A board that ignored it would rank what was marked.
     """
     hacked_form = "rows: [{submission: NAME, reason: TEXT, date: 2026-01-31}], fingerprint optional"
     cleared_form = "rows: [{submission: NAME, fingerprint: DIGITS, rule: T50, reason: TEXT, date: 2026-01-31}]"
@@ -95,14 +96,14 @@ def _rows(path: Path, model: type[_File[Ruling]], form: str) -> list[Ruling]:
 
 
 def cleared_of(fingerprint: str, rule: str, cleared: Sequence[Cleared]) -> Cleared | None:
-    """The ruling that takes the rule's review from this version of a submission, under whatever name."""
+    """The ruling that clears the rule's review for this version of a submission, under whatever name."""
     return next((one for one in cleared if (one.fingerprint, one.rule) == (fingerprint, rule)), None)
 
 
 def marks_of(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked]) -> dict[str, Hacked]:
-    """By name, the mark of each that is marked: itself, a copy under another name, or what borrows a part from either.
+    """The marks, by name, of those that are marked themselves, copy one that is, or borrow a part from either.
 
-    Whoever lends a part to a marked submission is not marked, nor are others that borrow it.
+    A folder that lends a part to a marked submission is not marked, nor are others that borrow the same part.
     """
     if not hacked:
         return {}
@@ -117,7 +118,7 @@ def marks_of(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked
 
 
 def _fingerprints(submissions: Sequence[Submission | Broken], hacked: Sequence[Hacked]) -> dict[str, str]:
-    """Of those given, of the folders that they borrow from and of the marked ones beside them, by name."""
+    """Fingerprints by name: of those given, of the folders that they borrow from and of the marked ones beside them."""
     beside = {entry.folder.parent for entry in submissions if isinstance(entry, Submission)}
     names = {mark.submission for mark in hacked if NAME.fullmatch(mark.submission)}
     names |= {name for entry in submissions for name in entry.lenders}
@@ -127,7 +128,7 @@ def _fingerprints(submissions: Sequence[Submission | Broken], hacked: Sequence[H
 
 
 def mark_of(name: str, fingerprint: str | None, hacked: Sequence[Hacked], now: Mapping[str, str]) -> Hacked | None:
-    """The first mark that means this version of the folder, by its name or by its code under another name.
+    """The first mark that applies to this version of the folder, by its name or by its code under another name.
 
     Args:
         fingerprint: None where the folder is gone.

@@ -21,9 +21,9 @@ from harness.submissions import Broken, Submission
 from harness.track import Track
 
 MIN_SEEDS = 5
-"""Seeds below which a rank is provisional: two or three do not tell how much another would change."""
+"""With fewer seeds a rank is provisional: two or three do not tell how much another would change."""
 REACHED = 0.9
-"""Exact match from which on a length counts as mastered."""
+"""Exact match from which a length counts as mastered."""
 
 
 class Rank(NamedTuple):
@@ -37,12 +37,12 @@ class Rank(NamedTuple):
 
 
 class Stratum(NamedTuple):
-    """A part of what ranks: all of it counts alike."""
+    """One part of what a track ranks by; all parts count equally."""
 
     digits: int
-    """Of the trials."""
+    """Number of digits of the trials."""
     length: int | None
-    """Of the longer operand, where it is longer than any trained one; None: the suite `fresh`."""
+    """Digits of the longer operand, if it is longer than any trained one; None: the suite `fresh`."""
 
     @property
     def heading(self) -> str:
@@ -72,20 +72,20 @@ class Result:
 
     fresh: Estimate
     seed_shares: list[float]
-    """Of `fresh`, in the order of the seeds."""
+    """Shares of `fresh`, in the order of the seeds."""
     test: float
     edge: float
     longest_carry: float | None
     """Share of the problems whose carry runs through every column."""
     seen: float | None
-    """Share of the problems of `fresh` that are written as trained ones are; null where no record tells."""
+    """Share of the problems of `fresh` whose ids are those of a trained one; null where no record tells."""
     digit_accuracy: float | None
     examples_to_90: float | None
     """Median over seeds; null unless more than half of them got there."""
     lengths: dict[int, Estimate]
-    """By digits of the longer operand; empty but in a track of length generalisation."""
+    """By digits of the longer operand; empty except in a track of length generalisation."""
     best_lengths: dict[int, Estimate]
-    """The same of the checkpoint that did best beyond the trained lengths; of the seeds that have one."""
+    """The same for the checkpoint that did best beyond the trained lengths, over the seeds that have one."""
     reach: Reach | None
     seed_reaches: list[int]
     """The reach of each seed's own final weights, in the order of the seeds; empty without lengths."""
@@ -105,27 +105,29 @@ class Row:
     division: str
     standing: Standing
     trials: tuple[Record, ...]
-    """The track's trials that ended well, by digits and seed; whatever the state, so that numbers stay visible."""
+    """The track's trials that went well, by digits and seed, in any state of the row, so that numbers stay visible."""
     results: dict[int, Result]
     score: Estimate | None
     """The ranking number: the mean over seeds and `ranked_strata`; null while a trial is missing."""
     counts: Counts | None
-    """Behind `score`: seeds by `ranked_strata`."""
+    """What `score` is computed from: seeds by `ranked_strata`."""
     speeds: dict[str, Speed]
-    """By device; ratios of different devices are not comparable, nor those of some numbers of digits with those of all:
-    empty while a trial is missing."""
+    """By device, since ratios of different devices are not comparable.
+
+    Empty while a trial is missing, since those at some numbers of digits are not comparable with those at all of them.
+    """
     cleared: tuple[Cleared, ...]
-    """What maintainers cleared of what the audits of these trials found."""
+    """Those findings of these trials' audits that maintainers cleared."""
     rank: Rank | None = None
 
     @property
     def tags(self) -> list[str]:
-        """What the trials' audits say of the format, each once."""
+        """What the trials' audits say about the format, each once."""
         return sorted({audit.seen for trial in self.trials for audit in trial.audits if audit.level == "tag"})
 
     @property
     def parameters(self) -> Parameters | None:
-        """Of one trial; they are the same in all, but for what depends on the number of digits."""
+        """Of one trial; they are the same in all, except for what depends on the number of digits."""
         return next((trial.parameters for trial in self.trials if trial.parameters), None)
 
     @property
@@ -142,7 +144,7 @@ def rows_of(
 ) -> list[Row]:
     """One row per folder, and one per folder that is gone but left records: the ranked ones first, then by score.
 
-    Each division is ranked apart. Files of digits or seeds that the track does not name are passed over.
+    Each division is ranked separately. Files of digits or seeds that the track does not name are ignored.
     """
     records, errors = _by_submission(found, track)
     folders = {submission.name: submission for submission in submissions}
@@ -182,7 +184,7 @@ def _by_submission(
 def _marks(
     submissions: Sequence[Submission | Broken], gone: Iterable[str], hacked: Sequence[Hacked]
 ) -> dict[str, Hacked]:
-    """By name, the mark of each that is marked; a folder that is gone has no code to compare, its name alone tells."""
+    """By name, the mark of each that is marked; a folder that is gone has no code to compare, so its name decides."""
     of_gone = {name: mark for name in gone if (mark := mark_of(name, None, hacked, {}))}
     return marks_of(submissions, hacked) | of_gone
 
@@ -231,8 +233,11 @@ def trained_heading(track: Track, digits: int) -> str:
 
 
 def ranked_strata(track: Track) -> list[Stratum]:
-    """What a track ranks by: `fresh` at every number of digits, or in a track of length generalisation every length
-    beyond the trained ones. Up to those the good schemes are all right, and the track asks what comes after."""
+    """What a track ranks by: `fresh` at every number of digits, or every length beyond the trained ones.
+
+    The latter in a track of length generalisation: at the trained lengths the good schemes get everything right, and
+    the track asks what comes after.
+    """
     beyond = [Stratum(digits, length) for digits in track.digits for length in track.lengths_beyond(digits)]
     return beyond or [Stratum(digits, None) for digits in track.digits]
 
@@ -244,12 +249,12 @@ def ranked_lengths(track: Track) -> tuple[int, int] | None:
 
 
 def mistakes_of(trials: Iterable[Record]) -> list[Mistake]:
-    """Each once: of few digits there are few problems, and two seeds may make the same mistake."""
+    """The mistakes, each once: with few digits there are few problems, and two seeds may make the same mistake."""
     return list(dict.fromkeys(mistake for trial in trials for mistake in trial.mistakes))
 
 
 def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:
-    """By seed and stratum, or None while one is missing."""
+    """Counts by seed and stratum, or None while one is missing."""
     suites = {(trial.seed, trial.digits): trial.suites for trial in trials if trial.suites}
     table: list[list[Score]] = []
     for seed in track.seeds:
@@ -267,10 +272,10 @@ def _score(suites: Suites | None, stratum: Stratum) -> Score | None:
 
 
 def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
-    """Places by name, each division apart; rows that the group's best does not stand clear of share its place.
+    """Places by name, each division separately; rows that are not separated from the best of a group share its place.
 
-    The comparison is always with the best of the group, never with the neighbour: else a chain of near neighbours
-    would hold first and last together.
+    The comparison is always with the best of the group, never with the neighbour: otherwise a chain of close neighbours
+    would tie the first to the last.
     """
     ranks: dict[str, Rank] = {}
     for division in ("closed", "open"):
@@ -294,7 +299,7 @@ def _order(row: Row) -> tuple[bool, float, str]:
 
 
 def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
-    """The trials at one number of digits, one a seed."""
+    """The result of the trials at one number of digits, one per seed."""
     suites = [trial.suites for trial in trials if trial.suites]
     chains = [found.carry[str(digits)] for found in suites if str(digits) in found.carry]
     lengths = _by_length([found.lengths for found in suites], track)
@@ -341,7 +346,7 @@ def _by_length(found: Sequence[dict[str, Score]], track: Track) -> dict[int, Est
 
 
 def _estimate(scores: Sequence[Score]) -> Estimate:
-    """Over seeds, at one number of digits."""
+    """The estimate over seeds, at one number of digits."""
     return estimate(Counts.of([[score.correct] for score in scores], [[score.total] for score in scores]))
 
 

@@ -43,8 +43,10 @@ def state_of(
     harness_fingerprint: str,
     cleared: Sequence[Cleared] = (),
 ) -> Standing:
-    """Whether the record still speaks for the code that is here now: unverified, stale, failed, refused,
-    in review, without a sandbox or fresh; and why."""
+    """Whether the record still speaks for the code that is here, and if not, why.
+
+    The state is the first that applies of unverified, stale, failed, refused, in review, no sandbox and fresh.
+    """
     if impossible := contradiction(record, track):
         return Standing(State.UNVERIFIED, impossible)
     then = record.fingerprints
@@ -106,7 +108,7 @@ def standing_of(
 
 
 def contradiction(record: Record, track: Track) -> str | None:
-    """What no trial can have written; a digest only shows that a file is whole, not that it is true."""
+    """What in the record no trial can have written, if anything; its digest only shows that it is whole, not true."""
     if record.status == "failed":
         return None
     if record.suites is None:

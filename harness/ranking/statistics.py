@@ -1,10 +1,10 @@
 """Intervals and tests for shares of exact matches: counts in, numbers out, the same numbers every time.
 
-Counts are arrays (S, D): S seeds by D parts that count alike, the numbers of digits. Every trial draws its own `fresh`
-problems, so the counts of two submissions are independent; seeds pair them, since a seed gives both the same initial
-weights. Where all share fixed problems, as beyond the trained lengths, counts of two submissions are alike and the
-tests too careful; and an interval over S seeds counts those problems S times, so that it speaks of them and is too
-narrow for all sums of their length.
+Counts are arrays (S, D): S seeds by D parts of equal weight, the numbers of digits or the lengths. Every trial draws
+its own `fresh` problems, so the counts of two submissions are independent; seeds pair them, since a seed gives both the
+same initial weights. Where all share fixed problems, as beyond the trained lengths, the counts of two submissions are
+correlated and the tests too cautious; and an interval over S seeds counts those problems S times, so that it is about
+those problems, and too narrow for all sums of their length.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc, gammaln, ndtr, ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
-"""Of every interval."""
+"""The confidence of every interval."""
 NUM_DRAWS = 2000
 BOOTSTRAP_SEED = 0
 
@@ -31,7 +31,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Counts:
-    """Right answers and answers, (S, D) each."""
+    """Right answers and all answers, (S, D) each."""
 
     correct: NDArray[np.int64]
     total: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Counts:
         return self.correct / self.total
 
     def at(self, place: int) -> "Counts":
-        """Those of one part alone, (S, 1)."""
+        """The counts of one part alone, (S, 1)."""
         return Counts(correct=self.correct[:, [place]], total=self.total[:, [place]])
 
 
@@ -75,10 +75,10 @@ def bootstrap(counts: Counts) -> Estimate:
 
     A seed keeps all its numbers of digits together, since they share the initial weights. Counts are drawn at
     (correct + 1/2) / (total + 1): at a plain 0 or 1 every draw would be the same and the interval would vanish.
-    The bounds are then moved out by `stretch`.
+    The bounds are then widened by `stretch`.
     """
     # numpy freezes the stream of RandomState, not that of its new generators (NEP 19): a board must not differ from
-    # the one in git because somebody has another numpy.
+    # the one in git because somebody has another version of numpy.
     rng = np.random.RandomState(BOOTSTRAP_SEED)
     seeds = rng.randint(counts.num_seeds, size=(NUM_DRAWS, counts.num_seeds))
     total = counts.total[seeds]
@@ -94,10 +94,10 @@ def bootstrap(counts: Counts) -> Estimate:
 
 
 def stretch(num_seeds: int) -> float:
-    """By how much the bounds of a bootstrap over so few seeds lie too near: t / z √(S / (S - 1)), 2.7 at three seeds.
+    """The factor by which a bootstrap over few seeds is too narrow: t / z √(S / (S - 1)), which is 2.7 at three seeds.
 
-    Seeds drawn with replacement spread by a factor √((S - 1) / S) less than the seeds that there could be, and a spread
-    known from S of them has Student's tails. One seed tells nothing of it: 1.
+    Seeds drawn with replacement spread less, by a factor √((S - 1) / S), than all possible seeds do, and a spread
+    estimated from S of them has Student's tails. One seed tells nothing about it: 1.
     """
     if num_seeds == 1:
         return 1.0
@@ -108,8 +108,8 @@ def stretch(num_seeds: int) -> float:
 def separation(one: Counts, other: Counts) -> float:
     """Two-sided p-value of "their mean shares are equal": how likely luck alone sets them this far apart.
 
-    The luck of the problems by a test on the counts, and with several seeds that of the seeds by a paired t-test; the
-    larger p of the two, so that neither is forgotten. One seed tells nothing of another.
+    A test on the counts judges the luck of the problems, and with several seeds a paired t-test that of the seeds; the
+    larger p of the two is taken, so that neither is forgotten. One seed tells nothing about another.
     """
     by_counts = stratified_z_test(one, other)
     if not are_paired(one, other):
@@ -118,15 +118,17 @@ def separation(one: Counts, other: Counts) -> float:
 
 
 def are_separated(one: Counts, other: Counts) -> bool:
-    """Whether luck is no likely reason for their difference: `separation` is below 0.05 and the interval of the
-    `difference` holds no 0. Near 0 and 1 the interval is the more careful of the two."""
+    """Whether luck is an unlikely reason for their difference.
+
+    That is so if `separation` is below 0.05 and the interval of the `difference` does not contain 0. Near 0 and 1 the
+    interval is the more cautious of the two.
+    """
     gap = difference(one, other)
     return separation(one, other) < 1 - LEVEL and not gap.low <= 0 <= gap.high
 
 
 def difference(one: Counts, other: Counts) -> Estimate:
-    """The mean share of `one` less that of `other`, with an interval that is wide enough for both tests of
-    `separation`."""
+    """The mean share of `one` minus that of `other`, with an interval wide enough for both tests of `separation`."""
     by_counts = stratified_newcombe(one, other)
     if not are_paired(one, other):
         return by_counts
@@ -135,12 +137,12 @@ def difference(one: Counts, other: Counts) -> Estimate:
 
 
 def are_paired(one: Counts, other: Counts) -> bool:
-    """Whether there are several seeds, the same number of each, to compare them seed by seed."""
+    """Whether both have several seeds, and equally many, so that they can be compared seed by seed."""
     return one.num_seeds == other.num_seeds > 1
 
 
 def paired_t_test(differences: NDArray[np.float64]) -> float:
-    """p of t = mean / (s / √n) with n - 1 degrees of freedom; without any spread, 1 at no difference and 0 at one."""
+    """p of t = mean / (s / √n) with n - 1 degrees of freedom; without spread, 1 if there is no difference, else 0."""
     mean, num_pairs = float(differences.mean()), len(differences)
     deviation = float(differences.std(ddof=1))
     if deviation < 1e-12:  # equal but for the rounding of the shares
@@ -156,9 +158,11 @@ def paired_t_interval(differences: NDArray[np.float64]) -> Estimate:
 
 
 def stratified_newcombe(one: Counts, other: Counts) -> Estimate:
-    """Newcombe's hybrid score interval (1998, method 10), p₁ - p₂ less √((p₁ - l₁)² + (u₂ - p₂)²) and plus the
-    mirrored root, l and u being Wilson's bounds; over several numbers of digits the squares add up, as the variances
-    of a mean do (Zou and Donner 2008). Seeds are pooled."""
+    """Newcombe's hybrid score interval (1998, method 10) for the difference; seeds are pooled.
+
+    It runs from p₁ - p₂ minus √((p₁ - l₁)² + (u₂ - p₂)²) to p₁ - p₂ plus the mirrored root, l and u being Wilson's
+    bounds; over several numbers of digits the squares add up, as the variances of a mean do (Zou and Donner 2008).
+    """
     n1, n2 = one.total.sum(axis=0).tolist(), other.total.sum(axis=0).tolist()
     firsts = [wilson(*counts) for counts in zip(one.correct.sum(axis=0).tolist(), n1, strict=True)]
     seconds = [wilson(*counts) for counts in zip(other.correct.sum(axis=0).tolist(), n2, strict=True)]
@@ -175,23 +179,23 @@ def stratified_z_test(one: Counts, other: Counts) -> float:
     right1, right2 = one.correct.sum(axis=0), other.correct.sum(axis=0)
     pooled = (right1 + right2) / (n1 + n2)
     variance = float((pooled * (1 - pooled) * (1 / n1 + 1 / n2)).sum())
-    if variance == 0:  # both all right, or both all wrong, at every number of digits
+    if variance == 0:  # at every number of digits, both have everything right or both everything wrong
         return 1.0
     return float(2 * ndtr(-abs(float((right1 / n1 - right2 / n2).sum())) / variance**0.5))
 
 
 def at_least(successes: int, trials: int, chance: float) -> float:
-    """P(X >= successes) of a binomial X: how often chance alone gives as many."""
+    """P(X >= successes) of a binomial X: how often chance alone gives at least as many."""
     return float(bdtrc(successes - 1, trials, chance)) if successes else 1.0
 
 
 def sign_test(more: int, fewer: int) -> float:
-    """One-sided exact sign test: the probability of as many `more` or more if both were equally likely."""
+    """One-sided exact sign test: the probability of at least `more` if both outcomes were equally likely."""
     return at_least(more, more + fewer, 0.5)
 
 
 def fisher(one: tuple[int, int], other: tuple[int, int]) -> float:
-    """One-sided exact test (Fisher, 1922): the probability that `one`, (right, of), does as much better or more."""
+    """One-sided exact test (Fisher, 1922): the chance that `one`, (right, total), does at least this much better."""
     (right, total), (other_right, other_total) = one, other
     drawn = right + other_right
     k = np.arange(right, min(total, drawn) + 1)
@@ -202,5 +206,5 @@ def fisher(one: tuple[int, int], other: tuple[int, int]) -> float:
 
 
 def _log_choose(n: int, k: NDArray[np.int64] | int) -> NDArray[np.float64]:
-    """The logarithm of the ways to choose k of n."""
+    """The logarithm of the number of ways to choose k of n."""
     return np.asarray(gammaln(n + 1) - gammaln(np.add(k, 1)) - gammaln(np.add(n - np.asarray(k), 1)))
