@@ -116,9 +116,9 @@ def files_of(repository: Path, commit: str, name: str) -> list[File]:
         (mode, kind, blob, size), path = line.partition("\t")[0].split(), line.partition("\t")[2]
         parts = path.split("/")
         if mode not in REGULAR or kind != "blob":
-            refused.append(f"{path!a} is no regular file; symbolic links and submodules are not taken")
+            refused.append(f"{path!a} is not a regular file; symbolic links and submodules are not taken")
         elif any(part in {"", ".", ".."} or not part.isprintable() or len(os.fsencode(part)) > 255 for part in parts):
-            refused.append(f"{path!a} is no name for a file; use letters, digits and _")
+            refused.append(f"{path!a} is not a name for a file; use letters, digits and _")
         elif any(part.startswith(".") or part == "__pycache__" for part in parts) or path.endswith(BYTE_CODE):
             # Nobody would see it: it may hide a diff, or be run by Python in place of the source beside it.
             refused.append(

@@ -90,7 +90,7 @@ def _readable(entries: Sequence[Submission | Broken], *, is_named: bool) -> list
     """The submissions among the entries; a broken folder is an error if it was named, and is skipped otherwise."""
     for entry in entries:
         if isinstance(entry, Broken) and is_named:
-            raise UsageError(f"{entry.error}; mend it, or leave it out of the grid")
+            raise UsageError(f"{entry.error}; fix it, or leave it out of the grid")
     return [entry for entry in entries if isinstance(entry, Submission)]
 
 

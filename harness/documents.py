@@ -134,11 +134,11 @@ def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds a line break or a control character; keep it to one printable line")
     if blank := next((character for character in text if character in BLANKS), None):
-        raise ValueError(f"holds U+{ord(blank):04X}, which shows as nothing; write a space, or leave it out")
+        raise ValueError(f"holds U+{ord(blank):04X}, which is invisible; write a space, or leave it out")
     if legible(text) != text:
-        raise ValueError(f"stacks more than {MAX_MARKS} combining marks on one character; take the others away")
+        raise ValueError(f"stacks more than {MAX_MARKS} combining marks on one character; remove the others")
     if text and all(character == " " or _stacks(character) for character in text):
-        raise ValueError("holds nothing to read; write a letter")
+        raise ValueError("holds nothing legible; write a letter")
     return text
 
 
@@ -183,9 +183,9 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag != TEXT:
-                raise ConstructorError(None, None, "a key is no text; keys are names", key.start_mark)
+                raise ConstructorError(None, None, "a key is not text; keys are names", key.start_mark)
             if key.value in seen:
-                problem = f"the key {key.value!r:.60} stands twice; keep one"
+                problem = f"the key {key.value!r:.60} appears twice; keep one"
                 raise ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)

@@ -241,7 +241,7 @@ def read(path: Path) -> Record | RecordError:
             return RecordError(path, f"holds {type(values).__name__}, not a record; delete it and run the trial again")
         if values.get("format") != FORMAT:
             return RecordError(
-                path, f"is of format {values.get('format')!r:.40}, this harness reads {FORMAT}; run the trial again"
+                path, f"has format {values.get('format')!r:.40}, this harness reads {FORMAT}; run the trial again"
             )
         record = Record.model_validate(values)
         record.as_json().encode()  # half a surrogate pair is valid JSON, but not text that a board could show

@@ -255,7 +255,7 @@ def _without_manifest(files: Mapping[str, bytes]) -> str:
     remedy = "copy that of another folder, or start with `harness new`"
     if alike:
         folder = alike[0].rpartition("/")[0]
-        remedy = f"move all that is in {f'{folder}/'!a} up into this folder" if folder else f"rename {alike[0]!a}"
+        remedy = f"move everything in {f'{folder}/'!a} up into this folder" if folder else f"rename {alike[0]!a}"
     elif notebooks:
         remedy = f"start with `harness new` and copy the classes from {notebooks[0]!a} into its submission.py"
     return f"holds no submission.yaml; {remedy}"
@@ -306,18 +306,18 @@ def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:
             if path.name == "__pycache__" or path.name.startswith("."):
                 continue  # left behind by Python, an editor or the system; none of it can be imported
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                return files, [f"{name!a} is no regular file; only text files and folders are allowed"]
+                return files, [f"{name!a} is not a regular file; only text files and folders are allowed"]
             if path.is_dir():
                 pending.append(path)
                 continue
             size += path.stat().st_size
             if size > MAX_FOLDER_BYTES:
-                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB, with {name!a}; keep to the code"]
+                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB, with {name!a}; keep only the code"]
             if len(files) >= MAX_FILES:
-                return files, [f"holds more than {MAX_FILES} files, with {name!a}; keep to the code"]
+                return files, [f"holds more than {MAX_FILES} files, with {name!a}; keep only the code"]
             files[name] = path.read_bytes()
             try:
                 files[name].decode("utf-8")
             except UnicodeDecodeError:
-                return files, [f"{name!a} is not UTF-8 text; save it as UTF-8, or take it away if it is no text"]
+                return files, [f"{name!a} is not UTF-8 text; save it as UTF-8, or remove it if it is not text"]
     return files, []

@@ -145,7 +145,7 @@ BAD_TOKENIZERS = {
             "decode": "return ''.join(self.order[i] for i in token_ids if i < 12)",
         },
         "T20",
-        "in another process; keep no state, draw nothing, order no set",
+        "in another process; keep no state, draw no random numbers, iterate over no set",
     ),
     "ids drawn at random": (
         {
@@ -370,7 +370,7 @@ def test_a_term_at_some_lengths_only_is_refused(tmp_path: Path) -> None:
     sometimes = "return Terms(embedding=self.table[None, :length]) if length % 2 else Terms()"
     findings = list(check_positions(make_submission(tmp_path, forward=sometimes)))
     assert {finding.rule for finding in findings} == {"P20"}
-    assert "is there at one length and not at another" in findings[0].message
+    assert "is returned at one length and not at another" in findings[0].message
 
 
 def test_an_error_of_a_host_is_a_finding_of_its_rule(tmp_path: Path) -> None:

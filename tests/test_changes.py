@@ -152,7 +152,7 @@ def test_a_ref_that_is_none_is_refused_with_gits_reason(checkout, ref):
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UsageError, match=r"is no git checkout; name the submissions instead$"):
+    with pytest.raises(UsageError, match=r"is not a git checkout; name the submissions instead$"):
         changed_since(tmp_path, "main", [make_submission(tmp_path, "a")])
 
 

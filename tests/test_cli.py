@@ -158,7 +158,7 @@ def test_a_record_that_cannot_be_believed_is_named_kept_and_run_again(tiny: Path
     whole = path.read_text(encoding="utf-8")
     for content, reason in (
         (whole[:300], "is truncated or not JSON"),
-        (whole.replace('"format": 2', '"format": 0'), "is of format 0, this harness reads 2"),
+        (whole.replace('"format": 2', '"format": 0'), "has format 0, this harness reads 2"),
         (whole.replace('"status": "ok"', '"status": "failed"'), "was edited after it was written"),
     ):
         path.write_text(content, encoding="utf-8")
@@ -271,8 +271,8 @@ def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: P
 def test_new_refuses_names_that_are_none_taken_or_unknown(root: Path) -> None:
     before = files_of(root)
     refused(harness(root, "new", "../evil"), 2, "'../evil' is no name", "a lower-case letter")
-    refused(harness(root, "new", "Good"), 2, "is no name for a submission")
-    refused(harness(root, "new", "good"), 2, "is there already; choose another name")
+    refused(harness(root, "new", "Good"), 2, "is not a name for a submission")
+    refused(harness(root, "new", "good"), 2, "already exists; choose another name")
     refused(harness(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
     assert files_of(root) == before
 

@@ -106,7 +106,7 @@ def test_trials_that_are_missing_are_named_with_the_remedy(tmp_path):
         ),
         (
             [make_failure(other, track, 3, 0, "T10: no"), *whole[1:]],
-            r"other has no complete results .*T10: no\); mend it, then `harness run",
+            r"other has no complete results .*T10: no\); fix it, then `harness run",
         ),
         ([], r"not run: 0 of 4 trials"),
     ):

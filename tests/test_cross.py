@@ -76,7 +76,7 @@ def test_what_cannot_be_crossed_is_refused_by_name(root: Path) -> None:
     found = list(discover(root))
     with pytest.raises(UsageError, match="no submission 'x'; there are: a, b, c"):
         grid_of(found, ["x"], [])
-    with pytest.raises(UsageError, match=r"submissions/b: T00: .*; mend it, or leave it out of the grid"):
+    with pytest.raises(UsageError, match=r"submissions/b: T00: .*; fix it, or leave it out of the grid"):
         grid_of(found, ["b"], [])
     with pytest.raises(UsageError, match="is a submission, not a grid; name more of either"):
         grid_of(found, ["a"], ["a", "a"])

@@ -236,7 +236,7 @@ def test_an_audit_of_a_folder_that_sleeps_in_every_host_ends_in_a_gate(tmp_path:
         findings = audit(sleeping)
     assert [(finding.rule, finding.level) for finding in findings] == [("T00", "gate")]
     assert "waited for 2.5 seconds in all" in findings[0].message
-    assert "take out what sleeps" in findings[0].message
+    assert "remove what sleeps" in findings[0].message
 
 
 @pytest.mark.parametrize("where", ["top", "encode"])
@@ -420,7 +420,7 @@ OUT_OF_REACH = {
         "a submission can read its own files only, as Path(__file__).parent / NAME",
     ),
     "a file of the caller": ("open('vocab.txt')", "a submission can read its own files only"),
-    "writing": ("open(__file__, 'w')", "and write none"),
+    "writing": ("open(__file__, 'w')", "and cannot write"),
     "the network": (
         "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
         "there is no network for a submission; put what it needs into its folder",
@@ -456,7 +456,7 @@ def test_an_encode_that_knows_prompts_alone_is_told_of_answers(tmp_path: Path) -
 def test_ids_that_fill_more_than_a_frame_are_answered_with_how_many_there_may_be(tmp_path: Path) -> None:
     with Host(make_submission(tmp_path, encode="return [1] * 400"), "prompts", max_digits=3) as host:
         vocabulary = host.describe()
-        with pytest.raises(SubmissionError, match=r"FrameError: a frame of .*; a text may become 4 ids a character"):
+        with pytest.raises(SubmissionError, match=r"FrameError: a frame of .*; a text may become 4 ids per character"):
             host.encode([f"{n}+1=" for n in range(8000)], vocabulary)
 
 

@@ -111,14 +111,14 @@ def test_a_copy_is_not_signed_by_those_who_wrote_the_original(root):
 def test_a_broken_original_is_refused_with_its_reason_and_nothing_is_written(root):
     folder = started(root, "one").folder
     (folder / "submission.yaml").write_text("title: [\n")
-    with pytest.raises(UsageError, match=r"submissions/one: T00: submission.yaml: .*; mend it, or start from another"):
+    with pytest.raises(UsageError, match=r"submissions/one: T00: submission.yaml: .*; fix it, or start from another"):
         start_submission(root, "two", "one")
     assert not (root / "submissions" / "two").exists()
 
 
 @pytest.mark.parametrize("name", ["Upper", "a-b", "../out", "", "x" * 41, "a/b"])
 def test_a_name_that_is_none_is_refused_and_nothing_is_written(root, name):
-    with pytest.raises(UsageError, match="is no name for a submission; take a lower-case letter"):
+    with pytest.raises(UsageError, match="is not a name for a submission; use a lower-case letter"):
         start_submission(root, name, None)
     assert not list((root / "submissions").iterdir())
 
@@ -132,7 +132,7 @@ def test_inside_the_folder_of_submissions_it_is_said_where_to_run_instead(root):
 def test_a_name_that_is_taken_is_refused_and_the_folder_is_left_alone(root):
     folder = started(root, "one").folder
     (folder / "submission.py").write_text("# mine\n")
-    with pytest.raises(UsageError, match="is there already; choose another name, or edit it"):
+    with pytest.raises(UsageError, match="already exists; choose another name, or edit it"):
         start_submission(root, "one", None)
     assert (folder / "submission.py").read_text() == "# mine\n"
 
@@ -142,7 +142,7 @@ def test_an_original_that_is_none_is_refused_with_those_there_are_or_with_what_i
     with pytest.raises(UsageError, match=r"no submission 'on'; did you mean one\? there are: one"):
         start_submission(root, "two", "on")
     (root / "submissions" / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"submissions/empty: T00: holds no submission\.yaml; .*; mend it, or start"):
+    with pytest.raises(UsageError, match=r"submissions/empty: T00: holds no submission\.yaml; .*; fix it, or start"):
         start_submission(root, "two", "empty")
     assert not (root / "submissions" / "two").exists()
 

@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path):
     (tmp_path / "submissions" / "one").mkdir(parents=True)
     (entry,) = discover(tmp_path)
     assert isinstance(entry, Broken)
-    with pytest.raises(UsageError, match=r"submission\.yaml.*mend it first"):
+    with pytest.raises(UsageError, match=r"submission\.yaml.*fix it first"):
         recorded_trials(entry, TRACK, tmp_path / "results", HARNESS)
 
 

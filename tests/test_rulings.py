@@ -201,7 +201,7 @@ def test_show_tells_what_a_maintainer_ruled(tmp_path, monkeypatch):
     (results / "cleared.yaml").write_text(cleared(one, "T50"))
     assert "state       fresh\n" in shown(one, track, results)
     (results / "hacked.yaml").write_text(MARK)
-    marked = "marked as hacked, so that it does not rank: The pads count the carries. (2026-11-24)"
+    marked = "marked as hacked, so it does not rank: The pads count the carries. (2026-11-24)"
     assert marked in shown(one, track, results)
 
 
@@ -223,8 +223,8 @@ def test_without_the_file_nothing_is_marked(tmp_path):
         ("- one\n", "holds a list, no keys"),
         (MARK.replace("reason", "why"), "unknown key `rows.0.why`"),
         (MARK.replace("2026-11-24", "yesterday"), "rows.0.date"),
-        (MARK.replace("2026-11-24", "2026-13-45"), "`rows.0.date`: is no day of the calendar; write it as 2026-01-31"),
-        (MARK.replace("2026-11-24", "2026-02-29"), "`rows.0.date`: is no day of the calendar"),
+        (MARK.replace("2026-11-24", "2026-13-45"), "`rows.0.date`: is not a calendar date; write it as 2026-01-31"),
+        (MARK.replace("2026-11-24", "2026-02-29"), "`rows.0.date`: is not a calendar date"),
         ("rows:\n- submission: one\n", "rows.0.reason"),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_missing_manifest_is_refused(tmp_path):
     [
         ("submission.yml", "rename 'submission.yml'"),
         ("Submission.yaml", "rename 'Submission.yaml'"),
-        ("nested/submission.yaml", "move all that is in 'nested/' up into this folder"),
+        ("nested/submission.yaml", "move everything in 'nested/' up into this folder"),
     ],
 )
 def test_a_manifest_under_another_name_or_too_deep_is_named(tmp_path, instead, remedy):
@@ -284,27 +284,27 @@ def test_a_symbolic_link_in_place_of_a_folder_is_refused(tmp_path):
 def test_a_symbolic_link_inside_a_folder_is_refused(tmp_path, target):
     folder = write_folder(tmp_path)
     (folder / "link").symlink_to(target)
-    assert refusal(folder) == "'link' is no regular file; only text files and folders are allowed"
+    assert refusal(folder) == "'link' is not a regular file; only text files and folders are allowed"
 
 
 def test_a_manifest_that_is_a_symbolic_link_is_refused(tmp_path):
     folder = write_folder(tmp_path)
     (folder / "submission.yaml").rename(tmp_path / "elsewhere.yaml")
     (folder / "submission.yaml").symlink_to(tmp_path / "elsewhere.yaml")
-    assert "'submission.yaml' is no regular file" in refusal(folder)
+    assert "'submission.yaml' is not a regular file" in refusal(folder)
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     folder = write_folder(tmp_path)
     os.mkfifo(folder / "pipe")
-    assert refusal(folder) == "'pipe' is no regular file; only text files and folders are allowed"
+    assert refusal(folder) == "'pipe' is not a regular file; only text files and folders are allowed"
 
 
 def test_64_kib_are_taken_and_a_byte_more_is_refused(tmp_path):
     room = 64 * 1024 - len(MANIFEST)
     assert read(write_folder(tmp_path, "one", a_dot_py="#" * (room - 1), b_in_c_dot_py="#"))
     message = refusal(write_folder(tmp_path, "two", a_dot_py="#" * (room - 1), b_in_c_dot_py="##"))
-    assert message.startswith("holds more than 64 KiB, with 'b/c.py'; keep to the code")
+    assert message.startswith("holds more than 64 KiB, with 'b/c.py'; keep only the code")
 
 
 def test_a_huge_file_is_refused_by_its_size_without_being_read(tmp_path):
@@ -318,13 +318,13 @@ def test_64_files_are_taken_and_one_more_is_refused(tmp_path):
     folder = write_folder(tmp_path, **{f"f{number}_dot_py": "" for number in range(63)})
     assert read(folder)
     write(folder / "one_more.py", "")
-    assert refusal(folder) == "holds more than 64 files, with 'submission.yaml'; keep to the code"
+    assert refusal(folder) == "holds more than 64 files, with 'submission.yaml'; keep only the code"
 
 
 @pytest.mark.parametrize("content", [b"\x80\x04\x95", b"\xff\xfe", b"PK\x03\x04\xff"])
 def test_a_binary_file_is_refused(tmp_path, content):
     message = refusal(write_folder(tmp_path, weights_dot_bin=content))
-    assert message == "'weights.bin' is not UTF-8 text; save it as UTF-8, or take it away if it is no text"
+    assert message == "'weights.bin' is not UTF-8 text; save it as UTF-8, or remove it if it is not text"
 
 
 def test_a_hostile_file_name_is_quoted_in_the_refusal(tmp_path):

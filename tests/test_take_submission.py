@@ -190,8 +190,8 @@ def test_symbolic_links_and_submodules_are_refused(request_: Request) -> None:
     git(request_.clone, "update-index", "--add", "--cacheinfo", f"160000,{commit},submissions/mine/module")
     git(request_.clone, "commit", "-q", "-m", "x")
     assert request_.refusal().splitlines() == [
-        "'submissions/mine/key.txt' is no regular file; symbolic links and submodules are not taken",
-        "'submissions/mine/module' is no regular file; symbolic links and submodules are not taken",
+        "'submissions/mine/key.txt' is not a regular file; symbolic links and submodules are not taken",
+        "'submissions/mine/module' is not a regular file; symbolic links and submodules are not taken",
     ]
 
 
@@ -207,8 +207,8 @@ def test_a_tree_whose_paths_would_leave_the_folder_is_refused(request_: Request)
     assert "'harness/trial.py' is no file of a folder of submissions/" in refusal
     commit_of_mine(request_, mine)
     assert request_.refusal().splitlines() == [
-        "'submissions/mine/../trial.py' is no name for a file; use letters, digits and _",
-        r"'submissions/mine/a\nb' is no name for a file; use letters, digits and _",
+        "'submissions/mine/../trial.py' is not a name for a file; use letters, digits and _",
+        r"'submissions/mine/a\nb' is not a name for a file; use letters, digits and _",
     ]
 
 

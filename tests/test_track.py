@@ -134,7 +134,7 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
         ("seed: 1\n", "seed: 1\nmodel: {num_heads: 3}\n", 4, "choose d_model a multiple of 2 * num_heads"),
         ("seed: 1\n", "seed: 1\nmodel: {dropout: 1.0}\n", 4, "`model.dropout`: Input should be less than 1, got 1.0"),
         ("digits: [2]", "digits: &two [2]\nseeds: *two", 5, "aliases are not allowed; write the value out"),
-        ("seeds: [0]", "seeds: [0]\nseeds: [1]", 6, "the key 'seeds' stands twice; keep one"),
+        ("seeds: [0]", "seeds: [0]\nseeds: [1]", 6, "the key 'seeds' appears twice; keep one"),
         ("seed: 1\n", "seed:1\n", 4, "expected ':'; a line is a key, a colon, a space and a value"),
         (
             "seed: 1\n",
@@ -146,7 +146,7 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
         ("seeds: [0]", "seeds: [0", 6, "not the YAML that is read here: expected ',' or ']'"),
         ("name: mine", "name: Mine!", 1, "`name`: String should match pattern"),
         ("name: mine", "name: ../mine", 1, "`name`: String should match pattern"),
-        ("tests.", 'tests.\n  "quoted"\nseed: 2', 5, "the key 'seed' stands twice; keep one"),
+        ("tests.", 'tests.\n  "quoted"\nseed: 2', 5, "the key 'seed' appears twice; keep one"),
         ("A track of the tests.", '"\\e[31m"', 2, "`summary`: holds a line break or a control character"),
     ],
 )

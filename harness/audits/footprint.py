@@ -120,8 +120,8 @@ def check_columns(submission: str, found: Footprints) -> Iterator[Finding]:
             (one, prompt), (other, another) = list(pairs.items())[:2]
             message = (
                 f"id {token_id} moves with both digits of a column: {one[0]} and {one[1]} in encode({prompt!r}), "
-                f"{other[0]} and {other[1]} in encode({another!r}). What is one for several pairs of digits has been "
-                "worked out from them, as a sum or a carry is: give each pair an id, or each digit"
+                f"{other[0]} and {other[1]} in encode({another!r}). An id for several pairs of digits "
+                "has been computed from them, like a sum or a carry: give each pair an id, or each digit"
             )
             yield gate(submission, "T40", message)
             return

@@ -94,7 +94,7 @@ def check_again(
         again = host.encode(order, vocabulary).rows()
     for prompt, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
         seen = f"encode({prompt!r}) was {first[prompt]} in the trial and {row} in another process"
-        return [gate(submission.name, "T20", f"{seen}; keep no state, draw nothing, order no set")]
+        return [gate(submission.name, "T20", f"{seen}; keep no state, draw no random numbers, iterate over no set")]
     fresh = [text for name, (texts, _) in prompts.items() if name.startswith("fresh/") for text in texts]
     return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
 
@@ -161,7 +161,8 @@ def check_published(submission: str, test: Score, fresh: Score, drawn: Sequence[
     probability = fisher((test.correct, test.total), (fresh.correct, fresh.total))
     if probability < SIGNIFICANCE:
         seen = f"{test.correct} of {test.total} right on `test`, {fresh.correct} of {fresh.total} on `fresh`"
-        message = f"{seen} (p = {probability:.1g}), though both have the same law; remove what knows the published ones"
+        why = f"p = {probability:.1g}, though both have the same distribution"
+        message = f"{seen} ({why}); remove whatever knows the published ones"
         yield Finding(submission=submission, rule="T90", level="review", message=message)
 
 

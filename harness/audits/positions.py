@@ -66,7 +66,7 @@ def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator
             one, two = (" ".join(kind.name for kind in kinds[:MAX_KINDS_SHOWN]) for kinds in (expected, runs))
             message = (
                 f"encode({other!r}) has the kinds {one}, and encode({prompt!r}), with operands of the same lengths, "
-                f"{two}; kinds may tell the lengths and nothing of the digits"
+                f"{two}; kinds may depend on the lengths, never on the digits"
             )
             yield gate(submission.name, "P10", message)
             return
@@ -120,7 +120,7 @@ def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator
     ):
         for name, _ in _differing(_terms(positions, other, training=False), terms, now, then):
             message = (
-                f"Terms.{name} of a problem changes {when}, which would tell which batch it stands in; compute every "
+                f"Terms.{name} of a problem changes {when}, which would reveal the batch that it is in; compute every "
                 "row from that row of the layout alone"
             )
             yield gate(submission, "P40", message)
@@ -158,7 +158,7 @@ def check_gradient(submission: Submission, positions: Positions, layout: Tensor)
         gradients = torch.autograd.grad(total, list(positions.parameters()), allow_unused=True)
     except RuntimeError as error:
         reason = f"the terms have no gradient: {str(error).splitlines()[0][:200]}"
-        remedy = "use operators that torch can differentiate, or detach() what needs none"
+        remedy = "use operators that torch can differentiate, or detach() what needs no gradient"
         if "aten::copy" in str(error):
             remedy = "do not assign into a tensor (`x[..., 0::2] = …`); put it together with torch.stack or torch.cat"
         yield gate(submission.name, "P00", f"{reason}; {remedy}")
@@ -220,7 +220,9 @@ def check_causal(submission: Submission, positions: Positions, layout: Tensor, p
                 continue
             if long is None or short is None:
                 yield gate(
-                    submission.name, "P20", f"Terms.{name} is there at one length and not at another; return it always"
+                    submission.name,
+                    "P20",
+                    f"Terms.{name} is returned at one length and not at another; return it always",
                 )
                 return
             long = long[:, :, :length, :length] if name == "bias" else long[:, :length]

@@ -54,7 +54,8 @@ def check_recoverable(submission: str, prompts: Sequence[str], encoded: Sequence
         ids = next(list(ids) for ids, owner in owners.items() if owner == one)
         message = (
             f"encode({one!r}) and encode({other!r}) are both {ids}, and so are {len(collisions)} of {len(prompts)} "
-            "problems like another with other digits. What cannot be told apart has been added: write the digits down"
+            "problems like another with other digits. Problems that cannot be told apart have been added: write the "
+            "digits down"
         )
         yield gate(submission, "T40", message)
 

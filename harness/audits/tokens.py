@@ -123,7 +123,8 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
     ):
         for index in _differing(one_time, other)[:1]:
             one, two = first.rows()[index], other.rows()[index]
-            message = f"encode({texts[index]!r}) is {one}, and {two} {when}; keep no state, draw nothing, order no set"
+            seen = f"encode({texts[index]!r}) is {one}, and {two} {when}"
+            message = f"{seen}; keep no state, draw no random numbers, iterate over no set"
             yield gate(submission.name, "T20", message)
 
 

@@ -1,4 +1,4 @@
-"""Shows a grid of tokenizers and positions: a table, a heat map, and the main effects, which tell which part matters."""
+"""Shows a grid of tokenizers and positions: a table, a heat map, and the main effects of each part."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +143,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
     ]
     if len(crossing.track.seeds) == 1:
         seeds = (
-            "With one seed the intervals tell the luck of the drawn problems alone, not that of the initial weights."
+            "With one seed the intervals reflect only the luck of the drawn problems, not that of the initial weights."
         )
         luck = ", and with one seed the luck of its own initial weights"
     else:

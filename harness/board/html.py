@@ -189,7 +189,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         columns.append(Column("rank", f"= shared; † provisional: fewer than {MIN_SEEDS} seeds", _rank))
     columns.append(Column("submission", "", lambda row: Cell(plain(row.name, MAX_TEXT), row.name), is_number=False))
     if len(ranked_strata(track)) > 1:
-        columns.append(Column(ranking_heading(track), "exact match; what ranks", lambda row: _bar(row.score)))
+        columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
     columns += [
         Column(
             trained_heading(track, digits),
@@ -210,12 +210,12 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns += [
         Column(
             "ids seen",
-            f"fresh problems that are written as trained ones are, at {last} digits",
+            f"fresh problems with the same ids as a trained one, at {last} digits",
             _of_result(last, lambda result: _share(result.seen)),
         ),
         Column(
             "digit accuracy",
-            f"answer digits right, each after right ones, at {last} digits",
+            f"answer tokens right, each given the right ones before it, at {last} digits",
             _of_result(last, lambda result: _share(result.digit_accuracy)),
         ),
         Column(

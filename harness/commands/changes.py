@@ -33,7 +33,7 @@ def changed_since(root: Path, ref: str, found: Sequence[Submission | Broken]) ->
             if "no merge base" in reason:
                 remedy += "; if it is a shallow one, fetch more of its history (fetch-depth: 0)"
             if subprocess.run(["git", "-C", str(root), "rev-parse"], capture_output=True).returncode != 0:
-                reason, remedy = f"{root} is no git checkout", "name the submissions instead"
+                reason, remedy = f"{root} is not a git checkout", "name the submissions instead"
             raise UsageError(f"--changed {ref}: {reason}; {remedy}") from error
     changed = [Path(path).parts[1:] for path in paths if path.startswith("submissions/")]
     folders = {shown_name(parts[0]) for parts in changed}

@@ -71,7 +71,7 @@ def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
 def _counts(row: Row, track: Track) -> Counts:
     if row.counts is None or len(row.trials) < len(track.digits) * len(track.seeds):
         reason = f": {row.standing.reason}" if row.standing.reason else ""
-        first = "mend it, then " if row.standing.state is State.FAILED else ""
+        first = "fix it, then " if row.standing.state is State.FAILED else ""
         raise UsageError(
             f"{row.name} has no complete results on {track.name} ({row.standing.state}{reason}); "
             f"{first}`harness run {row.name} --track {track.name}`, and compare again"
@@ -95,12 +95,12 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
     test = "a paired t-test over seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
     lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
     if first.num_seeds < MIN_SEEDS:
-        lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds do not tell what another would change.")
+        lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change.")
     for row in (one, other):
         if row.standing.state is not State.FRESH:
             lines.append(f"{row.name} is {row.standing.state}: {row.standing.reason}.")
         if row.division == "open":
-            lines.append(f"{row.name} sets hyper-parameters itself: it is of the open division.")
+            lines.append(f"{row.name} sets hyper-parameters itself: it is in the open division.")
     return "\n".join(lines) + "\n"
 
 

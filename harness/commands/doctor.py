@@ -82,7 +82,7 @@ def _host() -> str:
 def _commit() -> str:
     commit, is_changed = commit_and_changes()
     if commit is None:
-        return "of no commit that records could name: git does not keep this code"
+        return "no commit that records could name: git does not track this code"
     return f"commit {commit}{', changed since' if is_changed else ''}"
 
 

@@ -23,15 +23,15 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         raise UsageError(f"{root} is itself a folder of submissions; run in its parent, or with -C {root.parent}")
     if not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for a submission; take a lower-case letter and up to 39 of a-z, 0-9 and _"
+            f"{name!r} is not a name for a submission; use a lower-case letter and up to 39 of a-z, 0-9 and _"
         )
     if target.exists():
-        raise UsageError(f"{target} is there already; choose another name, or edit it")
+        raise UsageError(f"{target} already exists; choose another name, or edit it")
     source = TEMPLATE
     if like is not None:
         (original,) = select(discover(root), [like])
         if isinstance(original, Broken):
-            raise UsageError(f"{original.error}; mend it, or start from another")
+            raise UsageError(f"{original.error}; fix it, or start from another")
         source = original.folder
     try:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))

@@ -39,7 +39,7 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
         UsageError: no trial of the track can be run again as it was.
     """
     if isinstance(entry, Broken):
-        raise UsageError(f"{entry.error}; mend it first")
+        raise UsageError(f"{entry.error}; fix it first")
     found = Reproducible([], {}, [])
     for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
         why_not = _why_not(record, entry, track, harness)

@@ -26,7 +26,7 @@ def shown(entry: Submission | Broken, track: Track, results: Path) -> str:
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
     rulings = read_rulings(results)
     if mark := marks_of([entry], rulings.hacked).get(entry.name):
-        parts.append(f"\nmarked as hacked, so that it does not rank: {mark.reason} ({mark.date})\n")
+        parts.append(f"\nmarked as hacked, so it does not rank: {mark.reason} ({mark.date})\n")
     for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
         parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared))
     return "".join(parts)
@@ -36,7 +36,7 @@ def _trial(
     record: Record | RecordError | None, submission: Submission, track: Track, cleared: Sequence[Cleared]
 ) -> str:
     if record is None:
-        return f"  not run; `harness run {submission.name} --track {track.name}` does\n"
+        return f"  not run; run it with `harness run {submission.name} --track {track.name}`\n"
     if isinstance(record, RecordError):
         return f"  {record}\n"
     standing = state_of(record, submission, track, harness_fingerprint(), cleared)

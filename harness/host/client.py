@@ -207,7 +207,7 @@ class Host:
         error = reply.message.get("error")
         if error is not None:
             if not isinstance(error, dict):
-                raise self._failed("sent an error that is none")
+                raise self._failed("sent a malformed error")
             text, rule = str(error.get("message"))[:1000], str(error.get("rule"))
             raise self._broke(rule if rule in RULES else "T00", remedied(text, self._part.files))
         return reply
@@ -270,7 +270,7 @@ class Host:
             if own is not None and allowed_s < self._deadline_s:
                 raise self._out_of(own) from error
             within = f"gave no answer within {self._deadline_s:g} seconds"
-            raise self._failed(f"{within}; look for an endless loop, or for what is slow") from error
+            raise self._failed(f"{within}; look for an endless loop or for slow code") from error
         finally:
             if own is not None:
                 own.used_s += time.monotonic() - start
@@ -316,7 +316,7 @@ class Host:
 
     def _out_of(self, own: Budget) -> SubmissionError:
         used = f"in {own.what} its hosts were waited for {own.allowed_s:g} seconds in all, the most that is allowed"
-        remedy = "make what runs at import, in __init__, encode and decode faster, and take out what sleeps"
+        remedy = "make the code that runs at import, in __init__, encode and decode faster, and remove what sleeps"
         return self._broke("T00", f"{used} (at last the {self._role} host); {remedy}")
 
     def _read_output(self) -> bool:
@@ -367,7 +367,9 @@ class Host:
         allowed = self._max_ids(texts)
         for index in np.flatnonzero((lengths < 1) | (lengths > allowed))[:1]:
             got = f"encode({texts[index]!r}) gave {lengths[index]} ids"
-            raise self._broke("T00", f"{got}; 1 to {allowed} (4 a character of the longest prompt, and 8) are allowed")
+            raise self._broke(
+                "T00", f"{got}; 1 to {allowed} (4 per character of the longest prompt, and 8 more) are allowed"
+            )
         return Ragged.from_flat(ids, lengths)
 
     def _max_ids(self, texts: Sequence[str]) -> int:
@@ -379,7 +381,7 @@ class Host:
         if not isinstance(texts, list) or len(texts) != count:
             raise self._failed(f"did not send the {count} texts it was asked for")
         if not all(isinstance(text, str) and len(text) <= MAX_DECODED_CHARACTERS for text in texts):
-            raise self._failed("sent a text that is none, or too long")
+            raise self._failed("sent something that is not text, or too long")
         try:
             "".join(texts).encode()
         except UnicodeEncodeError as error:

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable
 
 REMEDIES = {
-    r"\bFrameError: a frame of \d+ bytes": "a text may become 4 ids a character of the longest prompt, and 8, no more",
-    r"\bMemoryError\b": "a submission has 3 GiB at most; take less",
+    r"\bFrameError: a frame of \d+ bytes": "a text may become 4 ids per character of the longest prompt, and 8 more",
+    r"\bMemoryError\b": "a submission may use at most 3 GiB of memory",
     r"\bdecode\(\[\d+\]\) raised: .*\b(IndexError|KeyError|ValueError)\b": (
         "every id has to decode, pad_id and eos_id too; give them the empty text"
     ),
     r"\b(FileNotFoundError|NotADirectoryError|IsADirectoryError|PermissionError: .*'.+')": (
-        "a submission can read its own files only, as Path(__file__).parent / NAME, and write none"
+        "a submission can read its own files only, as Path(__file__).parent / NAME, and cannot write"
     ),
     r"\bPermissionError\b": "the sandbox forbids it; a submission maps text to ids, or a layout to terms, and no more",
     r"\b(URLError|gaierror|Address family not supported)\b": (

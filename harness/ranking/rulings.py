@@ -21,7 +21,7 @@ def _real_date(text: str) -> str:
     try:
         date.fromisoformat(text)
     except ValueError as error:
-        raise ValueError("is no day of the calendar; write it as 2026-01-31") from error
+        raise ValueError("is not a calendar date; write it as 2026-01-31") from error
     return text
 
 

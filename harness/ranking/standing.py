@@ -127,7 +127,9 @@ def contradiction(record: Record, track: Track) -> str | None:
     for suite in asked | scores:
         was, is_asked = scores[suite].total if suite in scores else 0, asked.get(suite, 0)
         if was != is_asked:
-            return f"the record counts {was} problems of {suite}, where the track asks {is_asked}; run the trial again"
+            return (
+                f"the record counts {was} problems of {suite}, where the track asks for {is_asked}; run the trial again"
+            )
     return None
 
 
