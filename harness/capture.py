@@ -60,7 +60,7 @@ def capture(
         work: returns tensors, if anything; every replay overwrites them.
         generators: the generators that `work` draws from.
         state: the tensors that `work` changes and reads again; the warm-up's changes to them are undone.
-        pool: a memory pool to share with other graphs, none of which is replayed while this one's results are in use.
+        pool: a memory pool to share with other graphs; none may be replayed while this one's results are in use.
 
     Raises:
         RuntimeError: the device failed, or the recording did; this process should end, since torch guarantees nothing

@@ -350,7 +350,7 @@ def cross(
     rerun: RerunOption = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Crosses tokenizers with positions. Trains every pair, and reports how much of the score each part explains."""
+    """Crosses tokenizers with positions. Trains every pair, and reports what tokenizers and positions each explain."""
     from harness.board.crossing import as_text, crossing_of, render_crossing
     from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
     from harness.definitions import find_track
@@ -388,7 +388,7 @@ def bench(
         bool, typer.Option("--report", help="Also write docs/performance/<device>.md and .json.")
     ] = False,
 ) -> None:
-    """Measures this machine against a plain training loop."""
+    """Measures the harness on this machine, against a plain loop."""
     from harness.commands.bench import bench as measure
     from harness.commands.bench import write
     from harness.definitions import find_track

@@ -98,8 +98,11 @@ class Decoder:
 
     @torch.inference_mode()
     def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """For prompts (B, P) and answers (B, A): which rows (B,) are right, which digits (B, A) are predicted right,
-        and which tokens (B, A) are digits, that is neither EOS nor PAD."""
+        """Compares predictions with the known answers (B, A) to prompts (B, P).
+
+        Returns which rows are right, (B,); which digits are predicted right, (B, A); and which tokens of the answers
+        are digits, that is neither EOS nor PAD, (B, A).
+        """
         token_ids, first = torch.cat((prompts, answers[:, :-1]), dim=1), prompts.shape[1] - 1
         terms = self._terms(layout)
         logits = self._model(token_ids, terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)

@@ -1,4 +1,4 @@
-"""Reads small YAML files from strangers into pydantic models; errors name the line.
+"""Reads small YAML files from strangers into pydantic models; errors name the line where there is one.
 
 Only the part of YAML that a page of settings needs is read: strings, whole and decimal numbers, `true`, `false`,
 `null`, lists and keys. So `8e-4` is a number and `no` a string, and tags, aliases, dates and base-60 numbers can do no
@@ -62,7 +62,7 @@ YAML_REMEDIES = {
 
 
 class DocumentError(ValueError):
-    """A YAML file that cannot be used; the message names the line, what was got and what to do."""
+    """A YAML file that cannot be used; the message says where, what was got and what to do."""
 
 
 def read_yaml(path: Path, model: type[Model]) -> Model:
@@ -76,7 +76,7 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise DocumentError(f"cannot be read: {error.strerror}") from error
+        raise DocumentError(f"cannot be read: {error.strerror}; make it readable") from error
     if len(content) > MAX_BYTES:
         raise DocumentError(f"is larger than {MAX_BYTES // 1024} KiB; keep it to the keys that are allowed")
     try:
@@ -108,7 +108,7 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
 
 
 def visible(text: str) -> str:
-    """The text made safe to print: a `?` replaces whatever could move a cursor, end a line or be invisible."""
+    """The text made safe to print: a `?` replaces controls, line ends, direction marks and all else unprintable."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 

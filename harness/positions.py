@@ -35,7 +35,8 @@ class Positions(nn.Module):
         dropout: float,
         tables: set[str],
     ) -> None:
-        """
+        """Takes over what a host sent.
+
         Args:
             state: tensors by name, in the order in which the graphs take them.
             trainable: names of those that are trained.
@@ -106,7 +107,7 @@ def receive_positions(
         layouts: by program, (n, L) int64; they are tried out on the CPU before anything is built on the device.
 
     Raises:
-        SubmissionError: rule P00; the message names the submission's line where one is known.
+        SubmissionError: rule P00, or P30 if it is too large; the message names the line where one is known.
     """
     reply = host.ask({"do": "export", "shape": asdict(shape), "seed": seed, "programs": [list(p) for p in programs]})
     try:

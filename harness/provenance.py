@@ -18,7 +18,7 @@ from harness.submissions import Submission
 from harness.track import Track
 
 CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Holds two numbers: microseconds of processor time, allowed in so many of wall-clock time."""
+"""Holds a quota and a period: microseconds of processor time allowed in each period, in microseconds; or `max`."""
 
 
 def identity(

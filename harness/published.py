@@ -24,9 +24,9 @@ CPU = torch.device("cpu")
 
 
 def check_published_layouts(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
-    """The findings of the first group of published and fresh problems that has any, in the batches that a trial scores.
+    """P10 and P40 for every seed's positions, on published and fresh problems in the batches that a trial scores.
 
-    Those are all sets of one shape together, and the set of each length alone.
+    Those are all sets of one shape together, and the set of each length alone; the first that has findings decides.
 
     Args:
         digits: the number of digits of the trials.

@@ -145,7 +145,7 @@ class Fingerprints(_Part):
 class Environment(_Part):
     device: str
     products: str | None = None
-    """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, or `CUDA`; null if none was."""
+    """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, or `CUDA`; null if nothing did."""
     torch: str
     python: str
     commit: str | None

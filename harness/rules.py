@@ -136,7 +136,8 @@ _RULES = (
         title="A carry moves nothing",
         level="gate",
         checked="*validate.* In 600 pairs of prompts the same digit of a is edited in the same way, and b decides "
-        "whether the edit flips a carry. Gate if more tokens change where it does: exact sign test, p < 1e-6.",
+        "whether the edit flips a carry. Gate if more tokens change when the edit flips a carry than when it does not: "
+        "exact sign test, p < 1e-6.",
         why="It shows that what T50 sees is a carry, and finds carries that are rare or faint.",
         remedy="Find what the tokenizer computes from `a + b`, from `x + y >= 10` or from a comparison, and remove it.",
         good="return [DIGITS[x], DIGITS[y]]",
@@ -158,9 +159,9 @@ _RULES = (
         id="T80",
         title="What kind of writing it is",
         level="tag",
-        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and replacing an id "
-        "of an answer changes at most 3 of its characters, in the median. `re-encoding`: all others (binary, residues, "
-        "long merges).",
+        checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and replacing one id "
+        "of an answer changes at most 3 characters of the decoded answer, in the median. `re-encoding`: all others "
+        "(binary, residues, long merges).",
         why="Re-encodings obey the rules but change the task, which readers of the board should know.",
         remedy="Nothing to do.",
         good="[6, 4]                           # positional: a digit a token",
@@ -172,8 +173,8 @@ _RULES = (
         level="review",
         checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts: one-sided Fisher test, p "
         "< 1e-4. Not done with two digits, where there are so few pairs that fresh ones repeat.",
-        why="Both have the same distribution and share hardly a problem, so published ones are easier only to somebody "
-        "who looks them up.",
+        why="Both have the same distribution, share no problem and hold hardly any twice, so published ones are easier "
+        "only to a submission that looks them up.",
         remedy="Remove whatever knows the published problems. Run the trial again if you think it was chance.",
         good="return [DIGITS[character] for character in text]",
         bad="return TEST_SET.get(text, ids)",
@@ -208,7 +209,7 @@ _RULES = (
         level="gate",
         checked="*validate, trial.* They export in training and in evaluation mode, with allowed operators only; two "
         "exports agree; shapes are as the contract says. *validate.* Two processes that import the file export the "
-        "same; every number is finite and at most 1000 in size.",
+        "same; every number is finite and, except in angles, at most 1000 in size.",
         why="The trainer runs the graph, never the submission's Python.",
         remedy="Write tensor arithmetic; branch only on `self.training` and shapes; draw with torch.randint or "
         "torch.rand*.",
@@ -244,7 +245,7 @@ _RULES = (
         title="Positions are small",
         level="gate",
         checked="*validate, trial.* Parameters and buffers together hold at most 65,536 numbers, look-up tables "
-        "included, in at most 2,000 operations; the harness counts both.",
+        "included; `forward` is at most 2,000 operations. The harness counts both.",
         why="The frozen model has 669,000 parameters. With positions that are a model of their own, or a table of "
         "answers, the benchmark would measure those.",
         remedy="Make tables as long as `shape.max_length`, not longer, and share them between heads and layers.",
@@ -256,8 +257,8 @@ _RULES = (
         title="A row's terms are its own",
         level="gate",
         checked="*validate, trial.* The terms of a row stay the same, to 1e-5, when half of the batch's other rows are "
-        "replaced, and move with it when the rows change places. A trial checks the batches of `test` and `fresh`, and "
-        "on a track that ranks by published problems their batches too.",
+        "replaced, and move with it when the rows change places. A trial checks the batches of `test` and `fresh`, "
+        "and, on a track that ranks by published problems, the batches of those as well.",
         why="The lengths in a batch reveal which of the published batches it is, and so which problem is in which row.",
         remedy="Compute every row only from that row of the layout: no sum, mean, maximum or sorting over the first "
         "axis.",

@@ -144,8 +144,10 @@ class UniformLengths:
 
 @dataclass(frozen=True)
 class LongerOperand:
-    """The longer operand has exactly `digits` digits. In half of the problems both do; in the other half the length of
-    one operand is uniform in 1 to `digits`."""
+    """The longer operand has exactly `digits` digits.
+
+    In half of the problems both do; in the other half the length of one operand is uniform in 1 to `digits`.
+    """
 
     digits: int
 
@@ -167,7 +169,7 @@ class LongerOperand:
 
 @dataclass(frozen=True)
 class CarryChain:
-    """Uniform digits with a carry chain of `chain` columns inserted at a uniform place, and no longer one elsewhere.
+    """Uniform digits with a carry chain of `chain` columns inserted at a uniform place, and none longer elsewhere.
 
     A problem with two such chains (see `Problems.longest_chains`) thus comes twice as often as among uniform pairs.
 

@@ -87,7 +87,8 @@ class Trainer:
         pad_id: int,
         seed: int,
     ) -> None:
-        """
+        """Prepares weights, optimiser and random streams for the first step.
+
         Args:
             data: one epoch; every epoch goes through it in the same order.
             dropout: inside the model; the positional embedding brings its own.

@@ -145,7 +145,7 @@ BAD_TOKENIZERS = {
             "decode": "return ''.join(self.order[i] for i in token_ids if i < 12)",
         },
         "T20",
-        "in another process; keep no state, draw no random numbers, iterate over no set",
+        "in another process; keep no state, draw no random numbers, depend on the order of no set",
     ),
     "ids drawn at random": (
         {

@@ -1,4 +1,4 @@
-"""Audits: the rules that a submission must keep, one function for each, grouped by what they protect.
+"""Audits: functions that check the rules of `rules.py`, grouped by what these protect.
 
 `audit` is what `harness validate` and every run do before a trial. Inside a trial, `live.py` and `check_blind` of
 `positions.py` follow; `harness/published.py` tries published problems (P10, P40), `harness/decoy.py` trains on another
@@ -18,7 +18,7 @@ __all__ = ["Finding", "audit"]
 
 
 def audit(submission: Submission, also_at: Iterable[int] = ()) -> list[Finding]:
-    """Everything that the audits find, the tokenizer's findings first; none of a valid submission's is a gate.
+    """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.
 
     Args:
         also_at: the max_digits of the trials to be run, audited too since a submission is told the value.

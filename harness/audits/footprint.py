@@ -1,8 +1,8 @@
 """Footprints: which digits of a problem each token of its prompt depends on (rules T50, T60, T70, T80).
 
-A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; wherever
-it is, it must move when a distant digit of the other operand changes. So no list of tricks is needed: change a digit,
-and see which tokens move, that is, become others.
+A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; the
+place where it is hidden must change with a distant digit of the other operand. So no list of tricks is needed: change a
+digit, and see which tokens change (*move*).
 """
 
 from collections import defaultdict
@@ -120,8 +120,8 @@ def check_columns(submission: str, found: Footprints) -> Iterator[Finding]:
             (one, prompt), (other, another) = list(pairs.items())[:2]
             message = (
                 f"id {token_id} moves with both digits of a column: {one[0]} and {one[1]} in encode({prompt!r}), "
-                f"{other[0]} and {other[1]} in encode({another!r}). An id for several pairs of digits "
-                "has been computed from them, like a sum or a carry: give each pair an id, or each digit"
+                f"{other[0]} and {other[1]} in encode({another!r}). One id for several pairs of digits "
+                "hides which they are, as a sum or a carry does: give each pair an id, or each digit"
             )
             yield gate(submission, "T40", message)
             return
@@ -186,7 +186,8 @@ def check_carry(submission: str, pairs: Sequence[CarryPair], encoded: dict[str, 
         )
         message = (
             f"{shown}. The same edit moves more tokens where it flips a carry in {more} of {len(pairs)} pairs, fewer "
-            f"in {fewer} (p = {probability:.1g}): find what is computed from both digits of a column for another"
+            f"in {fewer} (p = {probability:.1g}). No token may depend on a carry: find where the "
+            "digits of one column decide the token of another, and remove it"
         )
         yield gate(submission, "T60", message)
 

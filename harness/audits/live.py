@@ -94,7 +94,11 @@ def check_again(
         again = host.encode(order, vocabulary).rows()
     for prompt, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
         seen = f"encode({prompt!r}) was {first[prompt]} in the trial and {row} in another process"
-        return [gate(submission.name, "T20", f"{seen}; keep no state, draw no random numbers, iterate over no set")]
+        return [
+            gate(
+                submission.name, "T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
+            )
+        ]
     fresh = [text for name, (texts, _) in prompts.items() if name.startswith("fresh/") for text in texts]
     return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
 

@@ -210,7 +210,7 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
 
 
 def check_causal(submission: Submission, positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
-    """P20: the terms of a layout, cut at three places after `=`, equal the cut terms of the whole layout, to 1e-6."""
+    """P20: the terms of a layout that is cut after `=` are the whole layout's terms, cut there, to 1e-6."""
     whole = _terms(positions, layout, training=False)
     for length in _cut_lengths(prompt_length, layout.shape[1]):
         cut = _terms(positions, layout[:, :length], training=False)

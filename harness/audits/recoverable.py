@@ -10,7 +10,7 @@ from harness.audits.prompts import operands
 
 SMALL = 60
 NUM_RANDOM = 500
-"""Random problems, each of which gets a partner with the same sum and one with the same column sums."""
+"""Random problems; each gets a partner with the same column sums, and most get one with the same sum."""
 
 
 def columns(prompt: str) -> tuple[tuple[str, ...], ...]:
@@ -26,7 +26,7 @@ def small_problems() -> list[str]:
 
 
 def alike_problems(digits: int, rng: np.random.Generator) -> list[str]:
-    """Random problems, each followed by one with the same sum, if there is one, and one with the same column sums."""
+    """Random problems, each followed by one with the same column sums and mostly by one with the same sum."""
     prompts: list[str] = []
     for _ in range(NUM_RANDOM):
         a, b = (rng.integers(0, 10, int(length)).tolist() for length in rng.integers(1, digits + 1, 2))

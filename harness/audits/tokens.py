@@ -124,7 +124,7 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
         for index in _differing(one_time, other)[:1]:
             one, two = first.rows()[index], other.rows()[index]
             seen = f"encode({texts[index]!r}) is {one}, and {two} {when}"
-            message = f"{seen}; keep no state, draw no random numbers, iterate over no set"
+            message = f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
             yield gate(submission.name, "T20", message)
 
 
@@ -191,7 +191,9 @@ def judge_decode(
         if len(added) > MAX_ADDED * len(pairs):
             pair, text = added[0]
             seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
-            findings.append(gate(submission, "T30", f"{seen}; what decode works out, no model has learned"))
+            findings.append(
+                gate(submission, "T30", f"{seen}; decode may only turn ids into characters: remove the arithmetic")
+            )
     return findings
 
 

@@ -148,7 +148,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
         luck = ", and with one seed the luck of its own initial weights"
     else:
         seeds = "Intervals: a bootstrap over seeds and problems."
-        luck = ". What the luck of the seeds is worth is taken off"
+        luck = ". What the luck of the seeds explains is subtracted"
     has_gaps = any(not row.is_fresh for line in crossing.rows for row in line)
     gaps = " With pairs missing the three do not add up." if has_gaps else ""
     return [
@@ -156,7 +156,7 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
         f"Mean of the grid: {percent(effects.mean.value)} %. Of the variance over its pairs the tokenizers explain "
         f"{_share(effects.explained_by_rows)}, the positions {_share(effects.explained_by_columns)}; "
         f"{_share(effects.interplay)} is interplay, what a pair is worth beyond its two parts{luck}. All "
-        f"three speak of the parts in this grid; others would share it out otherwise.{gaps}",
+        f"three refer to the parts in this grid; other parts would divide the variance differently.{gaps}",
         "Main effects, in points of exact match over the mean tokenizer, or the mean kind of positions, of this grid, "
         f"with 95 % intervals. {seeds}",
         *tables,

@@ -23,7 +23,7 @@ WIDTH = 9.0
 LINE_OF_TEXT = 0.19
 LIMITS = -0.03, 1.04
 MAX_NAMED = 20
-"""Points of a scatter plot that are named, the best by score."""
+"""How many of the best points of a scatter plot are named, beside those that no better one matches in speed."""
 NARROWEST = 0.1
 """Least extent of the speed axis to either side of the reference, so that mere noise does not fill it."""
 SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
@@ -141,8 +141,8 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
 def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
     """One line per submission, named at its end; the first are coloured, the others grey, or none could be told apart.
 
-    The seeds are drawn at their mean instead of its interval, which with three seeds covers the plot from top to
-    bottom.
+    Each seed is a dot beside the line of the mean, instead of an interval, which with three seeds would cover the plot
+    from top to bottom.
     """
     height = max(4.2, 1.2 + LINE_OF_TEXT * len(plot.series))
     figure, axes = _figure(height)

@@ -34,7 +34,7 @@ from harness.track import Track
 FOLDER = Path(__file__).parent / "page"
 MAX_TEXT = 300
 MAX_REASON = 80
-"""In the table; the card below it has the whole reason."""
+"""In the table; the card below it shows up to `MAX_TEXT` characters."""
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 10
 """At each number of digits."""
@@ -114,7 +114,7 @@ class Card:
     facts: list[str]
     charts: list[Chart]
     carry: list[tuple[str, list[tuple[str, str]]]]
-    """By number of digits: the longest chains, each with its share."""
+    """By number of digits: every length of the longest carry chain, with the exact match on its problems."""
     trials: list[list[str]]
     mistakes: list[tuple[str, list[Wrong]]]
     """By number of digits."""

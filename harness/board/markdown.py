@@ -37,7 +37,7 @@ HEAD = """\
 # Leaderboard
 
 Which tokenizer and which positional embedding let a small transformer learn to add? Model, data and training recipe are
-the same for everyone; a submission decides only how a problem becomes tokens and how the model learns their positions.
+the same for everyone; a submission decides only how a problem becomes tokens and how the model is told their positions.
 A problem counts when the whole sum is right. Submissions are ranked on *fresh* problems, drawn when the trial starts,
 or, in tracks of length generalisation, on problems longer than any trained one, which are the same for everyone. This
 page is written by `harness leaderboard` from the records in `results/`.
@@ -50,58 +50,58 @@ KEY = "[How to read this](#how-to-read-this) · [Reproduce a row](#reproduce-a-r
 TAIL = """\
 ## How to read this
 
-* **Exact match** is in per cent, on fresh problems, averaged over seeds. The small print is its 95 % interval: Wilson's
-  for the counts of one trial; a bootstrap over problems for a mean of several lengths or numbers of digits; with
-  several seeds a bootstrap over seeds and problems, widened for their small number as Student's t is. All seeds train
-  on the same problems in the same order, so the interval says nothing about another training set. If a scheme learns
-  from few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*. Beyond the
-  trained lengths the interval refers to the problems that everyone shares, and is narrower than one for all sums of
-  that length.
-* **Fresh problems** are pairs of operands that no split trains on, in either order. With two digits there are only 946
-  of them (477 if order is ignored), the same for every seed, and they repeat. Intervals refer to those pairs; for all
-  sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write two pairs alike, as
+* **Exact match** is in per cent, on fresh problems, averaged over seeds. The small print is its 95 % interval:
+  Wilson's for the counts of one trial; a bootstrap over problems for a mean of several lengths or numbers of digits;
+  with several seeds a bootstrap over seeds and problems, widened for their small number as Student's t is. All seeds
+  train on the same problems in the same order, so the interval says nothing about another training set. If a scheme
+  learns from few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*.
+  Beyond the trained lengths the interval refers to the problems that everyone shares, and is narrower than one for
+  all sums of that length.
+* **Fresh problems** are pairs of operands that are never trained on, in either order. With two digits there are only
+  946 of them (477 if order is ignored), the same for every seed, and they repeat. Intervals refer to those pairs; for
+  all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write two pairs alike, as
   unordered column pairs do with `3+70` and `0+73`. **Ids seen** is the share of the fresh problems whose ids, prompt
   and answer, equal those of a trained problem; these test memory, not addition.
-* **mean** is the average over the numbers of digits, and decides the rank. n digits means n uniform digits an operand,
-  so some operands begin with 0 and are shorter. On a track with a *reach*, the mean is over the lengths beyond
-  training. A good scheme may add the first two of these and none of the others, so *exact match by digits*, below the
-  plots, lists each. There, n digits means that the longer operand has n: in half of the problems the other has n too,
-  in the other half any number of digits up to n. In the column of the trained lengths, every operand has 1 to as many
-  digits, equally often. *By seed* refers to the lengths that rank.
+* **mean** is the average over the numbers of digits, and decides the rank. n digits means n uniform digits an
+  operand, so some operands begin with 0 and are shorter. On a track with a *reach*, the mean is over the lengths
+  beyond training. A good scheme may add the first two of these and none of the others, so *exact match by digits*,
+  below the plots, lists each. There, n digits means that the longer operand has n: in half of the problems the other
+  has n too, in the other half any number of digits up to n. In the column of the trained lengths, each operand's
+  length is drawn evenly from them. *By seed* refers to the lengths that rank.
 * **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
-  0.05 in a test on the counts, with several seeds also in a paired t-test over them, and an interval of the difference
-  that excludes 0. `=` marks a shared rank. A row may therefore not be separable from the best row of a rank above it,
-  and two rows of one rank may be. The tests are not corrected for the number of rows. Ranks are a reading aid;
-  `harness compare A B` compares any two rows. With fewer than 5 seeds a rank is provisional, marked †: a single seed
-  shows the luck in drawing problems, but not in drawing initial weights, and near the point where a scheme begins to
-  learn another seed can move a row by tens of points.
+  0.05 in a test on the counts, with several seeds also in a paired t-test over them, and an interval of the
+  difference that excludes 0. `=` marks a shared rank. A row may therefore not be separable from the best row of a
+  rank above it, and two rows of one rank may be. The tests are not corrected for the number of rows. Ranks are a
+  reading aid; `harness compare A B` compares any two rows. With fewer than 5 seeds a rank is provisional, marked †: a
+  single seed shows the luck in drawing problems, but not in drawing initial weights, and near the point where a
+  scheme begins to learn another seed can move a row by tens of points.
 * **Encode ×**, **train ×**, **score ×**, **decode ×**: examples a second, as a ratio to the built-in reference,
-  measured alternately with it; medians over the trials. Encoding passes texts through the sandbox on the machine's CPU,
-  and is compared with a dictionary of characters outside any sandbox; with two or three digits there are few different
-  answers, and the ratio is coarse. Scoring is one pass over known answers; decoding generates them. Every device has
-  its own columns, since ratios do not carry over between devices.
+  measured alternately with it; medians over the trials. Encoding passes texts through the sandbox on the machine's
+  CPU, and is compared with a dictionary of characters outside any sandbox; with two or three digits there are few
+  different answers, and the ratio is coarse. Scoring is one pass over known answers; decoding generates them. Every
+  device has its own columns, since ratios do not carry over between devices.
 * **Reach**: the largest length such that it and every smaller length have at least 90 % exact match with the final
   weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
-  **Rows trained**: of the first seed's largest positional table, how many rows ever received a gradient, how far (root
-  mean square) those moved from their initial values, and how far the others did, which only weight decay moves.
+  **Rows trained**: of the first seed's largest positional table, how many rows ever received a gradient, how far
+  (root mean square) those moved from their initial values, and how far the others did, which only weight decay moves.
 * **Format** (rule T80, at 3 and 20 digits): *positional* formats write the digits down; *re-encodings* (binary,
   residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves and rank separately.
-* **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over seeds.
-  Evaluations are infrequent and use few problems, so it is coarse; – means that at least half of the seeds never got
-  there. **Digit accuracy**: the share of answer tokens predicted correctly, given the correct ones before them, on the
-  problems of those evaluations. Tokens are whatever the format makes them (single digits, several, or hints), so
-  compare it within a format only. **Longest carry**: exact match on problems in which one carry goes from the units
-  through every column: the units add up to ten or more and every other column to nine, as in 1 of 220 million random
-  sums of 9 digits (with two digits there are 44 such pairs). Training contains hardly any of them, so they test for the
-  rule, or for knowing this one pattern: each record also has the shorter chains, under `suites.carry`. **Edge**: exact
-  match on zeros, powers of ten and nines.
+* **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over
+  seeds. Evaluations are infrequent and use few problems, so it is coarse; – means that at least half of the seeds
+  never got there. **Digit accuracy**: the share of answer tokens predicted correctly, given the correct ones before
+  them, on the problems of those evaluations. Tokens are whatever the format makes them (single digits, several, or
+  hints), so compare it within a format only. **Longest carry**: exact match on problems in which one carry goes from
+  the units through every column: the units add up to ten or more and every other column to nine, as in 1 of 220
+  million random sums of 9 digits (with two digits the suite has only 44 such pairs to draw from). Training contains
+  hardly any of them, so they test for the rule, or for knowing this one pattern: each record also has the shorter
+  chains, under `suites.carry`. **Edge**: exact match on zeros, powers of ten and nines.
 * **State**: only rows in state *fresh*, which are up to date, rank (the word has nothing to do with fresh problems).
   *incomplete*: trials are missing. *stale*: the submission, the track or the harness has changed since. *refused*: an
-  audit inside a trial found a broken rule (`harness explain RULE`). *in review*: an audit found something that a person
-  should look at. *hacked*: a maintainer has ruled so. *failed*: a trial or the folder failed. *unverified*: a record
-  cannot be trusted. *no sandbox*: a trial ran without one. *not run*: there is no record.
+  audit inside a trial found that the submission breaks a rule (`harness explain RULE`). *in review*: an audit found
+  something that a person should look at. *hacked*: a maintainer has ruled so. *failed*: a trial or the folder failed.
+  *unverified*: a record cannot be trusted. *no sandbox*: a trial ran without one. *not run*: there is no record.
 
 ## Reproduce a row
 

@@ -36,7 +36,7 @@ WARM_UP_ROUNDS = 3
 NUM_SEEDS = (1, 3, 8)
 """Trained side by side where a step can be recorded; elsewhere nothing would be gained by it."""
 PEAK_SIZE = {"cuda": 8192, "cpu": 1024}
-"""Width of the square matrices whose product is taken for the device's peak."""
+"""Width of the square matrices whose product's rate counts as the device's peak."""
 FOLDER = Path("docs") / "performance"
 
 
@@ -55,9 +55,9 @@ class Row:
     ratio: float | None
     """Examples per second over the plain loop's; None for the plain loop itself."""
     floor_share: float | None
-    """The time that the step's matrix products would take at the device's peak, over the step's; for training only."""
+    """The time that the step's matrix products would take at the device's peak, over the step's; None for all else."""
     peak_memory_bytes: int | None
-    """Of the device, with nothing else on it; only for training on a GPU."""
+    """Of the device, with nothing else on it; only for our training steps on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

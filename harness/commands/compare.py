@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 def hold_against(
     one: Submission | Broken, other: Submission | Broken, track: Track, results: Path
 ) -> tuple[str, Verdict]:
-    """A table and its verdict as text for a terminal, and the verdict itself, which agrees with the board's ranks.
+    """A table and its verdict as text for a terminal, and the verdict itself, by the board's test.
 
     Raises:
         UsageError: a trial of either is missing, or its record cannot be believed; or the two are the same.
@@ -95,7 +95,7 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
     test = "a paired t-test over seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
     lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
     if first.num_seeds < MIN_SEEDS:
-        lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change.")
+        lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change it.")
     for row in (one, other):
         if row.standing.state is not State.FRESH:
             lines.append(f"{row.name} is {row.standing.state}: {row.standing.reason}.")

@@ -52,7 +52,7 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
             found.passed_over.append(f"{trial.name}: {why_not}")
     if not found.trials:
         command = f"harness run {entry.name} --track {track.name}"
-        remedy = f"`{command}` makes records of the code that is here, `{command} --rerun failed` of what had failed"
+        remedy = f"`{command}` makes records with the current code; add `--rerun failed` for trials that failed"
         raise UsageError(f"nothing on {track.name} can be reproduced: {found.passed_over[0]}; {remedy}")
     return found
 

@@ -115,7 +115,7 @@ def _decoy_findings(submission: Submission) -> list[Finding]:
 
 
 def limit_memory(num_bytes: int | None) -> None:
-    """Limits the data that this process alone can write to; None: as much as there is.
+    """Limits the private memory that this process can write to (RLIMIT_DATA); None: up to the hard limit.
 
     A submission's graph runs here, and one product of tensors of allowed sizes can make torch take any amount of memory
     on the way. At the limit torch raises an error, which names the submission's line; without one, the system kills a
@@ -129,7 +129,7 @@ def limit_memory(num_bytes: int | None) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether torch or Python could get no more memory, for no reason that a submission is to blame for."""
+    """Whether the harness's own work ran out of memory; in a submission's graph that is a SubmissionError."""
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
@@ -200,7 +200,7 @@ def _failed(job: TrialJob, submission: Submission, seed: int, error: SubmissionE
 
 
 def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
-    """The record with the audits' findings from before the trial but for gates: tag, and what a person should see."""
+    """The record with what the audits found before the trial; a gate among that would have failed the trial."""
     found = [Audit(rule=each.rule, level=each.level, seen=visible(each.message)[:1000]) for each in findings]
     return record.model_copy(update={"audits": [*record.audits, *found]}).sealed()
 

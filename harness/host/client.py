@@ -308,7 +308,7 @@ class Host:
         return bytes(reply)
 
     def _write_some(self, unsent: memoryview) -> memoryview:
-        """Sends a part and returns the rest; nothing if the other end is closed, as the reply pipe reports better."""
+        """Sends a part and returns the rest; nothing if the other end is closed, which the reply pipe then reports."""
         try:
             return unsent[os.write(self._requests, unsent[:65536]) :]
         except BrokenPipeError:
@@ -381,7 +381,7 @@ class Host:
         if not isinstance(texts, list) or len(texts) != count:
             raise self._failed(f"did not send the {count} texts it was asked for")
         if not all(isinstance(text, str) and len(text) <= MAX_DECODED_CHARACTERS for text in texts):
-            raise self._failed("sent something that is not text, or too long")
+            raise self._failed(f"sent text that is not a str of at most {MAX_DECODED_CHARACTERS} characters")
         try:
             "".join(texts).encode()
         except UnicodeEncodeError as error:

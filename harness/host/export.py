@@ -146,7 +146,7 @@ def _why_not_exported(error: Exception, folder: str) -> str:
         return f"{where}: a tensor was turned into a NumPy array, which cannot cross as a graph; compute with torch"
     if name == "TypeError" and "forward() missing" in text:
         return f"{where}: {text}; forward is called with the layout alone, positions never see the tokens"
-    if "torch._C.Generator" in text:  # where torch does not treat it as a constant, as 2.13 does
+    if "torch._C.Generator" in text:  # only in versions of torch that do not treat it as a constant; 2.13 does
         return f"{where}: {_cannot_cross('Generator')}"
     return f"{where}: {text}" if text else where
 

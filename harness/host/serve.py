@@ -41,7 +41,8 @@ class Refused(Exception):
 def serve(settings: dict[str, Any]) -> None:
     """Answers requests on the two pipe ends that `settings` names, for the role it names.
 
-    The first request brings the submission's files; before it is answered, the process is locked down.
+    The first request brings the submission's files; before it is answered, the process is locked down, unless the level
+    is `none`.
     """
     die_with_parent(settings["parent"])
     folder = settings["folder"]

@@ -37,7 +37,7 @@ FOLDER_PREFIX = "harness-host-"
 REAP_S = 1.0
 """Seconds that a host is given to end after it has closed its pipes."""
 COMPARED = (0, 1)
-"""Hash seeds: the one that every host has, and the one that audits compare it with."""
+"""Hash seeds: the default, and the one that audits compare it with."""
 MAX_UNUSED_IDS = 64
 """Fewer process ids than this are used up before a host starts."""
 

@@ -44,8 +44,8 @@ class Effects:
 def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     """The effects of a grid, or None if its cells do not determine them.
 
-    That takes two rows and two columns that hold cells, and enough of these: the effects of rows that have no column in
-    common, not even by way of other rows, cannot be told from those of their columns.
+    To determine them takes two rows and two columns with cells, and enough of these: the effects of rows that have no
+    column in common, not even by way of other rows, cannot be told from those of their columns.
 
     The intervals come from a hierarchical bootstrap: seeds are drawn with replacement, the same for every cell, then
     binomial counts within each cell; the bounds are widened by `statistics.stretch`. With one seed they tell of the

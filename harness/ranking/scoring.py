@@ -21,7 +21,7 @@ from harness.submissions import Broken, Submission
 from harness.track import Track
 
 MIN_SEEDS = 5
-"""With fewer seeds a rank is provisional: two or three do not tell how much another would change."""
+"""With fewer seeds a rank is provisional: two or three cannot show how much another would change it."""
 REACHED = 0.9
 """Exact match from which a length counts as mastered."""
 
@@ -114,7 +114,7 @@ class Row:
     speeds: dict[str, Speed]
     """By device, since ratios of different devices are not comparable.
 
-    Empty while a trial is missing, since those at some numbers of digits are not comparable with those at all of them.
+    Empty while a trial is missing: medians over some numbers of digits are not comparable with medians over all.
     """
     cleared: tuple[Cleared, ...]
     """Those findings of these trials' audits that maintainers cleared."""
