@@ -1,6 +1,6 @@
 # One verb a job; continuous integration runs the same verbs.
 PYTHON ?= python3
-# Of `make run`, such as FLAGS=--trust-submissions on a system without a sandbox.
+# For `make run`, such as FLAGS=--trust-submissions on a system without a sandbox.
 FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ lint: $(VENV)/.dev-installed  ## formatting, lint, types, the direction of impor
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
 
-format: $(VENV)/.dev-installed  ## what `lint` would complain about, as far as a tool can mend it
+format: $(VENV)/.dev-installed  ## what `lint` would complain about, as far as a tool can fix it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
