@@ -380,6 +380,27 @@ def cross(
 
 
 @app.command()
+def probe(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A folder in submissions/.")],
+    track: TrackOption = "quick",
+    digits: Annotated[
+        int | None, typer.Option(help="One of the track's numbers of digits; the first if not given.")
+    ] = None,
+    device: DeviceOption = Device.auto,
+) -> ExitCode:
+    """Trains one trial again and asks which carries its states tell, layer by layer and token by token."""
+    from harness.commands.probe import probed
+    from harness.definitions import find_track
+
+    (entry,) = select(_discover(context.obj), [name])
+    loaded, _ = find_track(track, context.obj / "results")
+    text, code = probed(entry, loaded, digits, device.value)
+    print(text, end="")
+    return code
+
+
+@app.command()
 def bench(
     context: typer.Context,
     track: TrackOption = "standard",

@@ -5,17 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from harness import encoding
 from harness.audits.findings import Finding
 from harness.decoding import Decoder
-from harness.model import FrozenModel
-from harness.randomness import derived_seed
+from harness.preparation import prepare
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Digits, Problems, fixed_suites, training_problems
 from harness.track import Track, load_track
-from harness.training import Batches, Trainer
-from harness.trial import export_positions_for
 
 TRACK = "quick"
 LEARNED = 0.5
@@ -74,15 +70,9 @@ def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
     digits, seed = track.digits[0], track.seeds[0]
     sets = {"train": training_problems(track, digits), "test": fixed_suites(track, digits)["test"]}
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
-    encoded = encoding.encode(submission, decoys, max_digits=digits, shuffle_seed=seed)
-    device = torch.device("cpu")
-    data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
-    pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
-    (positions,) = export_positions_for(submission, track, data, max_digits=digits, seeds=[seed], device=device)
-    model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights"))
-    settings, dropout = submission.training(track.training), submission.dropout(track.model)
-    trainer = Trainer(model, positions, data["train"], settings, dropout=dropout, pad_id=pad_id, seed=seed)
-    for _ in range(settings.num_steps):
+    trainer, data, vocabulary = prepare(submission, track, digits, seed, decoys, torch.device("cpu"))
+    for _ in range(trainer.settings.num_steps):
         trainer.step()
-    is_right = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id).teacher_forced(data["test"]).is_right
+    decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
+    is_right = decoder.teacher_forced(data["test"]).is_right
     return Score(correct=int(is_right.sum()), total=len(is_right))

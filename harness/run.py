@@ -13,6 +13,8 @@ from harness.engines.messages import (
     Code,
     Device,
     Failed,
+    Probed,
+    ProbeJob,
     Progressed,
     Recorded,
     Reply,
@@ -131,6 +133,23 @@ def run_trials(
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would fail in the same way
             yield crash
+
+
+def run_probe(
+    submission: Submission, track: Track, digits: int, seed: int, device: Device
+) -> Iterator[Running | Probed | Crashed]:
+    """How far the probe of one trial has got, and in the end what it found."""
+    work = ProbeJob(code=_code_of(submission), track=track, digits=digits, seed=seed, device=device)
+    for event in run([Job(f"{submission.name} d{digits}-s{seed}", work)], 1):
+        name, reply = event.job.name, event.reply
+        if isinstance(reply, Progressed):
+            yield Running(name, reply)
+        elif isinstance(reply, Probed):
+            yield reply
+        elif _was_divided(reply):
+            yield Crashed(name, DIVIDED, ExitCode.NEGATIVE)
+        else:
+            yield _crash(name, reply)
 
 
 def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[PlannedTrial]]:

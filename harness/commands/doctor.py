@@ -26,6 +26,7 @@ PACKAGES = (
     "typer",
     "rich",
     "scipy",
+    "scikit-learn",
 )
 
 

@@ -17,6 +17,8 @@ from harness.engines.messages import (
     Bug,
     Done,
     Failed,
+    Probed,
+    ProbeJob,
     Progressed,
     Recorded,
     Request,
@@ -38,7 +40,7 @@ class Job:
     """One piece of work, and the name by which a person knows it."""
 
     name: str
-    work: AuditJob | TrialJob
+    work: AuditJob | TrialJob | ProbeJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Event:
     """News of a job; the death of its worker is a `Failed` too."""
 
     job: Job
-    reply: Progressed | Audited | Recorded | Failed | Bug
+    reply: Progressed | Audited | Recorded | Probed | Failed | Bug
 
 
 def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harness.errors import ExitCode
-from harness.records import Record
+from harness.records import Record, Score
 from harness.rules import Found
 from harness.track import Track
 
@@ -52,8 +52,19 @@ class TrialJob(_Message):
     """What the audits found: a gate among them fails the trials; the records keep the others."""
 
 
+class ProbeJob(_Message):
+    """Trains the trial of one seed again, and looks into its model."""
+
+    kind: Literal["probe"] = "probe"
+    code: Code
+    track: Track
+    digits: int
+    seed: int
+    device: Device
+
+
 class Request(_Message):
-    job: Annotated[AuditJob | TrialJob, Field(discriminator="kind")]
+    job: Annotated[AuditJob | TrialJob | ProbeJob, Field(discriminator="kind")]
     memory: int | None
     """Bytes that the worker may take; None: as many as there are."""
 
@@ -78,6 +89,19 @@ class Audited(_Message):
 class Recorded(_Message):
     kind: Literal["record"] = "record"
     record: Record
+
+
+class Probed(_Message):
+    """See `probe.Probing`."""
+
+    kind: Literal["probed"] = "probed"
+    labels: list[str]
+    commonest: list[float]
+    untrained: list[float | None]
+    layers: list[list[float | None]]
+    positions: list[list[float | None]]
+    num_fitted: int
+    test: Score
 
 
 class Failed(_Message):
@@ -106,7 +130,7 @@ class Done(_Message):
     """The worker has ended itself."""
 
 
-Reply = Annotated[Progressed | Audited | Recorded | Failed | Bug | Done, Field(discriminator="kind")]
+Reply = Annotated[Progressed | Audited | Recorded | Probed | Failed | Bug | Done, Field(discriminator="kind")]
 _REPLIES: TypeAdapter[Reply] = TypeAdapter(Reply)
 
 

@@ -10,7 +10,7 @@ import resource
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -28,6 +28,8 @@ from harness.engines.messages import (
     Code,
     Done,
     Failed,
+    Probed,
+    ProbeJob,
     Progressed,
     Recorded,
     Reply,
@@ -92,6 +94,9 @@ def do(request: Request, events: TextIO) -> None:
     submission = _submission_of(job.code)
     if isinstance(job, AuditJob):
         _send(events, Audited(findings=_audited(job, submission)))
+        return
+    if isinstance(job, ProbeJob):
+        _send(events, _probed(job, submission, events))
         return
     for record in _trials(job, submission, events):
         _send(events, Recorded(record=record))
@@ -183,15 +188,26 @@ def _trained(job: TrialJob, submission: Submission, events: TextIO) -> list[Reco
         SubmissionError: the submission broke its contract with one of the seeds.
     """
 
-    def report(progress: Progress) -> None:
-        _send(events, Progressed(**progress._asdict()))
-
     with budget("the trial", TRIAL_BUDGET_S):
         if job.track.longest or len(job.seeds) > 1:
             for finding in check_published_layouts(submission, job.track, job.digits, job.seeds):
                 raise SubmissionError(submission.name, finding.rule, finding.message)
         device = device_of(job.device)
+        report = _reporting_to(events)
         return run_job(submission, job.track, job.digits, job.seeds, device, report, job.fresh_seeds)
+
+
+def _probed(job: ProbeJob, submission: Submission, events: TextIO) -> Probed:
+    from harness.probe import probe  # scikit-learn takes a second or two to import, and no other job needs it
+
+    with budget("the trial", TRIAL_BUDGET_S):
+        device, report = device_of(job.device), _reporting_to(events)
+        found = probe(submission, job.track, job.digits, job.seed, device, report)
+    return Probed(**found._asdict())
+
+
+def _reporting_to(events: TextIO) -> Callable[[Progress], None]:
+    return lambda progress: _send(events, Progressed(**progress._asdict()))
 
 
 def _failed(job: TrialJob, submission: Submission, seed: int, error: SubmissionError) -> Record:
