@@ -387,15 +387,17 @@ def probe(
     digits: Annotated[
         int | None, typer.Option(help="One of the track's numbers of digits; the first if not given.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(help="One of the track's seeds; the first if not given.")] = None,
     device: DeviceOption = Device.auto,
 ) -> ExitCode:
-    """Trains one trial again and asks which carries its states tell, layer by layer and token by token."""
+    """Trains one trial and asks which carries linear probes read off its states, by layer and by token."""
     from harness.commands.probe import probed
     from harness.definitions import find_track
 
     (entry,) = select(_discover(context.obj), [name])
-    loaded, _ = find_track(track, context.obj / "results")
-    text, code = probed(entry, loaded, digits, device.value)
+    results = context.obj / "results"
+    loaded, _ = find_track(track, results)
+    text, code = probed(entry, loaded, results, digits, seed, device.value)
     print(text, end="")
     return code
 

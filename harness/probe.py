@@ -1,15 +1,16 @@
-"""Linear probes: which carries can be read off the states of a trained model, in which layer, and how early.
+"""Linear probes: which carries can be read off a trained model's states, in which layer, and after which token.
 
 The course notebook asked one such question: does the state at `=` tell whether the sum has more digits than the
 operands? Here it is asked for the carry into every column, in every layer, and again after every token of the answer.
 
 A probe is a logistic regression on standardised states (Alain & Bengio 2016, "Understanding intermediate layers using
-linear classifier probes", arXiv:1610.01644). It is fitted on problems of one split and judged on those of another, and
-the model was trained on neither. A carry that a probe reads is not necessarily one that the model uses; and since much
-can be read off random features too, the model is probed before its training as well.
+linear classifier probes", arXiv:1610.01644), fitted on problems of one split and judged on those of another; the model
+was trained on neither. Probes show what could be read, not what the model reads, and they succeed without any learning:
+on random features (Zhang & Bowman 2018, arXiv:1809.10040), and on plain digits, of which a carry is a linear threshold.
+So the untrained model and the operands' digits are probed as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from harness.decoding import EVALUATION_BATCH, Decoder
@@ -25,35 +27,65 @@ from harness.model import NO_DROPOUT
 from harness.preparation import prepare
 from harness.records import Score
 from harness.submissions import Submission
-from harness.task import Problems, fixed_suites, fresh_problems, training_problems
+from harness.task import Problems, fixed_suites, fresh_problems, training_problems, validation_problems
 from harness.track import Track
 from harness.training import Batches, Trainer, train
 from harness.trial import Progress
 
 FIT_SEED = 0
 """Seeds the problems that probes are fitted on, so that a probe gives the same result every time."""
+MIN_OF_A_KIND = 30
+"""Problems with the carry, and without it, that a fit and a test must have at least."""
 MAX_ITERATIONS = 1000
 
 Accuracies = list[float | None]
-"""One probe for each label; None for a label that does not vary in the problems of the fit."""
+"""Balanced accuracy for each label: the mean of the share of carries and the share of non-carries that are told right,
+0.5 for a guess; None where there are too few of either kind, or the states are not finite."""
+Labels = Mapping[str, NDArray[np.bool_]]
+Rows = NDArray[np.int64]
 
 
 class Probing(NamedTuple):
-    """What probes read off one trained model."""
+    """What probes read off one model, and off less."""
 
     labels: list[str]
     """`10^k`: a carry into that column; `longer`: the sum has more digits than either operand."""
-    commonest: list[float]
-    """By label: the accuracy of always giving the answer that is commoner in the test."""
-    untrained: Accuracies
-    """At `=`, in the last layer before the training."""
-    layers: list[Accuracies]
+    digits: Accuracies
+    """From the operands' digits, one-hot, instead of states."""
+    untrained: list[Accuracies]
+    """At `=`, by layer, before the training."""
+    trained: list[Accuracies]
     """At `=`, by layer."""
-    positions: list[Accuracies]
-    """In the last layer, at `=` and after every token of the right answer."""
+    digits_passing: Accuracies
+    """As `digits`, where a carry is passed on: see `_passing`."""
+    trained_passing: list[Accuracies]
+    """As `trained`, where a carry is passed on."""
+    untrained_by_token: list[Accuracies]
+    """In the last layer, at `=` and after every token of the right answer, before the training."""
+    trained_by_token: list[Accuracies]
     num_fitted: int
+    num_judged: int
+    seen: float
+    """Share of the judged problems with the ids of a trained one, as unordered column pairs write `3+70` and `0+73`."""
     test: Score
-    """The model's exact match on the problems that the probes are judged on."""
+    """Exact match on the track's `test`, from which the judged problems are taken."""
+
+
+class States(NamedTuple):
+    """Outputs of layers, float32, before the model's last LayerNorm."""
+
+    at_equals: NDArray[np.float32]
+    """(layers, N, d_model), at `=`."""
+    last: NDArray[np.float32]
+    """(A, N, d_model), of the last layer, at `=` and after every token of the answer but its last."""
+
+
+class _Set(NamedTuple):
+    """Distinct problems, as digits and as the model sees them."""
+
+    problems: Problems
+    data: Batches
+    labels: Labels
 
 
 def probe(
@@ -64,48 +96,73 @@ def probe(
     device: torch.device,
     report: Callable[[Progress], None],
 ) -> Probing:
-    """Trains the trial of that seed again, and probes it for carries.
+    """Trains the trial of that seed, and probes it for carries before and after.
 
     Raises:
         SubmissionError: the submission broke its contract.
     """
-    # The suites decide how wide a trial's sequences are, and so which rows a table of positions has.
-    fit = fresh_problems(track, digits, FIT_SEED)
-    sets = {"train": training_problems(track, digits), "fit": fit, **fixed_suites(track, digits)}
+    # All suites are encoded, since they decide how wide a trial's sequences are.
+    sets = {"train": training_problems(track, digits), "fit": fresh_problems(track, digits, FIT_SEED)}
+    sets |= {**fixed_suites(track, digits), **validation_problems(track, digits)}
+    report(Progress("encode", 0, 1))
     trainer, data, vocabulary = prepare(submission, track, digits, seed, sets, device)
-    num_steps = trainer.settings.num_steps
-    labels, test_labels = carries(fit), carries(sets["test"])
-
-    def accuracies_of(fitted: NDArray[np.float32], judged: NDArray[np.float32]) -> Accuracies:
-        return [accuracy(fitted, labels[name], judged, test_labels[name]) for name in labels]
-
-    def states() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return states_of(trainer, data["fit"]), states_of(trainer, data["test"])
+    num_steps, special = trainer.settings.num_steps, (vocabulary.pad_id, vocabulary.eos_id)
+    fit = _distinct(sets["fit"], data["fit"], known=_rows(data["fit"])[:0])
+    test = _distinct(sets["test"], data["test"], known=_rows(data["fit"]))
+    passing = _passing(test.problems)
 
     def note(step: int, _losses: list[float] | None) -> None:
         report(Progress("train", step, num_steps))
 
-    report(Progress("probe", 0, num_steps))
-    fitted, judged = states()
-    untrained = accuracies_of(fitted[-1][:, 0], judged[-1][:, 0])
-    train([trainer], max(1, num_steps // track.evaluation.curve_points), note)
-    report(Progress("probe", num_steps, num_steps))
-    fitted, judged = states()
-    decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
-    is_right = decoder.teacher_forced(data["test"]).is_right
-    return Probing(
-        labels=list(labels),
-        commonest=[max(float(label.mean()), 1 - float(label.mean())) for label in test_labels.values()],
-        untrained=untrained,
-        layers=[accuracies_of(one[:, 0], other[:, 0]) for one, other in zip(fitted, judged, strict=True)],
-        positions=[accuracies_of(fitted[-1][:, place], judged[-1][:, place]) for place in range(fitted.shape[2])],
-        num_fitted=len(fit),
-        test=Score(correct=int(is_right.sum()), total=len(is_right)),
-    )
+    with threadpool_limits(1):
+        report(Progress("probe", 0, num_steps))
+        from_digits = _one_hot(fit.problems), _one_hot(test.problems)
+        before = states_of(trainer, fit.data), states_of(trainer, test.data)
+        untrained, untrained_by_token = _by_layer(fit, test, *before), _by_token(fit, test, *before, special)
+        del before
+        train([trainer], max(1, num_steps // track.evaluation.curve_points), note)
+        report(Progress("probe", num_steps, num_steps))
+        after = states_of(trainer, fit.data), states_of(trainer, test.data)
+        decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
+        is_right = decoder.teacher_forced(data["test"]).is_right
+        return Probing(
+            labels=list(fit.labels),
+            digits=accuracies(*from_digits, fit.labels, test.labels),
+            untrained=untrained,
+            trained=_by_layer(fit, test, *after),
+            digits_passing=accuracies(*from_digits, fit.labels, test.labels, passing),
+            trained_passing=_by_layer(fit, test, *after, passing),
+            untrained_by_token=untrained_by_token,
+            trained_by_token=_by_token(fit, test, *after, special),
+            num_fitted=len(fit.problems),
+            num_judged=len(test.problems),
+            seen=float(_is_among(_rows(test.data), _rows(data["train"])).mean()),
+            test=Score(correct=int(is_right.sum()), total=len(is_right)),
+        )
+
+
+def _by_layer(fit: _Set, test: _Set, fitted: States, judged: States, where: Labels | None = None) -> list[Accuracies]:
+    """At `=`."""
+    pairs = zip(fitted.at_equals, judged.at_equals, strict=True)
+    return [accuracies(one, other, fit.labels, test.labels, where) for one, other in pairs]
+
+
+def _by_token(fit: _Set, test: _Set, fitted: States, judged: States, special: tuple[int, int]) -> list[Accuracies]:
+    """In the last layer, from `=` on; behind `=` on the problems whose answer has not ended."""
+    found: list[Accuracies] = []
+    for place, (one, other) in enumerate(zip(fitted.last, judged.last, strict=True)):
+        goes_on, still = _goes_on(fit.data, place, special), _goes_on(test.data, place, special)
+        labels = {name: label[goes_on] for name, label in fit.labels.items()}
+        found.append(accuracies(one[goes_on], other, labels, test.labels, dict.fromkeys(test.labels, still)))
+    return found
 
 
 def carries(problems: Problems) -> dict[str, NDArray[np.bool_]]:
-    """What probes look for, each (N,): `57+68=` has `10^1` and `10^2` and is `longer`, `7+8=` has `10^1` and is too."""
+    """What probes look for, each (N,).
+
+    `57+68=` carries into `10^1` and `10^2` and is `longer`; of operands written with two digits, `7+8=` carries into
+    `10^1` alone, and is longer too.
+    """
     found: dict[str, NDArray[np.bool_]] = {}
     carry = np.zeros(len(problems), np.bool_)
     for column in range(problems.a.shape[1]):
@@ -115,49 +172,114 @@ def carries(problems: Problems) -> dict[str, NDArray[np.bool_]]:
     return {**found, "longer": np.array([len(answer) for answer in problems.answers()]) > longest}
 
 
-def _num_digits(operands: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(N, columns), least significant first -> (N,), 1 for zero."""
-    columns = np.arange(1, operands.shape[1] + 1)
-    return np.where(operands > 0, columns, 1).max(axis=1)
-
-
 @torch.inference_mode()
-def states_of(trainer: Trainer, data: Batches) -> NDArray[np.float32]:
-    """The outputs of every layer from `=` on, while the model reads the right answers: (layers, N, A, d_model).
-
-    A is the number of columns of an answer, its EOS included: the state at `=` predicts the first of them.
-    """
+def states_of(trainer: Trainer, data: Batches) -> States:
+    """What the layers put out while the model reads the prompts and the right answers, N rows."""
     model, positions, device = trainer.model, trainer.positions, data.token_ids.device
-    first = data.prompt_length - 1
-    seen: list[list[Tensor]] = [[] for _ in model.layers]
+    num_layers, num_columns, first = len(model.layers), data.answer_length, data.prompt_length - 1
+    at_equals = np.empty((num_layers, len(data), model.definition.d_model), np.float32)
+    last = np.empty((num_columns, len(data), model.definition.d_model), np.float32)
+    start = 0
 
     def keep(index: int) -> Callable[[nn.Module, object, tuple[Tensor, object]], None]:
         def hook(_layer: nn.Module, _inputs: object, outputs: tuple[Tensor, object]) -> None:
-            seen[index].append(outputs[0][:, -data.answer_length :].cpu())
+            rows = slice(start, min(start + EVALUATION_BATCH, len(data)))
+            answer = outputs[0][: rows.stop - rows.start, -num_columns:]
+            at_equals[index, rows] = answer[:, 0].cpu().numpy()
+            if index == num_layers - 1:
+                last[:, rows] = answer.transpose(0, 1).cpu().numpy()
 
         return hook
 
     hooks = [layer.register_forward_hook(keep(index)) for index, layer in enumerate(model.layers)]
     try:
-        for start in range(0, len(data), EVALUATION_BATCH):  # the last batch is filled up with its last row
-            rows = torch.arange(start, start + EVALUATION_BATCH, device=device).clamp(max=len(data) - 1)
-            batch = data.take(rows)
+        for start in range(0, len(data), EVALUATION_BATCH):  # which the hooks read
+            # The last batch is filled up with its last row: positions are exported for one size.
+            filled = torch.arange(start, start + EVALUATION_BATCH, device=device).clamp(max=len(data) - 1)
+            batch = data.take(filled)
             terms = positions.terms(batch.layout, training=False, generator=torch.Generator())
             model(batch.token_ids[:, :-1], terms, first=first, dropout=NO_DROPOUT, embedding_dropout=NO_DROPOUT)
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.stack([torch.cat(layer)[: len(data)] for layer in seen]).numpy()
+    return States(at_equals, last)
 
 
-def accuracy(
+def accuracies(
     states: NDArray[np.float32],
-    labels: NDArray[np.bool_],
     test_states: NDArray[np.float32],
-    test_labels: NDArray[np.bool_],
-) -> float | None:
-    """The share of the test that a probe fitted on `states` (N, d_model) gets right; None if all `labels` are alike."""
-    if labels.all() or not labels.any():
-        return None
-    fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS)).fit(states, labels)
-    return float(fitted.score(test_states, test_labels))
+    labels: Labels,
+    test_labels: Labels,
+    where: Labels | None = None,
+) -> Accuracies:
+    """For each label, the balanced accuracy on `test_states` of a probe that is fitted on `states`, (N, features).
+
+    Args:
+        where: by label, the rows of the test to judge; a label that it lacks is not judged.
+    """
+    if not (np.isfinite(states).all() and np.isfinite(test_states).all()):  # the training diverged
+        return [None for _ in labels]
+    found: Accuracies = []
+    for name, label in labels.items():
+        rows = np.ones(len(test_states), np.bool_) if where is None else where.get(name, np.zeros(1, np.bool_))
+        if not _is_varied(label) or not rows.any() or not _is_varied(told := test_labels[name][rows]):
+            found.append(None)
+            continue
+        weighed = LogisticRegression(class_weight="balanced", max_iter=MAX_ITERATIONS)
+        is_right = make_pipeline(StandardScaler(), weighed).fit(states, label).predict(test_states[rows]) == told
+        found.append(float(is_right[told].mean() + is_right[~told].mean()) / 2)
+    return found
+
+
+def _is_varied(label: NDArray[np.bool_]) -> bool:
+    return min(int(label.sum()), int((~label).sum())) >= MIN_OF_A_KIND
+
+
+def _passing(problems: Problems) -> Labels:
+    """By label, (N,): where the digits of the column that would carry sum to nine.
+
+    Whether it does is then up to the column below, and its own digits do not tell. The lowest column has none below it.
+    """
+    sums = problems.a + problems.b
+    return {f"10^{column + 1}": sums[:, column] == 9 for column in range(1, sums.shape[1])}
+
+
+def _goes_on(data: Batches, place: int, special: tuple[int, int]) -> NDArray[np.bool_]:
+    """(N,): where the token that was read last is part of the answer, and not its end or what fills it up."""
+    if place == 0:
+        return np.ones(len(data), np.bool_)
+    return ~np.isin(_rows(data)[:, data.prompt_length + place - 1], special)
+
+
+def _distinct(problems: Problems, data: Batches, known: Rows) -> _Set:
+    """One problem of each row of ids, in order, without those whose row is among the `known` ones."""
+    seen = {row.tobytes() for row in known}
+    kept: list[int] = []
+    for index, row in enumerate(_rows(data)):
+        if (key := row.tobytes()) not in seen:
+            seen.add(key)
+            kept.append(index)
+    own = Problems(problems.a[kept], problems.b[kept])
+    return _Set(own, data.take(torch.tensor(kept, device=data.token_ids.device)), carries(own))
+
+
+def _is_among(token_ids: Rows, others: Rows) -> NDArray[np.bool_]:
+    """(N,): which rows of (N, L) are also rows of (M, L)."""
+    known = {row.tobytes() for row in others}
+    return np.array([row.tobytes() in known for row in token_ids], np.bool_)
+
+
+def _rows(data: Batches) -> Rows:
+    return data.token_ids.cpu().numpy()
+
+
+def _one_hot(problems: Problems) -> NDArray[np.float32]:
+    """(N, 2 * columns * 10)"""
+    digits = np.concatenate([problems.a, problems.b], axis=1)
+    return np.eye(10, dtype=np.float32)[digits].reshape(len(problems), -1)
+
+
+def _num_digits(operands: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """(N, columns), least significant first -> (N,), 1 for zero."""
+    columns = np.arange(1, operands.shape[1] + 1)
+    return np.where(operands > 0, columns, 1).max(axis=1)

@@ -1,76 +1,111 @@
-"""`harness probe`: what linear probes read off a submission's model, as text for a terminal."""
+"""`harness probe`: which carries a submission's model can tell, as text for a terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
 from harness.commands.progress import Display
-from harness.commands.watching import require_sandbox
-from harness.engines.messages import Device, Probed
+from harness.commands.watching import watch_audits
+from harness.engines.local import keeping_workers
+from harness.engines.messages import Accuracies, Device, Probed
 from harness.errors import ExitCode, UsageError
 from harness.ranking.statistics import wilson
+from harness.records import Record, Score, read, record_path
+from harness.rules import Found, gates
 from harness.run import Crashed, Running, run_probe
 from harness.submissions import Broken, Submission
-from harness.terminal import say
 from harness.track import Track
 
 EXPLANATION = """\
-Share of {test:,} test problems in which a linear probe of the model's states tells the carry into a column, or whether
-the sum is longer than its operands. Fitted on {fitted:,} others; the model was trained on neither. A carry that can be
-read is not necessarily used: compare with the untrained model."""
+How often a linear probe of the model's states tells whether there is a carry into the column 10^k, or whether the sum
+is longer than its operands. Balanced accuracy: a guess has 0.50. Fitted on {fitted:,} problems and judged on {judged:,}
+others, of which {seen:.0%} have the ids of a trained problem. What can be read is not necessarily used."""
+
+PASSING = "Where the digits of the column before sum to nine, so that a carry has to come from further below:"
 
 
-def probed(entry: Submission | Broken, track: Track, digits: int | None, device: Device) -> tuple[str, ExitCode]:
-    """The tables of one trial, trained again with the track's first seed; empty if it could not be trained.
+def probed(
+    entry: Submission | Broken, track: Track, results: Path, digits: int | None, seed: int | None, device: Device
+) -> tuple[str, ExitCode]:
+    """The tables of one trial; empty if the submission is not valid or could not be trained.
 
     Args:
         digits: one of the track's; its first if None.
+        seed: one of the track's; its first if None.
 
     Raises:
-        UsageError: the folder cannot be read, or the track has no such number of digits.
-        MachineError: there is no sandbox, and nobody said that the submissions are trusted.
+        UsageError: the folder cannot be read, or the track has no such trial.
+        MachineError: there is no sandbox, and nobody said that the submissions are trusted; or no such device.
     """
     if isinstance(entry, Broken):
         raise UsageError(f"{entry.error}; fix it first")
-    digits = track.digits[0] if digits is None else digits
-    if digits not in track.digits:
-        there = ", ".join(map(str, track.digits))
-        raise UsageError(f"--digits {digits}: the track {track.name} trains on {there}; name one of these")
-    require_sandbox()
-    seed = track.seeds[0]
-    with Display("probe", 1) as display:
-        for event in run_probe(entry, track, digits, seed, device):
-            if isinstance(event, Running):
-                display.update(event.job, event.progress)
-            elif isinstance(event, Crashed):
-                say(f"{event.job}: {event.message}", "red")
-                return "", event.exit_code
-            else:
-                return as_text(event, f"{entry.name} on {track.name}, {digits} digits, seed {seed}"), ExitCode.DONE
-    raise AssertionError("a worker ends a job with a reply")
+    digits, seed = _one_of("--digits", digits, track.digits, track), _one_of("--seed", seed, track.seeds, track)
+    verdicts: dict[str, list[Found]] = {}
+    with keeping_workers():
+        code = watch_audits([entry], verdicts, 1, also_at=[track.max_digits(digits)])
+        if code or gates(verdicts[entry.name]):
+            return "", code or ExitCode.NEGATIVE
+        with Display("probe", 1) as display:
+            for event in run_probe(entry, track, digits, seed, device):
+                if isinstance(event, Running):
+                    display.update(event.job, event.progress)
+                elif isinstance(event, Crashed):
+                    display.done(event.job, f"{event.job}: {event.message}", "red")
+                    code = event.exit_code
+                else:
+                    display.done(entry.name, f"{entry.name}: probed")
+                    record = read(record_path(results, track.name, entry.name, digits, seed))
+                    what = f"{entry.name} on {track.name}, {digits} digits, seed {seed}"
+                    return as_text(event, what, record if isinstance(record, Record) else None), ExitCode.DONE
+    return "", code
 
 
-def as_text(found: Probed, of_what: str) -> str:
-    """Two tables: what probes read at `=`, layer by layer, and in the last layer, token by token."""
-    share, low, high = wilson(found.test.correct, found.test.total)
-    commonest = ["always the commoner", *map(_share, found.commonest)]
-    trained = [[f"layer {number}", *map(_share, line)] for number, line in enumerate(found.layers, 1)]
-    untrained = [f"layer {len(found.layers)}, untrained", *map(_share, found.untrained)]
-    places = ["at =", "after 1 token", *(f"after {count} tokens" for count in range(2, len(found.positions)))]
-    by_place = [[place, *map(_share, line)] for place, line in zip(places, found.positions, strict=False)]
+def as_text(found: Probed, what: str, record: Record | None) -> str:
+    """What the probes read at `=` by layer, and in the last layer by token, beside what less than the model gives."""
+    depth = len(found.trained)
+    untrained = [(f"layer {depth} untrained", found.untrained[-1])]
+    layers = [(f"layer {number}", line) for number, line in enumerate(found.trained, 1)]
+    passing = [(f"layer {number}", line) for number, line in enumerate(found.trained_passing, 1)]
+    tokens: list[tuple[str, Accuracies]] = []
+    for place, (line, before) in enumerate(zip(found.trained_by_token, found.untrained_by_token, strict=True)):
+        after = "at =" if place == 0 else f"after {place} token{'s' if place > 1 else ''}"
+        tokens += [(after, line), (f"{after}, untrained", before)]
     parts = [
-        f"{of_what}: exact match {share:.3f} [{low:.3f}, {high:.3f}] on test",
-        EXPLANATION.format(test=found.test.total, fitted=found.num_fitted),
-        _table("at =", found.labels, [commonest, untrained, *trained]),
-        _table("last layer", found.labels, by_place),
+        f"{what}: {_score(found.test, record)}",
+        EXPLANATION.format(fitted=found.num_fitted, judged=found.num_judged, seen=found.seen),
+        _table("at =", found.labels, [("operands' digits", found.digits), *untrained, *layers]),
+        *(
+            [PASSING, _table("at =", found.labels, [("operands' digits", found.digits_passing), *passing])]
+            if any(one is not None for one in found.digits_passing)
+            else []
+        ),
+        "While the model is given the right answer, on the problems whose answer has not ended:",
+        _table(f"layer {depth}", found.labels, tokens),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(corner: str, labels: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    columns = ["left", *("right" for _ in labels)]
-    return tabulate(lines, [corner, *labels], disable_numparse=True, colalign=columns)
+def _score(test: Score, record: Record | None) -> str:
+    share, low, high = wilson(test.correct, test.total)
+    text = f"exact match {share:.3f} [{low:.3f}, {high:.3f}] on test"
+    if record is None or record.suites is None:
+        return text
+    was = record.suites.test
+    return f"{text}, {'as' if was == test else f'{was.correct} of {was.total}'} in its record"
 
 
-def _share(accuracy: float | None) -> str:
-    return "–" if accuracy is None else f"{accuracy:.3f}"
+def _table(corner: str, labels: Sequence[str], lines: Sequence[tuple[str, Accuracies]]) -> str:
+    """Of the labels that any line has an accuracy for."""
+    kept = [index for index in range(len(labels)) if any(line[index] is not None for _, line in lines)]
+    cells = [[name, *("–" if (one := line[index]) is None else f"{one:.2f}" for index in kept)] for name, line in lines]
+    headers = [corner, *(labels[index] for index in kept)]
+    return tabulate(cells, headers, disable_numparse=True, colalign=["left", *("right" for _ in kept)])
+
+
+def _one_of(option: str, value: int | None, allowed: Sequence[int], track: Track) -> int:
+    if value is not None and value not in allowed:
+        raise UsageError(
+            f"{option} {value}: the track {track.name} has {', '.join(map(str, allowed))}; name one of these"
+        )
+    return allowed[0] if value is None else value

@@ -54,7 +54,7 @@ def watch_audits(
     readable = [entry for entry in found if isinstance(entry, Submission)]
     if not readable:
         return ExitCode.DONE
-    require_sandbox()
+    _require_sandbox()
     code = ExitCode.DONE
     with Display("validate", len(readable)) as display:
         for verdict in audit_all(readable, num_workers or num_cores(), also_at=also_at, with_decoy=with_decoy):
@@ -95,7 +95,7 @@ def watch_trials(
     """
     if not trials:
         return ExitCode.DONE
-    require_sandbox()
+    _require_sandbox()
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
     code = ExitCode.DONE
     told: set[_Ended] = set()
@@ -179,7 +179,7 @@ def validate_and_train(
 
 
 @cache
-def require_sandbox() -> None:
+def _require_sandbox() -> None:
     """Warns, once, if the submissions will run without a sandbox because they are trusted.
 
     Raises:

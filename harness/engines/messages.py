@@ -12,6 +12,7 @@ from harness.rules import Found
 from harness.track import Track
 
 Device = Literal["auto", "cpu", "cuda"]
+Accuracies = list[float | None]
 
 
 class _Message(BaseModel):
@@ -96,11 +97,16 @@ class Probed(_Message):
 
     kind: Literal["probed"] = "probed"
     labels: list[str]
-    commonest: list[float]
-    untrained: list[float | None]
-    layers: list[list[float | None]]
-    positions: list[list[float | None]]
+    digits: Accuracies
+    untrained: list[Accuracies]
+    trained: list[Accuracies]
+    digits_passing: Accuracies
+    trained_passing: list[Accuracies]
+    untrained_by_token: list[Accuracies]
+    trained_by_token: list[Accuracies]
     num_fitted: int
+    num_judged: int
+    seen: float
     test: Score
 
 
