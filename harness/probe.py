@@ -46,7 +46,7 @@ Rows = NDArray[np.int64]
 
 
 class Probing(NamedTuple):
-    """What probes read off one model, and off less."""
+    """What probes read off the states of one model, and off the operands' digits alone."""
 
     labels: list[str]
     """`10^k`: a carry into that column; `longer`: the sum has more digits than either operand."""
@@ -104,9 +104,10 @@ def probe(
     # All suites are encoded, since they decide how wide a trial's sequences are.
     sets = {"train": training_problems(track, digits), "fit": fresh_problems(track, digits, FIT_SEED)}
     sets |= {**fixed_suites(track, digits), **validation_problems(track, digits)}
-    report(Progress("encode", 0, 1))
+    num_steps = submission.training(track.training).num_steps
+    report(Progress("encode", 0, num_steps))
     trainer, data, vocabulary = prepare(submission, track, digits, seed, sets, device)
-    num_steps, special = trainer.settings.num_steps, (vocabulary.pad_id, vocabulary.eos_id)
+    special = (vocabulary.pad_id, vocabulary.eos_id)
     fit = _distinct(sets["fit"], data["fit"], known=_rows(data["fit"])[:0])
     test = _distinct(sets["test"], data["test"], known=_rows(data["fit"]))
     passing = _passing(test.problems)
@@ -142,13 +143,13 @@ def probe(
 
 
 def _by_layer(fit: _Set, test: _Set, fitted: States, judged: States, where: Labels | None = None) -> list[Accuracies]:
-    """At `=`."""
+    """The accuracies at `=`, layer by layer."""
     pairs = zip(fitted.at_equals, judged.at_equals, strict=True)
     return [accuracies(one, other, fit.labels, test.labels, where) for one, other in pairs]
 
 
 def _by_token(fit: _Set, test: _Set, fitted: States, judged: States, special: tuple[int, int]) -> list[Accuracies]:
-    """In the last layer, from `=` on; behind `=` on the problems whose answer has not ended."""
+    """The accuracies in the last layer, at `=` and then after each token, on problems whose answer has not ended."""
     found: list[Accuracies] = []
     for place, (one, other) in enumerate(zip(fitted.last, judged.last, strict=True)):
         goes_on, still = _goes_on(fit.data, place, special), _goes_on(test.data, place, special)
@@ -260,7 +261,7 @@ def _distinct(problems: Problems, data: Batches, known: Rows) -> _Set:
             seen.add(key)
             kept.append(index)
     own = Problems(problems.a[kept], problems.b[kept])
-    return _Set(own, data.take(torch.tensor(kept, device=data.token_ids.device)), carries(own))
+    return _Set(own, data.take(torch.tensor(kept, dtype=torch.int64, device=data.token_ids.device)), carries(own))
 
 
 def _is_among(token_ids: Rows, others: Rows) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ PACKAGES = (
     "rich",
     "scipy",
     "scikit-learn",
+    "threadpoolctl",
 )
 
 
