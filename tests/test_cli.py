@@ -190,7 +190,7 @@ def test_show_tells_scores_curve_and_reasons(root: Path) -> None:
     assert "3,200" in good  # examples at the end of the curve
     assert "T10: decode(encode('0')) is '1'" in harness(root, "show", "lossy", "-t", "smoke").stdout
     assert "unknown key `colour`" in harness(root, "show", "broken", "-t", "smoke").stdout
-    assert "not run; `harness run good --track quick`" in harness(root, "show", "good").stdout
+    assert "not run; run it with `harness run good --track quick`" in harness(root, "show", "good").stdout
 
 
 def test_list_names_every_folder_with_what_it_is(root: Path) -> None:
@@ -270,7 +270,7 @@ def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: P
 
 def test_new_refuses_names_that_are_none_taken_or_unknown(root: Path) -> None:
     before = files_of(root)
-    refused(harness(root, "new", "../evil"), 2, "'../evil' is no name", "a lower-case letter")
+    refused(harness(root, "new", "../evil"), 2, "'../evil' is not a name", "a lower-case letter")
     refused(harness(root, "new", "Good"), 2, "is not a name for a submission")
     refused(harness(root, "new", "good"), 2, "already exists; choose another name")
     refused(harness(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
