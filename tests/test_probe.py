@@ -13,10 +13,10 @@ from made_records import make_submission as make_any
 from harness import probe as probes
 from harness.commands.probe import as_text
 from harness.decoding import Decoder
-from harness.engines.messages import Probed
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.preparation import Prepared, prepare
 from harness.probe import MIN_OF_A_KIND, States, accuracies, carries, probe, states_of
+from harness.probing import Probing
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Split, UniformDigits, UniformLengths, draw, fixed_suites, fresh_problems, training_problems
@@ -178,7 +178,7 @@ def test_a_label_with_too_few_of_a_kind_is_not_probed_and_neither_are_states_tha
     assert accuracies(np.full_like(states, np.nan), states, {"x": enough}, {"x": enough}) == [None]
 
 
-FOUND = Probed(
+FOUND = Probing(
     labels=["10^1", "longer"],
     digits=[0.98, 0.96],
     untrained=[[0.6, 0.5], [0.7, None]],
@@ -213,7 +213,7 @@ def test_the_tables_have_a_line_a_layer_and_two_a_token_and_none_of_what_no_prob
         ["after 2 tokens, untrained", "0.72", "–"],
     ]
     assert "sum to nine" not in text
-    shown = FOUND.model_copy(update={"digits_passing": [None, 0.9], "trained_passing": [[None, 0.8], [None, 0.7]]})
+    shown = FOUND._replace(digits_passing=[None, 0.9], trained_passing=[[None, 0.8], [None, 0.7]])
     passing = as_text(shown, "mine", None).split("sum to nine")[1].split("\n\n")[1]
     assert tables_of(passing)[::2] == [["at =", "longer"], ["operands' digits", "0.90"], ["layer 2", "0.70"]]
 
@@ -222,7 +222,7 @@ def test_the_score_is_held_beside_that_of_the_record(tmp_path) -> None:
     record = make_record(make_any(tmp_path, "one"), make_track(digits=[3], seeds=[0]), 3, 0, 0.9)
     assert record.suites is not None
     assert (
-        as_text(FOUND.model_copy(update={"test": record.suites.test}), "x", record)
+        as_text(FOUND._replace(test=record.suites.test), "x", record)
         .splitlines()[0]
         .endswith("on test, as in its record")
     )

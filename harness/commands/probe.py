@@ -8,8 +8,9 @@ from tabulate import tabulate
 from harness.commands.progress import Display
 from harness.commands.watching import watch_audits
 from harness.engines.local import keeping_workers
-from harness.engines.messages import Accuracies, Device, Probed
+from harness.engines.messages import Device
 from harness.errors import ExitCode, UsageError
+from harness.probing import Accuracies, Probing
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read, record_path
 from harness.rules import Found, gates
@@ -57,11 +58,11 @@ def probed(
                     display.done(entry.name, f"{entry.name}: probed")
                     record = read(record_path(results, track.name, entry.name, digits, seed))
                     what = f"{entry.name} on {track.name}, {digits} digits, seed {seed}"
-                    return as_text(event, what, record if isinstance(record, Record) else None), ExitCode.DONE
+                    return as_text(event.found, what, record if isinstance(record, Record) else None), ExitCode.DONE
     return "", code
 
 
-def as_text(found: Probed, what: str, record: Record | None) -> str:
+def as_text(found: Probing, what: str, record: Record | None) -> str:
     """What the probes read at `=` by layer, and in the last layer by token, beside what less than the model gives."""
     depth = len(found.trained)
     untrained = [(f"layer {depth} untrained", found.untrained[-1])]

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harness.errors import ExitCode
-from harness.records import Record, Score
+from harness.probing import Probing
+from harness.records import Record
 from harness.rules import Found
 from harness.track import Track
 
 Device = Literal["auto", "cpu", "cuda"]
-Accuracies = list[float | None]
 
 
 class _Message(BaseModel):
@@ -93,21 +93,8 @@ class Recorded(_Message):
 
 
 class Probed(_Message):
-    """See `probe.Probing`."""
-
     kind: Literal["probed"] = "probed"
-    labels: list[str]
-    digits: Accuracies
-    untrained: list[Accuracies]
-    trained: list[Accuracies]
-    digits_passing: Accuracies
-    trained_passing: list[Accuracies]
-    untrained_by_token: list[Accuracies]
-    trained_by_token: list[Accuracies]
-    num_fitted: int
-    num_judged: int
-    seen: float
-    test: Score
+    found: Probing
 
 
 class Failed(_Message):

@@ -202,8 +202,7 @@ def _probed(job: ProbeJob, submission: Submission, events: TextIO) -> Probed:
 
     with budget("the trial", TRIAL_BUDGET_S):
         device, report = device_of(job.device), _reporting_to(events)
-        found = probe(submission, job.track, job.digits, job.seed, device, report)
-    return Probed(**found._asdict())
+        return Probed(found=probe(submission, job.track, job.digits, job.seed, device, report))
 
 
 def _reporting_to(events: TextIO) -> Callable[[Progress], None]:
