@@ -200,8 +200,8 @@ def _fresh_seeds(group: Sequence[PlannedTrial]) -> list[int] | None:
 
 def _code_of(submission: Submission) -> Code:
     return Code(
-        folder=submission.folder,
-        crossed_with=submission.crossed_with,
+        folder=str(submission.folder),
+        crossed_with=None if submission.crossed_with is None else str(submission.crossed_with),
         submission=submission.fingerprint,
         harness=harness_fingerprint(),
     )

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ return Terms(embedding=self.table[None, :layout.shape[1]] + 0 * torch.matmul(one
 
 def code_of(submission: Submission, **changes: str) -> Code:
     now = {"submission": submission.fingerprint, "harness": harness_fingerprint()}
-    return Code.model_validate({"folder": submission.folder, **now, **changes})
+    return Code.model_validate({"folder": str(submission.folder), **now, **changes})
 
 
 def audit_job(submission: Submission) -> Job:
@@ -74,7 +75,7 @@ def is_encoding(event: Event) -> bool:
 
 def test_a_message_that_went_through_a_line_is_the_same(tmp_path: Path) -> None:
     submission = make_submission(tmp_path, "one")
-    elsewhere = code_of(submission).model_copy(update={"folder": Path("/tmp/\udcff")})  # a name that is no UTF-8
+    elsewhere = code_of(submission).model_copy(update={"folder": "/tmp/\udcff"})  # a name that is no UTF-8
     request = Request(job=TrialJob.model_validate({**dict(trial_job(submission).work), "code": elsewhere}), memory=7)
     assert request_in(line_of(request)) == request
     record = make_record(submission, TINY, 1, 0, 0.9).sealed()
@@ -84,6 +85,24 @@ def test_a_message_that_went_through_a_line_is_the_same(tmp_path: Path) -> None:
         assert line.count("\n") == 1
         assert reply_in(line) == reply
     assert records_of([Event(audit_job(submission), reply_in(line_of(Recorded(record=record))))]) == [record]
+
+
+def test_no_python_runs_while_a_request_is_written_in_which_a_ctrl_c_would_be_lost(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, "one")
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            called.append(frame.f_code.co_name)
+
+    for job in (audit_job(submission), trial_job(submission, findings=[Found("T10", "tag", "x")])):
+        request = Request(job=job.work, memory=7)
+        sys.setprofile(note)
+        try:
+            request.model_dump(mode="json")
+        finally:
+            sys.setprofile(None)
+    assert called == ["model_dump", "model_dump"]
 
 
 def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:

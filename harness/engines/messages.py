@@ -1,7 +1,6 @@
 """What the command line and a worker say to each other: one message a line, as JSON."""
 
 import json
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -20,10 +19,13 @@ class _Message(BaseModel):
 
 
 class Code(_Message):
-    """The code that a job runs, and its fingerprints when the job was planned."""
+    """The code that a job runs, and its fingerprints when the job was planned.
 
-    folder: Path
-    crossed_with: Path | None = None
+    Folders are text, since for a path pydantic calls Python, and swallows a Ctrl-C that comes up in there.
+    """
+
+    folder: str
+    crossed_with: str | None = None
     """The folder whose positions the tokenizer of `folder` is crossed with."""
     submission: str
     harness: str

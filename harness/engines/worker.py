@@ -144,9 +144,9 @@ def _submission_of(code: Code) -> Submission:
     Raises:
         ChangedError: the submission, or the harness, is not what the job was planned with.
     """
-    submission = _read(code.folder)
+    submission = _read(Path(code.folder))
     if code.crossed_with is not None:
-        submission = pair(submission, _read(code.crossed_with))
+        submission = pair(submission, _read(Path(code.crossed_with)))
     if harness_fingerprint() != code.harness:
         raise ChangedError("the harness's own code changed while this command ran; start it again")
     if submission.fingerprint != code.submission:
