@@ -96,7 +96,7 @@ def descendants(process_id: int) -> set[int]:
 
 def is_worker(process_id: int) -> bool:
     try:
-        return b"harness.engines.worker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+        return b"harness.engines.start" in Path(f"/proc/{process_id}/cmdline").read_bytes()
     except OSError:  # it has ended since it was listed
         return False
 

@@ -1,5 +1,6 @@
 """What tests of every part use: one thread, and submissions written from their source."""
 
+import gc
 import os
 import textwrap
 from collections.abc import Callable, Iterator
@@ -22,6 +23,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             isolation()
         except MachineError as error:
             pytest.exit(str(error), returncode=error.exit_code)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so that looking for garbage among it is wasted time."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -163,6 +164,14 @@ def test_a_seed_that_cannot_be_finished_takes_none_of_its_neighbours_with_it(tmp
     records = records_of(run([trial_job(entry, seeds=range(8))], num_workers=1))
     assert [record.seed for record in records] == list(range(8))
     assert {record.status for record in records} == {"ok", "failed"}
+
+
+def test_a_worker_collects_garbage_though_its_imports_were_made_without() -> None:
+    looks = "import gc; print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+    program = f"from harness.engines.start import main; main(); {looks}"  # stderr is its stdout by then
+    command = [sys.executable, "-c", program, str(os.getpid())]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "True True\n")
 
 
 def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,11 @@ def test_a_host_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert decoded(make_submission(tmp_path, decode=question), hash_seed=78) == "('', False)"
 
 
+def test_a_host_collects_garbage_though_its_zygote_has_imported_without(tmp_path: Path) -> None:
+    question = "import gc\nreturn repr((gc.isenabled(), gc.get_freeze_count() > 100_000))"
+    assert decoded(make_submission(tmp_path, decode=question)) == "(True, True)"
+
+
 WARMING_UP = """
 import torch
 from harness.host.serve import warm_up

@@ -127,7 +127,7 @@ class _Worker:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             # -P: a file called harness.py in the current folder must not be imported instead of ours.
-            [sys.executable, "-P", "-m", "harness.engines.worker", str(os.getpid())],
+            [sys.executable, "-P", "-m", "harness.engines.start", str(os.getpid())],
             bufsize=0,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.PIPE,

@@ -1,8 +1,9 @@
 """A worker: reads jobs on stdin, does them one after the other, and reports on stdout how they go.
 
-It is a process of its own, so that the command line need not load torch, several trials run side by side, and Ctrl-C
-can end a trial at any point. It ends itself after an unforeseen error. On a CPU every worker computes with one thread:
-then results do not depend on how many run, and two workers with one thread finish more trials than one with two.
+`start.py` loads it. It is a process of its own, so that the command line need not load torch, several trials run side
+by side, and Ctrl-C can end a trial at any point. It ends itself after an unforeseen error. On a CPU every worker
+computes with one thread: then results do not depend on how many run, and two workers with one thread finish more trials
+than one with two.
 """
 
 import os
@@ -42,7 +43,6 @@ from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
 from harness.host.sandbox import isolation
-from harness.host.serve import die_with_parent
 from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import commit_and_changes, failed_record
 from harness.published import check_published_layouts
@@ -56,8 +56,8 @@ OUT_OF_GPU_MEMORY = "the GPU has no more memory; run again with a smaller -j, or
 
 
 def main() -> None:
-    die_with_parent(int(sys.argv[1]))
-    # Whatever is printed from here on goes to stderr: stdout belongs to the events.
+    """Does the jobs that come on stdin until it ends; stdout belongs to the messages from here on."""
+    # Whatever else is printed goes to stderr.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     # A GPU's first steps run uncaptured, to see whether they can be captured; torch takes that for a mistake.
@@ -222,7 +222,3 @@ def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
 
 def _send(events: TextIO, reply: Reply) -> None:
     events.write(line_of(reply))
-
-
-if __name__ == "__main__":
-    main()

@@ -12,6 +12,7 @@ are those of the zygote's namespace, so it is the zygote that kills hosts.
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -126,12 +127,15 @@ def probe(readable: list[str]) -> None:
 
 def run(settings: dict[str, Any]) -> None:
     """Runs the zygote's loop until its parent closes the socket or ends; then its hosts end with all they started."""
+    gc.disable()  # what is imported stays; looking for garbage among its million objects takes a quarter of the time
     from harness.host.serve import serve, warm_up
 
     if sys.platform == "linux":  # the worker's memory limit is not meant for hosts, which set their own
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     warm_up(exports=settings["exports"])
+    gc.freeze()  # nor do hosts look there, which would copy the pages that they share
+    gc.enable()
     own_id = os.getpid()
     hosts: dict[int, str] = {}  # their folders, by process id
     descriptor = settings["socket"]
