@@ -12,7 +12,8 @@ parameter `table`:
 
 An argument is null, a bool, a number, a string, a list of arguments, or one of {"node": name}, {"dtype": "float32"} and
 {"device": "layout"}, which stands for the trainer's device. Nothing in a program is evaluated or unpickled: names are
-looked up in a list, and each operator's schema checks its arguments.
+looked up in a list, and each operator's schema checks its arguments. It takes any int for a dtype, so those are checked
+here.
 """
 
 import operator
@@ -142,8 +143,10 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
             if kind == "input":
                 known[name] = layout if target is None else state[target]
                 continue
-            values = [_decode(argument, known, device) for argument in args]
-            named = {key: _decode(argument, known, device) for key, argument in kwargs.items() if key not in DROPPED}
+            values = [_decode(argument, known, device, line) for argument in args]
+            named = {
+                key: _decode(argument, known, device, line) for key, argument in kwargs.items() if key not in DROPPED
+            }
             if target in RANDOM:
                 if not program["training"]:
                     raise GraphError(f"{line}: {target} draws in evaluation too; draw only `if self.training`")
@@ -157,10 +160,11 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
                 )
             if function is operator.getitem and [type(value) for value in values] != [fx.Node, int]:
                 raise GraphError(f"{line}: getitem takes the results of an operator and which of them")
+            _check_enumerations(function, values, named, line)
             _fix(function, values, named, device)
             known[name] = graph.call_function(function, tuple(values), named)
             known[name].meta["line"] = line
-        graph.output(tuple(_decode(output, known, device) for output in outputs))
+        graph.output(tuple(_decode(output, known, device, "forward") for output in outputs))
         return fx.GraphModule(torch.nn.Module(), graph)
     except GraphError:
         raise
@@ -198,7 +202,7 @@ def output_shapes(
 def is_looked_up(module: fx.GraphModule, index: int) -> bool:
     """Whether the program uses state `index` as a table: takes rows or other parts of it and does nothing else."""
     (state,) = (node for node in module.graph.nodes if node.op == "placeholder" and node.name == f"state_{index}")
-    return bool(state.users) and all(str(user.target).split(".")[1:2][0] in LOOKUPS for user in state.users)
+    return bool(state.users) and all(getattr(user.target, "_opname", "") in LOOKUPS for user in state.users)
 
 
 def line_of(module: fx.GraphModule, error: Exception) -> str:
@@ -251,6 +255,21 @@ def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Size]:
     return [value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
 
 
+def _check_enumerations(function: Callable[..., Any], values: list[Any], named: dict[str, Any], line: str) -> None:
+    """Refuses a number where torch takes a member of an enumeration: those it does not have make it read at random."""
+    if not isinstance(function, torch._ops.OpOverload):
+        return
+    for index, argument in enumerate(function._schema.arguments):
+        value = values[index] if index < len(values) else named.get(argument.name)
+        allowed = next((kind for name, kind in ENUMERATIONS.items() if name in str(argument.real_type)), None)
+        if allowed is not None and not isinstance(value, (allowed, type(None))):
+            raise GraphError(f"{line}: {function} takes no {value!r:.20} as its {argument.name}")
+
+
+ENUMERATIONS = {"ScalarType": torch.dtype, "MemoryFormat": torch.memory_format, "Layout": torch.layout}
+"""Types of torch's schemas that are ints to Python, and what a value of each has to be."""
+
+
 def _fix(function: Callable[..., Any], values: list[Any], named: dict[str, Any], device: torch.device) -> None:
     """Sets what a program may not choose: the device of each tensor, and that gradients are dense."""
     fixed = {"device": device, "sparse": False}
@@ -274,6 +293,8 @@ def _operator(name: str, line: str) -> Callable[..., Any]:
     found = getattr(getattr(torch.ops.aten, packet), overload, None)
     if not isinstance(found, torch._ops.OpOverload) or found._schema.is_mutable:
         raise GraphError(f"{line}: the operator {name} writes or does not exist; use one that returns its result")
+    if not {str(each.type) for each in found._schema.returns} <= {"Tensor", "List[Tensor]"}:
+        raise GraphError(f"{line}: the operator {name} computes with Python's numbers; use one that returns a tensor")
     return found
 
 
@@ -284,12 +305,14 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
     return set() if function is operator.getitem else {"generator", "dtype", "device"}
 
 
-def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device, depth: int = 0) -> Any:
+def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device, line: str, depth: int = 0) -> Any:
     if isinstance(argument, dict):
         ((kind, value),) = argument.items()
         if kind == "node":
             return known[value]
         if kind == "dtype":
+            if value not in DTYPES:
+                raise GraphError(f"{line}: no tensor may have the dtype {value!s:.20}; allowed: {', '.join(DTYPES)}")
             return DTYPES[value]
         if kind == "device":
             return device
@@ -297,5 +320,5 @@ def _decode(argument: Any, known: dict[str, fx.Node], device: torch.device, dept
     if isinstance(argument, list):
         if depth == MAX_DEPTH:
             raise GraphError(f"lists within lists, deeper than {MAX_DEPTH}")
-        return [_decode(item, known, device, depth + 1) for item in argument]
+        return [_decode(item, known, device, line, depth + 1) for item in argument]
     return argument

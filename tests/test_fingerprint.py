@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import harness
-from harness.fingerprint import FROZEN, HARNESS, harness_fingerprint
+from harness.fingerprint import FROZEN, HARNESS, SAME_NUMBERS, digest_of_code, harness_fingerprint
 
 PRINT_IT = "import sys, runpy; sys.stdout.write(runpy.run_path(sys.argv[1])['harness_fingerprint']())"
 
@@ -65,6 +65,15 @@ def test_a_line_of_code_in_any_frozen_file_moves_it_and_a_comment_does_not(copy,
     assert fingerprint(copy, (name,)) == before
     path.write_text(source + "\nADDED = 1\n", encoding="utf-8")
     assert fingerprint(copy, (name,)) != before
+
+
+def test_only_the_code_of_today_may_stand_for_earlier_code_and_its_next_change_ends_that(copy):
+    assert set(SAME_NUMBERS) <= {digest_of_code()}
+    assert harness_fingerprint() == SAME_NUMBERS.get(digest_of_code(), digest_of_code())
+    source = (copy / "trial.py").read_text(encoding="utf-8")
+    (copy / "trial.py").write_text(source + "\nADDED = 1\n", encoding="utf-8")
+    assert fingerprint(copy) == load(copy).digest_of_code()
+    assert fingerprint(copy) not in (harness_fingerprint(), digest_of_code())
 
 
 SOURCE = '''

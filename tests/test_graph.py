@@ -257,6 +257,55 @@ def test_gradients_are_dense_whatever_a_program_says() -> None:
     assert torch.equal(table.grad, torch.ones(6, 4))
 
 
+@pytest.mark.parametrize("dtype", [126, -1000, 10**9, 7, True, 1.5, "float32", [7]])
+@pytest.mark.parametrize(
+    "operator", ["aten.zeros_like.default", "aten.sum.default", "aten.cumsum.default", "aten._to_copy.default"]
+)
+def test_no_number_stands_for_a_dtype_which_torch_would_look_up_beyond_its_table(operator: str, dtype: Any) -> None:
+    dims = [1] if "cumsum" in operator else []
+    with pytest.raises(GraphError, match=r"line 9, .* takes no .* as its dtype"):
+        build(program(call("a", operator, X, *dims, dtype=dtype)), [], CPU)
+    build(program(call("a", operator, X, *dims, dtype={"dtype": "int64"})), [], CPU)
+
+
+def test_no_number_stands_for_a_dtype_or_a_memory_format_by_position_either() -> None:
+    rest = ["cpu", {"dtype": "int64"}, False, False]
+    for arguments, name in (
+        ([X, "cpu", 126], "dtype"),
+        ([X, *rest, 77], "memory_format"),
+    ):
+        with pytest.raises(GraphError, match=f"as its {name}"):
+            build(program(call("a", "aten.to.device", *arguments)), [], CPU)
+    with pytest.raises(GraphError, match="as its dtype"):
+        build(program(call("a", "aten.softmax.int", X, 1, 126)), [], CPU)
+    with pytest.raises(GraphError, match="as its dtype"):
+        build(program(call("a", "aten.rand.default", [2], dtype=126)), [], CPU)
+    build(program(call("a", "aten.to.device", X, *rest, None)), [], CPU)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        call("a", "aten.mul.left_t", [], 2**63 - 1),
+        call("a", "aten.mul.right_", 2**63 - 1, []),
+        call("a", "aten.remainder.int", 1, 0),
+        call("a", "aten.add.str", "a", "b"),
+        call("a", "aten.acos.int", 2),
+    ],
+)
+def test_operators_on_pythons_numbers_which_nothing_bounds_are_refused(node: list[Any]) -> None:
+    with pytest.raises(GraphError, match=rf"line 9, .* the operator {node[2]} computes with Python's numbers"):
+        build(program(node), [], CPU)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "complex64", 3])
+def test_a_dtype_that_does_not_cross_is_named_with_its_line_and_those_that_do(dtype: Any) -> None:
+    node = call("a", "aten._to_copy.default", X, dtype={"dtype": dtype})
+    with pytest.raises(GraphError) as caught:
+        build(program(node), [], CPU)
+    assert str(caught.value).startswith(f"{LINE}: no tensor may have the dtype {dtype}; allowed: bool, int8, ")
+
+
 @pytest.mark.parametrize(
     ("node", "is_table"),
     [
@@ -264,11 +313,14 @@ def test_gradients_are_dense_whatever_a_program_says() -> None:
         (call("x", "aten.slice.Tensor", {"node": "p_table"}, 0, 0, 2), True),
         (call("x", "aten.mm.default", {"node": "p_table"}, {"node": "p_table"}), False),
         (call("x", "aten.arange.default", 3), False),
+        (call("x", "aten.randn_like.default", {"node": "p_table"}), False),
+        (call("x", "getitem", {"node": "p_table"}, 0), False),
     ],
 )
 def test_a_table_is_what_rows_are_taken_of_and_nothing_else_is_done_with(node: list[Any], is_table: bool) -> None:
     made = program(TABLE, node, outputs=[{"node": "x"}])
     assert is_looked_up(build(made, ["table"], CPU), 0) is is_table
+    assert not is_looked_up(build(program(TABLE, outputs=[{"node": "p_table"}]), ["table"], CPU), 0)
     added = call("y", "aten.add.Tensor", {"node": "p_table"}, {"node": "p_table"})
     assert not is_looked_up(build(program(TABLE, node, added, outputs=[{"node": "y"}]), ["table"], CPU), 0)
 
@@ -322,6 +374,7 @@ def test_too_many_operations_are_refused() -> None:
         program(call("a", "aten.add.Tensor", X, 10**400)),
         program(call("a", "aten.add.Tensor", X, "1")),
         program(call("a", "aten.add.Tensor", X, {"dtype": "complex128"})),
+        program(call("a", "aten._to_copy.default", X, dtype={"dtype": ["float32"]})),
         program(call("a", "aten.unbind.int", X)),
         program(call("a", "getitem", "text", 0)),
         program(call("a", "getitem", [1, 2], 0)),
