@@ -145,7 +145,10 @@ def _root(
         os.environ[TRUST] = "1"  # for the workers too
     if not directory.is_dir():
         raise UsageError(f"-C {directory}: there is no such folder")
-    context.obj = directory.resolve()
+    try:
+        context.obj = directory.resolve()
+    except FileNotFoundError as error:
+        raise UsageError("the folder that this shell is in was deleted; `cd` to one that exists") from error
 
 
 @app.command("list")
@@ -527,6 +530,8 @@ def _discover(root: Path) -> list[Submission | Broken]:
 def _render(root: Path, *, check: bool) -> ExitCode:
     from harness.board.rendering import render
 
+    if not (root / "results").is_dir():
+        say(f"there is no folder {root / 'results'}, so the board has no row; `harness run` fills it", "yellow")
     differing = [path.relative_to(root) for path in render(root, check=check)]
     if not differing:
         say("leaderboard.md is up to date")

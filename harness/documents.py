@@ -108,8 +108,11 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
 
 
 def visible(text: str) -> str:
-    """The text made safe to print: a `?` replaces controls, line ends, direction marks and all else unprintable."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """The text made safe to print: a `?` replaces controls, line ends, direction marks and all else unprintable.
+
+    GitHub takes `##[` anywhere in a job's output for a command, so that is taken apart.
+    """
+    return "".join(character if character.isprintable() else "?" for character in text).replace("##[", "# #[")
 
 
 def legible(text: str) -> str:
@@ -227,9 +230,12 @@ def _description(field: FieldInfo) -> str | None:
 def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel]:
     """The model that the keys at `place` belong to."""
     for part in place:
-        field = model.model_fields.get(str(part))
-        nested = field.annotation if field else None
-        if not (isinstance(nested, type) and issubclass(nested, BaseModel)):
+        if isinstance(part, int):  # an item of a list, whose type the field has named
+            continue
+        field = model.model_fields.get(part)
+        options = (field.annotation, *get_args(field.annotation)) if field else ()
+        nested = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
+        if nested is None:
             return model
         model = nested
     return model

@@ -1,4 +1,4 @@
-"""Where and how this process computes: the device, and on a CPU one thread, exact products, memory that is kept."""
+"""Where and how this process computes: the device, and on a CPU one thread, float32 products, memory that is kept."""
 
 import contextlib
 import ctypes

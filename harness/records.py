@@ -245,6 +245,7 @@ def read(path: Path) -> Record | RecordError:
             )
         record = Record.model_validate(values)
         record.as_json().encode()  # half a surrogate pair is valid JSON, but not text that a board could show
+        digest = _digest(values)  # a NaN is refused, which JSON does not have and Python's reader takes
     except OSError as error:
         return RecordError(path, f"cannot be read: {error.strerror}; make it readable, or run the trial again")
     except ValidationError as error:
@@ -253,7 +254,7 @@ def read(path: Path) -> Record | RecordError:
         return RecordError(path, f"`{place}`: {first['msg']}; run the trial again")
     except (ValueError, RecursionError):
         return RecordError(path, "is truncated or not JSON; run the trial again")
-    if record.digest != _digest(values):
+    if record.digest != digest:
         return RecordError(path, "was edited after it was written: its digest does not match; run the trial again")
     if path.parts[-3:] != record_path(Path(), record.track, record.submission, record.digits, record.seed).parts:
         return RecordError(path, "belongs to another trial than its path says; move it back or delete it")

@@ -207,9 +207,9 @@ _RULES = (
         id="P00",
         title="Positions cross as a graph",
         level="gate",
-        checked="*validate, trial.* They export in training and in evaluation mode, with allowed operators only; two "
-        "exports agree; shapes are as the contract says. *validate.* Two processes that import the file export the "
-        "same; every number is finite and, except in angles, at most 1000 in size.",
+        checked="*validate, trial.* They export in training and in evaluation mode, with allowed operators only, at "
+        "most 2,000; two exports agree; shapes are as the contract says. *validate.* Two processes that import the "
+        "file export the same; every number is finite and, except in angles, at most 1000 in size.",
         why="The trainer runs the graph, never the submission's Python.",
         remedy="Write tensor arithmetic; branch only on `self.training` and shapes; draw with torch.randint or "
         "torch.rand*.",
@@ -245,7 +245,7 @@ _RULES = (
         title="Positions are small",
         level="gate",
         checked="*validate, trial.* Parameters and buffers together hold at most 65,536 numbers, look-up tables "
-        "included; `forward` is at most 2,000 operations. The harness counts both.",
+        "included. The harness counts them.",
         why="The frozen model has 669,000 parameters. With positions that are a model of their own, or a table of "
         "answers, the benchmark would measure those.",
         remedy="Make tables as long as `shape.max_length`, not longer, and share them between heads and layers.",

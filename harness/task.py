@@ -9,7 +9,8 @@ of a set can be drawn at once, on any machine, without state.
 
 Train, test and fresh are disjoint as unordered pairs, because a keyed hash of {a, b} decides which set a pair belongs
 to: eight tenths of all pairs can only be trained on, one tenth only be in `test` (and its carry and length suites),
-one tenth only in `fresh`. The `edge` pairs are a fixed list that is in none of the three.
+one tenth only in `fresh`. The `edge` pairs are a fixed list that is in none of the three. The suite `lengths/1` is the
+exception: there are only 100 pairs of one digit, so it holds all of them, trained or not.
 """
 
 import hashlib

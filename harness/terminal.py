@@ -17,8 +17,9 @@ messages = _Messages(stderr=True)
 
 
 def say(line: str, style: str = "") -> None:
-    """Prints the line as it is: text in it that comes from a submission cannot style it."""
-    messages.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Prints the line; text in it that comes from a submission or a record can neither style it nor move the cursor."""
+    shown = "".join(character if character.isprintable() or character == "\n" else "?" for character in line)
+    messages.print(shown.replace("##[", "# #["), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(number: int, noun: str) -> str:

@@ -89,13 +89,14 @@ class EvaluationDefinition(_Part):
     carry: Count = 0
     """Problems for each longest carry chain, 0 to the number of digits."""
     lengths: Count = 0
-    """Problems for each number of digits up to `longest`."""
+    """Problems for each number of digits from 2 to `longest`; of one digit there are 100, and all are asked."""
     validation: Count = 0
     """Problems for each number of digits beyond those trained, by which the best checkpoint is chosen."""
     curve: Annotated[int, Field(ge=1, le=1_000_000)] = 512
     """Problems, the first of `test`, on which the learning curve is measured."""
     curve_points: Annotated[int, Field(ge=1, le=1000)] = 16
-    """Evaluations of the learning curve, evenly spread over the training."""
+    """Evaluations of the learning curve: one every `num_steps // curve_points` steps, one before the first, and one
+    after the last, so that there may be a few more."""
 
 
 class Track(_Part):

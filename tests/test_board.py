@@ -177,7 +177,7 @@ def test_every_state_is_on_the_board_with_its_reason(root):
     assert "[one](submissions/one): **failed**, 1 of 4 trials: loss was nan" in section
     assert "[two](submissions/two): **stale**, 4 of 4 trials: the submission changed since" in section
     assert "[three](submissions/three): **incomplete**, 1 of 4 trials" in section
-    assert "gone: **unverified**, the folder is gone" in section
+    assert "gone: **unverified**, the folder is gone; put it back, or delete its records" in section
     assert "[columns](submissions/columns): **unverified**, d3-s0.json is truncated" in section
     assert "**not run**: [plain_one](submissions/plain_one), [reversed](submissions/reversed)" in section
     assert "Wrong-Name" in section

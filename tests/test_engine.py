@@ -30,8 +30,9 @@ from harness.engines.messages import (
     reply_in,
     request_in,
 )
-from harness.errors import ExitCode
+from harness.errors import ExitCode, SubmissionError
 from harness.fingerprint import harness_fingerprint
+from harness.host import client
 from harness.records import Record
 from harness.rules import Found
 from harness.submissions import Submission
@@ -335,3 +336,21 @@ def test_each_job_draws_on_a_budget_of_its_own(tmp_path: Path, monkeypatch: pyte
         last = reply_in(events.getvalue().splitlines()[-1])
         said = last.findings[-1].message if isinstance(last, Audited) else last.record.reason
         assert f"{what} its hosts were waited for" in said
+
+
+def test_all_seeds_of_a_job_share_one_budget_when_they_are_tried_again_one_by_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a submission that sleeps could hold a worker for thirty minutes a seed."""
+    submission = make_submission(tmp_path)
+    budgets: list[object] = []
+
+    def broken(job: TrialJob, *_: object) -> list[Record]:
+        budgets.append(client._budget.get())
+        raise SubmissionError(submission.name, "T00", "always")
+
+    monkeypatch.setattr(worker, "_trained", broken)
+    worker.do(Request(job=trial_job(submission, seeds=[0, 1, 2]).work, memory=None), io.StringIO())
+    assert len(budgets) == 4
+    assert isinstance(budgets[0], client.Budget)
+    assert all(each is budgets[0] for each in budgets)

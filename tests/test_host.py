@@ -7,6 +7,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from harness.errors import HostError, SubmissionError
 from harness.host import client, zygote
 from harness.host.client import MAX_OUTPUT_BYTES, Host, Role, budget
 from harness.host.frames import DTYPES
+from harness.host.remedies import remedied
 from harness.host.sandbox import Isolation, isolation
 from harness.submissions import Submission, read_folder
 from harness.trial import run_job
@@ -362,14 +364,21 @@ serve._encode = lambda *_: serve.Frame({{}}, {{"ids": np.ones(2, "{dtype}"), "le
 BAD_ENCODINGS = {
     "floats": ("return [1.0, 2.0]", "holds 1.0, a float; ids are ints in [0, vocab_size)"),
     "bools": ("return [True]", "holds True, a bool"),
-    "numpy ints": ("import numpy as np\nreturn list(np.arange(3))", "a int64"),
+    "numpy ints": (
+        "import numpy as np\nreturn list(np.arange(3))",
+        "a int64; ids are ints in [0, vocab_size); make each an int, by int(...) or .tolist()",
+    ),
     "too large": ("return [14]", "vocab_size is 14 but encode('7+8=') gave id 14; ids must be in [0, vocab_size)"),
     "beyond 64 bits": ("return [10**40]", "holds 1000"),
     "negative": ("return [-1]", "gave id -1; ids must be in [0, vocab_size). The first id is 0"),
     "empty": ("return []", "encode('7+8=') gave 0 ids; 1 to"),
     "None": ("return None", "returned NoneType; the contract asks for list[int]"),
     "a string": ("return '12'", "returned str; the contract asks for list[int]"),
-    "a generator": ("yield 1", "returned generator; the contract asks for list[int]"),
+    "a generator": ("yield 1", "returned generator; the contract asks for list[int]; wrap it in list(...), or"),
+    "a tensor": (
+        "import torch\nreturn torch.ones(2)",
+        "list[int]; wrap it in list(...), or a tensor or array in .tolist()",
+    ),
     "too long": ("return [1] * 1000", "encode('7+8=') gave 1000 ids; 1 to 32"),
     "pad": ("return [12]", "encode('7+8=') holds pad_id 12; the harness adds it, leave it out"),
     "eos": ("return [13]", "encode('7+8=') holds eos_id 13; the harness adds it, leave it out"),
@@ -385,6 +394,23 @@ def test_a_bad_encoding_is_refused_with_the_call_and_the_remedy(tmp_path: Path, 
     error = error_of(make_submission(tmp_path, encode=body))
     assert error.rule == "T00"
     assert expected in error.message
+
+
+def test_what_torch_and_python_say_of_a_wrong_init_is_followed_by_what_to_do() -> None:
+    class Late(torch.nn.Module):
+        def __init__(self) -> None:
+            self.table = torch.nn.Parameter(torch.zeros(1))
+
+    class Short:
+        def __init__(self) -> None: ...
+
+    short: Any = Short
+    with pytest.raises(AttributeError) as late:
+        Late()
+    with pytest.raises(TypeError) as short_of_one:
+        short(20)
+    assert remedied(str(late.value), []).endswith("; let __init__ begin with super().__init__(shape)")
+    assert remedied(str(short_of_one.value), []).endswith("makes a tokenizer with max_digits, and positions with shape")
 
 
 BAD_DECODINGS = {

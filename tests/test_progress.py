@@ -110,3 +110,11 @@ def test_without_a_terminal_a_job_says_a_plain_line_when_it_starts_and_then_not_
         f"two d2-s0: step 7 of 1000, {note}",
         f"[1/2] {LONG}: exact match 0.500",
     ]
+
+
+def test_what_is_said_keeps_its_lines_and_can_neither_draw_nor_command(told):
+    file = told(width=200)
+    harness.terminal.say("as before: \x1b]0;OWNED\x07\x1b[2J\rgone\nnext ##[stop-commands]x")
+    said = file.getvalue()
+    assert "as before: ?]0;OWNED??[2J?gone\nnext # #[stop-commands]x" in said
+    assert "\x1b[2J" not in said

@@ -244,6 +244,11 @@ def test_a_drift_that_is_no_number_is_refused(saved, value):
     )
 
 
+def test_a_nan_that_a_field_may_drop_is_refused_and_does_not_stop_the_board(saved):
+    drift = {"rows": 2, "touched_rows": 1, "touched": float("nan"), "untouched": 0.5}
+    assert refusal(rewrite(saved, json.loads(saved.read_text()) | {"drift": drift})).startswith("is truncated or not")
+
+
 @pytest.mark.parametrize("key", ["new", "format", "seed"])
 def test_numbers_that_are_none_are_refused_wherever_they_stand(saved, key):
     values = json.loads(saved.read_text()) | {key: float("nan")}

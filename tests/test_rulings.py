@@ -221,7 +221,7 @@ def test_without_the_file_nothing_is_marked(tmp_path):
     [
         ("rows: [", "not the YAML that is read here"),
         ("- one\n", "holds a list, no keys"),
-        (MARK.replace("reason", "why"), "unknown key `rows.0.why`"),
+        (MARK.replace("reason", "why"), "unknown key `rows.0.why`; allowed: submission, "),
         (MARK.replace("2026-11-24", "yesterday"), "rows.0.date"),
         (MARK.replace("2026-11-24", "2026-13-45"), "`rows.0.date`: is not a calendar date; write it as 2026-01-31"),
         (MARK.replace("2026-11-24", "2026-02-29"), "`rows.0.date`: is not a calendar date"),

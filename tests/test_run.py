@@ -36,6 +36,48 @@ def test_seeds_of_one_submission_at_one_number_of_digits_go_together(
     assert found == expected
 
 
+TAMPERING = """
+import sys
+export = sys.modules["harness.host.export"]
+honest = export._as_json
+
+def tampered(*arguments):
+    described, tensors = honest(*arguments)
+    described["nodes"].append(["last", "call", {operator!r}, "", {arguments!r}, {keywords!r}])
+    return described, tensors
+
+export._as_json = tampered
+"""
+
+
+@pytest.mark.parametrize(
+    ("operator", "arguments", "keywords", "reason"),
+    [
+        ("aten.zeros_like.default", [{"node": "layout"}], {"dtype": 126}, "takes no 126 as its dtype"),
+        ("aten.mul.left_t", [[], 2**63 - 1], {}, "computes with Python's numbers"),
+    ],
+)
+def test_a_graph_that_its_host_forged_can_neither_crash_nor_hold_up_the_worker(
+    tmp_path: Path, operator: str, arguments: list[object], keywords: dict[str, object], reason: str
+) -> None:
+    """The first made torch read beyond a table, the second is a loop that nothing ends."""
+    top = TAMPERING.format(operator=operator, arguments=arguments, keywords=keywords)
+    forged = make_submission(tmp_path, "forged", top=top)
+    (verdict,) = audit_all([forged], 1)
+    assert not isinstance(verdict, Crashed)
+    ((rule, _, message),) = (found for found in verdict[1] if found[1] == "gate")
+    assert rule == "P00"
+    assert reason in message
+
+
+def test_noise_of_a_tables_shape_is_no_lookup_in_it(tmp_path: Path) -> None:
+    noise = "noise = torch.randn_like(self.table) if self.training else torch.zeros_like(self.table)"
+    forward = f"{noise}\nreturn Terms(embedding=(self.table + 0.1 * noise)[None, :length])"
+    (verdict,) = audit_all([make_submission(tmp_path, "noisy", forward=forward)], 1)
+    assert not isinstance(verdict, Crashed)
+    assert not [found for found in verdict[1] if found[1] == "gate"]
+
+
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="no other processor traps")
 def test_a_graph_that_kills_its_worker_by_an_integer_division_breaks_a_rule(tmp_path: Path) -> None:
     smallest = "smallest = (layout.long() * 0 - 2**62) * 2"

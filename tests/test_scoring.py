@@ -149,7 +149,7 @@ def test_records_whose_folder_is_gone_are_an_unverified_row(tmp_path):
     records = make_trials(gone, track, 1)
     shutil.rmtree(gone.folder)
     row = rows_from(tmp_path, track, [*records, *make_trials(one, track, 0.5)])["gone"]
-    assert row.standing == (State.UNVERIFIED, "the folder is gone")
+    assert row.standing == (State.UNVERIFIED, "the folder is gone; put it back, or delete its records")
     assert row.score.value == 1
     assert row.rank is None
 
@@ -271,6 +271,15 @@ def test_the_reach_is_that_of_the_mean_over_seeds_and_every_seeds_own_is_kept(tm
     result = rows_from(tmp_path, track, records)["one"].results[3]
     assert result.reach.value == 3
     assert result.seed_reaches == [4, 2, 4]
+
+
+def test_counts_and_trials_of_a_row_are_in_one_order_whatever_that_of_the_track(tmp_path):
+    track, one = make_track(digits=[3], seeds=[2, 0, 1]), make_submission(tmp_path, "one")
+    records = [make_record(one, track, 3, seed, accuracy) for seed, accuracy in ((0, 0.5), (1, 0.6), (2, 0.9))]
+    row = rows_from(tmp_path, track, records)["one"]
+    assert [trial.seed for trial in row.trials] == [0, 1, 2]
+    assert [right for (right,) in row.counts.correct.tolist()] == [500, 600, 900]
+    assert row.results[3].seed_shares == [0.5, 0.6, 0.9]
 
 
 @pytest.mark.parametrize("impossible", [Score(correct=0, total=0), Score(correct=12, total=10)])

@@ -5,7 +5,7 @@ from made_records import HARNESS, make_record, make_submission, make_track, save
 
 import harness.commands.show
 from harness.commands.show import shown
-from harness.records import Score
+from harness.records import Audit, Score
 from harness.track import load_track
 
 
@@ -50,3 +50,15 @@ def test_lengths_and_chains_stand_in_the_order_of_numbers_as_a_record_on_disk_do
     assert f"lengths     {in_order}" in text
     assert "carry       0: 0.500  1: 0.500  2: 0.500" in text
     assert "9: 0.500  10: 0.500   (by longest chain)" in text
+
+
+def test_nothing_in_a_record_can_draw_on_the_terminal(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    record = make_record(one, track, 3, 0, 0.9)
+    hostile = "\x1b]0;OWNED\x07##[group]\x1b[2J"
+    elsewhere = record.environment.model_copy(update={"device": hostile, "torch": hostile})
+    found = Audit(rule="T80", level="tag", seen=hostile)
+    save_all(tmp_path, [record.model_copy(update={"environment": elsewhere, "audits": [found]})])
+    text = shown(one, track, tmp_path / "results")
+    assert text.count("?]0;OWNED?# #[group]?[2J") == 3
+    assert "\x1b" not in text

@@ -1,4 +1,4 @@
-"""Footprints: which digits of a problem each token of its prompt depends on (rules T50, T60, T70, T80).
+"""Footprints: which digits of a problem each token of its prompt depends on (rules T40, T50, T60, T70, T80).
 
 A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; the
 place where it is hidden must change with a distant digit of the other operand. So no list of tricks is needed: change a

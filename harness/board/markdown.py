@@ -85,8 +85,8 @@ TAIL = """\
   over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
   **Rows trained**: of the first seed's largest positional table, how many rows ever received a gradient, how far
   (root mean square) those moved from their initial values, and how far the others did, which only weight decay moves.
-* **Format** (rule T80, at 3 and 20 digits): *positional* formats write the digits down; *re-encodings* (binary,
-  residues) change the task.
+* **Format** (rule T80, at 3 and 20 digits and at those of the track): *positional* formats write the digits down;
+  *re-encodings* (binary, residues) change the task.
 * **Closed** submissions train as the track says; **open** ones set hyper-parameters themselves and rank separately.
 * **Examples to 90 %**: training examples at the first evaluation with at least 90 % exact match, the median over
   seeds. Evaluations are infrequent and use few problems, so it is coarse; – means that at least half of the seeds

@@ -30,7 +30,7 @@ def plain(text: str, limit: int) -> str:
 
 
 def markdown(text: str, limit: int) -> str:
-    """`plain` text that shows as itself in Markdown, in a table's cell too, and in an HTML attribute."""
+    """`plain` text that shows as itself within a line of Markdown, in a table's cell too, and in an HTML attribute."""
     return LINK.sub(lambda found: f"&#{ord(found[0])};", plain(text, limit).translate(MARKUP))
 
 

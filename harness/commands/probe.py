@@ -55,7 +55,7 @@ def probed(
                     display.done(event.job, f"{event.job}: {event.message}", "red")
                     code = event.exit_code
                 else:
-                    display.done(entry.name, f"{entry.name}: probed")
+                    display.done(f"{entry.name} d{digits}-s{seed}", f"{entry.name}: probed")
                     record = read(record_path(results, track.name, entry.name, digits, seed))
                     what = f"{entry.name} on {track.name}, {digits} digits, seed {seed}"
                     return as_text(event.found, what, record if isinstance(record, Record) else None), ExitCode.DONE

@@ -40,7 +40,7 @@ def _trial(
     if isinstance(record, RecordError):
         return f"  {record}\n"
     standing = state_of(record, submission, track, harness_fingerprint(), cleared)
-    lines = [f"  state       {standing.state}" + (f": {standing.reason}" if standing.reason else "")]
+    lines = [f"  state       {standing.state}" + (f": {visible(standing.reason)}" if standing.reason else "")]
     if record.suites:
         carry, lengths = _by_number(record.suites.carry), _by_number(record.suites.lengths)
         lines += [f"  {name:<11} {_with_interval(getattr(record.suites, name))}" for name in ("fresh", "test", "edge")]
@@ -65,8 +65,8 @@ def _trial(
         )
         ratios = (speed.encode_ratio, speed.train_ratio, speed.score_ratio, speed.decode_ratio)
         lines.append(f"{'':14}of the reference {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    lines += [f"  {audit.rule:<11} {audit.level}: {audit.seen}" for audit in record.audits]
-    lines.append(f"  device      {record.environment.device}, torch {record.environment.torch}")
+    lines += [f"  {audit.rule:<11} {audit.level}: {visible(audit.seen)}" for audit in record.audits]
+    lines.append(f"  device      {visible(record.environment.device)}, torch {visible(record.environment.torch)}")
     text = "\n".join(lines) + "\n"
     if record.curve:
         rows = [(point.examples, point.loss, point.accuracy, point.digit_accuracy) for point in record.curve]

@@ -98,8 +98,9 @@ def do(request: Request, events: TextIO) -> None:
     if isinstance(job, ProbeJob):
         _send(events, _probed(job, submission, events))
         return
-    for record in _trials(job, submission, events):
-        _send(events, Recorded(record=record))
+    with budget("the trial", TRIAL_BUDGET_S):
+        for record in _trials(job, submission, events):
+            _send(events, Recorded(record=record))
 
 
 def _audited(job: AuditJob, submission: Submission) -> list[Found]:
@@ -187,14 +188,11 @@ def _trained(job: TrialJob, submission: Submission, events: TextIO) -> list[Reco
     Raises:
         SubmissionError: the submission broke its contract with one of the seeds.
     """
-
-    with budget("the trial", TRIAL_BUDGET_S):
-        if job.track.longest or len(job.seeds) > 1:
-            for finding in check_published_layouts(submission, job.track, job.digits, job.seeds):
-                raise SubmissionError(submission.name, finding.rule, finding.message)
-        device = device_of(job.device)
-        report = _reporting_to(events)
-        return run_job(submission, job.track, job.digits, job.seeds, device, report, job.fresh_seeds)
+    if job.track.longest or len(job.seeds) > 1:
+        for finding in check_published_layouts(submission, job.track, job.digits, job.seeds):
+            raise SubmissionError(submission.name, finding.rule, finding.message)
+    device, report = device_of(job.device), _reporting_to(events)
+    return run_job(submission, job.track, job.digits, job.seeds, device, report, job.fresh_seeds)
 
 
 def _probed(job: ProbeJob, submission: Submission, events: TextIO) -> Probed:

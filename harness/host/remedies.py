@@ -21,6 +21,17 @@ REMEDIES = {
     ),
     r"\bBlockingIOError\b": "a submission cannot start processes; do the work in the call itself",
     r"\bTerms\.__init__\(\) got an unexpected": "Terms has embedding, embedding_angles, angles and bias, no others",
+    r"\bcannot assign parameters before Module": "let __init__ begin with super().__init__(shape)",
+    r"\b__init__\(\) takes 1 positional argument but 2 were given": (
+        "the harness makes a tokenizer with max_digits, and positions with shape"
+    ),
+    r"\bTorch not compiled with CUDA enabled|\bFound no NVIDIA driver": (
+        "make tensors on the CPU, and in forward on layout.device; the harness moves parameters to the GPU"
+    ),
+    r"\breturned (Tensor|ndarray|tuple|range|map|generator|set); the contract asks for list\[int\]": (
+        "wrap it in list(...), or a tensor or array in .tolist()"
+    ),
+    r"\bholds .*, a (u?int\d+|float\d*|Tensor); ids are ints": "make each an int, by int(...) or .tolist()",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
     r"\bencode\('\d+'\) raised: .*\b(AttributeError|IndexError|KeyError|ValueError)\b": (
         "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)"

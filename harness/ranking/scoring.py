@@ -254,10 +254,10 @@ def mistakes_of(trials: Iterable[Record]) -> list[Mistake]:
 
 
 def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:
-    """Counts by seed and stratum, or None while one is missing."""
+    """Counts by seed, in the order of a row's trials, and by stratum; None while one is missing."""
     suites = {(trial.seed, trial.digits): trial.suites for trial in trials if trial.suites}
     table: list[list[Score]] = []
-    for seed in track.seeds:
+    for seed in sorted(track.seeds):
         own = [_score(suites.get((seed, stratum.digits)), stratum) for stratum in ranked_strata(track)]
         table.append([score for score in own if score])
         if len(table[-1]) < len(own):

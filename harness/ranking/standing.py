@@ -88,7 +88,7 @@ def standing_of(
 ) -> Standing:
     """The row's state: the gravest of its trials'."""
     if submission is None:
-        return Standing(State.UNVERIFIED, "the folder is gone")
+        return Standing(State.UNVERIFIED, "the folder is gone; put it back, or delete its records")
     if isinstance(submission, Broken):
         return Standing(State.FAILED, f"{submission.error.rule}: {submission.error.message}")
     if errors:
