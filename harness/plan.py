@@ -43,9 +43,13 @@ class Plan:
     """Trials whose records are stale or cannot be believed, and which `rerun` leaves as they are."""
     num_hacked: int
     """Submissions that a maintainer marked as hacked; nothing of theirs runs, since no result would rank."""
+    num_redefined: int
+    """Trials to run that replace records of another definition of a track of this name."""
 
     def summary(self, track: str, *, dry_run: bool) -> str:
         """`track quick: 3 trials to run, 27 up to date`"""
+        others = f"{counted(self.num_redefined, 'record')} of another definition of this track"
+        redefined = f" (replacing {others}; another `name` keeps both)" if self.num_redefined else ""
         again = "a changed folder runs again, the others with `harness run --rerun failed`"
         failed = f", {len(self.failed)} failed or refused before ({again})" if self.failed else ""
         stale = f", {self.num_stale} stale (left alone; they run without --rerun)" if self.num_stale else ""
@@ -53,7 +57,7 @@ class Plan:
         if not self.to_run and not failed and not stale:
             return f"track {track}: nothing to run, {counted(self.num_up_to_date, 'trial')} up to date{hacked}"
         verb, to_run = "would" if dry_run else "to", counted(len(self.to_run), "trial")
-        return f"track {track}: {to_run} {verb} run, {self.num_up_to_date} up to date{failed}{stale}{hacked}"
+        return f"track {track}: {to_run} {verb} run, {self.num_up_to_date} up to date{redefined}{failed}{stale}{hacked}"
 
 
 def plan(
@@ -73,7 +77,7 @@ def plan(
     """
     to_run: list[PlannedTrial] = []
     failed: list[PlannedTrial] = []
-    num_up_to_date = num_stale = 0
+    num_up_to_date = num_stale = num_redefined = 0
     marks = marks_of(submissions, rulings.hacked)
     for submission in submissions:
         if submission.name in marks:
@@ -83,13 +87,14 @@ def plan(
             trial = PlannedTrial(submission, digits, seed, why)
             if _is_due(state, rerun):
                 to_run.append(trial)
+                num_redefined += isinstance(record, Record) and record.fingerprints.track != track.fingerprint
             elif state in (State.FAILED, State.REFUSED):
                 failed.append(trial)
             elif state in UP_TO_DATE:
                 num_up_to_date += 1
             else:
                 num_stale += 1
-    return Plan(to_run, num_up_to_date, failed, num_stale, len(marks))
+    return Plan(to_run, num_up_to_date, failed, num_stale, len(marks), num_redefined)
 
 
 def _state(

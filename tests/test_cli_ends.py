@@ -119,3 +119,10 @@ def test_an_interrupted_run_says_what_the_same_command_would_do(rerun: list[str]
         _, stderr = running.communicate(timeout=20)
     assert running.returncode == 130
     assert stderr.splitlines()[-1].endswith(f"is saved, and the same command {then}")
+
+
+def test_hosts_start_though_every_stream_of_the_command_is_closed(tmp_path: Path) -> None:
+    write_folder(tmp_path, "good")
+    command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "validate", "good"]
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
+    assert subprocess.run(closing, timeout=120).returncode == 0

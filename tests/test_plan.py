@@ -104,7 +104,7 @@ def test_nothing_runs_once_every_record_is_there_and_a_new_seed_runs_alone(tmp_p
     one = {"one": make_submission(tmp_path, "one")}
     trials = planned(tmp_path, one, None, track).to_run
     save_all(tmp_path, [make_record(trial.submission, track, trial.digits, trial.seed, 0.5) for trial in trials])
-    assert planned(tmp_path, one, None, track) == Plan([], 4, [], 0, 0)
+    assert planned(tmp_path, one, None, track) == Plan([], 4, [], 0, 0, 0)
     more = make_track(digits=[3, 6], seeds=[0, 1, 2])
     assert [trial.name for trial in planned(tmp_path, one, None, more).to_run] == ["one d3-s2", "one d6-s2"]
 
@@ -133,3 +133,13 @@ def test_a_record_edited_by_hand_runs_again(tmp_path):
     path.write_text(path.read_text().replace('"correct": 500', '"correct": 1000'))
     (trial,) = planned(tmp_path, {"one": one}, None).to_run
     assert trial.why == "the record was edited after it was written: its digest does not match"
+
+
+def test_a_track_defined_anew_under_its_name_is_told_before_its_records_are_replaced(tmp_path):
+    one, track = {"one": make_submission(tmp_path, "one")}, make_track(digits=[3], seeds=[0, 1])
+    save_all(tmp_path, [make_record(one["one"], track, 3, 0, 0.5)])
+    longer = make_track(digits=[3], seeds=[0, 1], training=track.training.model_copy(update={"epochs": 7}))
+    assert "replacing" not in planned(tmp_path, one, None, track).summary("t", dry_run=False)
+    summary = planned(tmp_path, one, None, longer).summary("t", dry_run=False)
+    told = "(replacing 1 record of another definition of this track; another `name` keeps both)"
+    assert summary == f"track t: 2 trials to run, 0 up to date {told}"
