@@ -543,9 +543,9 @@ def _discover(root: Path) -> list[Submission | Broken]:
 def _render(root: Path, *, check: bool) -> ExitCode:
     from harness.board.rendering import render
 
-    if not (root / "results").is_dir():
-        say(f"there is no folder {root / 'results'}, so the board has no row; `harness run` fills it", "yellow")
     differing = [path.relative_to(root) for path in render(root, check=check)]
+    if not (root / "results").is_dir():
+        say(f"there is no folder {root / 'results'}, so the board has no results; `harness run` fills it", "yellow")
     if not differing:
         say("leaderboard.md is up to date")
     for path in differing:

@@ -52,7 +52,8 @@ def grid_of(found: Sequence[Submission | Broken], tokenizers: list[str], positio
         _one_of_each(axes[1], lambda one: one.positions),
     )
     if len(grid.tokenizers) * len(grid.positions) < 2:
-        raise UsageError("one tokenizer with one kind of positions is a submission, not a grid; name more of either")
+        counted = "equal code counts once" if any(len(axis) > 1 for axis in axes) else "name more of either"
+        raise UsageError(f"one tokenizer with one kind of positions is a submission, not a grid; {counted}")
     return grid
 
 

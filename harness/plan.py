@@ -50,7 +50,7 @@ class Plan:
         """`track quick: 3 trials to run, 27 up to date`"""
         others = f"{counted(self.num_redefined, 'record')} of another definition of this track"
         redefined = f" (replacing {others}; another `name` keeps both)" if self.num_redefined else ""
-        again = "a changed folder runs again, the others with `harness run --rerun failed`"
+        again = "a changed folder runs again, the others with `--rerun failed`"
         failed = f", {len(self.failed)} failed or refused before ({again})" if self.failed else ""
         stale = f", {self.num_stale} stale (left alone; they run without --rerun)" if self.num_stale else ""
         hacked = f"; {counted(self.num_hacked, 'submission')} marked as hacked, not run" if self.num_hacked else ""

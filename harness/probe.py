@@ -194,8 +194,12 @@ def accuracies(
         return [None for _ in labels]
     found: Accuracies = []
     for name, label in labels.items():
-        rows = np.ones(len(test_states), np.bool_) if where is None else where.get(name, np.zeros(1, np.bool_))
-        if not _is_varied(label) or not rows.any() or not _is_varied(told := test_labels[name][rows]):
+        if where is not None and name not in where:
+            found.append(None)
+            continue
+        rows = np.ones(len(test_states), np.bool_) if where is None else where[name]
+        told = test_labels[name][rows]
+        if not (_is_varied(label) and _is_varied(told)):
             found.append(None)
             continue
         weighed = LogisticRegression(class_weight="balanced", max_iter=MAX_ITERATIONS)

@@ -81,6 +81,9 @@ def test_what_cannot_be_crossed_is_refused_by_name(root: Path) -> None:
     with pytest.raises(UsageError, match="is a submission, not a grid; name more of either"):
         grid_of(found, ["a"], ["a", "a"])
     assert [one.name for one in grid_of(found, [], []).positions] == ["a", "c"]
+    shutil.copytree(root / "submissions" / "a", root / "submissions" / "d")
+    with pytest.raises(UsageError, match="is a submission, not a grid; equal code counts once"):
+        grid_of(list(discover(root)), ["a", "d"], ["a", "d"])
 
 
 def test_a_pair_that_is_a_submission_takes_its_fresh_record_and_runs_otherwise(root: Path) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import make_submission, make_track
+from made_records import make_record, make_submission, make_track
 
 from harness.commands import watching
 from harness.commands.watching import MAX_SEEDS_A_JOB, watch_trials
 from harness.plan import PlannedTrial
+from harness.records import Audit, Seconds
+from harness.run import Finished
 
 TRACK = make_track(digits=[3], seeds=[0])
 
@@ -57,3 +59,27 @@ def test_a_gpu_that_the_environment_hides_is_none(hidden: str, monkeypatch: pyte
     assert watching._has_gpu()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert not watching._has_gpu()
+
+
+@pytest.mark.parametrize(
+    ("is_cleared", "told"), [(False, "in review: T50: a token moves"), (True, "exact match 0.900")]
+)
+def test_a_trial_whose_review_was_cleared_ends_like_one_without_a_finding(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    is_cleared: bool,
+    told: str,
+) -> None:
+    one = make_submission(tmp_path, "one")
+    found = Audit(rule="T50", level="review", seen="a token moves")
+    seconds = Seconds(encode=1, train=2, decode=1, total=4)
+    record = make_record(one, TRACK, 3, 0, 0.9, audits=[found], seconds=seconds)
+    monkeypatch.setattr(watching, "run_trials", lambda *_, **__: iter([Finished("one d3-s0", record)]))
+    results = tmp_path / "results"
+    results.mkdir(exist_ok=True)
+    if is_cleared:
+        row = f'- {{submission: one, fingerprint: "{one.fingerprint}", rule: T50, reason: Seen., date: 2026-11-27}}'
+        (results / "cleared.yaml").write_text(f"rows:\n{row}\n")
+    watch_trials([PlannedTrial(one, 3, 0, "missing")], TRACK, results, device="cpu", num_workers=1)
+    assert f"one d3-s0: {told}" in capsys.readouterr().err

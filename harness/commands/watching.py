@@ -16,6 +16,7 @@ from harness.files import require_writable
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import Plan, PlannedTrial
 from harness.provenance import num_cores
+from harness.ranking.rulings import Cleared, read_rulings
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record
 from harness.rules import Found, gates
@@ -97,6 +98,7 @@ def watch_trials(
         return ExitCode.DONE
     _require_sandbox()
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
+    cleared = read_rulings(results).cleared
     code = ExitCode.DONE
     told: set[_Ended] = set()
     with Display(track.name, len(trials)) as display:
@@ -116,7 +118,7 @@ def watch_trials(
                 code = max(code, event.exit_code)
             else:
                 on_record(event.record)
-                ended = _ended(event.record)
+                ended = _ended(event.record, cleared)
                 is_told = event.record.status == "failed" and ended in told
                 line = "failed as before" if is_told else ended.line
                 told.add(ended)
@@ -134,10 +136,10 @@ class _Ended(NamedTuple):
     code: ExitCode = ExitCode.DONE
 
 
-def _ended(record: Record) -> _Ended:
+def _ended(record: Record, cleared: Sequence[Cleared]) -> _Ended:
     if record.status == "failed":
         return _Ended(record.submission, f"failed: {record.reason}", "red", ExitCode.INCOMPLETE)
-    if held_back := held_back_by_audits(record):
+    if held_back := held_back_by_audits(record, cleared):
         line = f"{held_back.state}: {held_back.reason}"
         if held_back.state is State.REFUSED:
             return _Ended(record.submission, line, "red", ExitCode.INCOMPLETE)

@@ -258,10 +258,12 @@ def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:
     suites = {(trial.seed, trial.digits): trial.suites for trial in trials if trial.suites}
     table: list[list[Score]] = []
     for seed in sorted(track.seeds):
-        own = [_score(suites.get((seed, stratum.digits)), stratum) for stratum in ranked_strata(track)]
-        table.append([score for score in own if score])
-        if len(table[-1]) < len(own):
-            return None
+        table.append([])
+        for stratum in ranked_strata(track):
+            score = _score(suites.get((seed, stratum.digits)), stratum)
+            if score is None:
+                return None
+            table[-1].append(score)
     return Counts.of([[s.correct for s in line] for line in table], [[s.total for s in line] for line in table])
 
 

@@ -353,7 +353,7 @@ def run_a_program():
 
 def become_a_program():
     try:
-        os.execv("/nonexistent", ["x"])
+        os.execv("/nonexistent/program", ["x"])
     except FileNotFoundError:
         pass
 
