@@ -16,7 +16,7 @@ from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
-from harness.terminal import counted, messages, say
+from harness.terminal import counted, messages, replace_closed_streams, say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -100,7 +100,7 @@ DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and
 
 def main() -> None:
     """Runs the command line and exits with an `ExitCode`."""
-    _replace_closed_streams()
+    replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a title may contain characters that the terminal cannot encode
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -117,18 +117,6 @@ def main() -> None:
         messages.print_exception()
         say("harness: this is a bug in the harness; please report it with the lines above", "red")
         sys.exit(ExitCode.BUG)
-
-
-def _replace_closed_streams() -> None:
-    """Opens /dev/null for every standard stream that was closed (`2>&-`).
-
-    Otherwise what this process opens next would get the stream's number, and what it starts would take it for that.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode)  # noqa: SIM115, it stays open
-            os.set_inheritable(stream.fileno(), True)
-            setattr(sys, name, stream)
 
 
 def _show_version(asked: bool) -> None:

@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
+from harness.printable import visible
+
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BYTES = 16 * 1024
@@ -105,14 +107,6 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         if error.error_count() > MAX_PROBLEMS:
             problems.append(f"and {error.error_count() - MAX_PROBLEMS} more")
         raise DocumentError("; ".join(problems)) from error
-
-
-def visible(text: str) -> str:
-    """The text made safe to print: a `?` replaces controls, line ends, direction marks and all else unprintable.
-
-    GitHub takes `##[` anywhere in a job's output for a command, so that is taken apart.
-    """
-    return "".join(character if character.isprintable() else "?" for character in text).replace("##[", "# #[")
 
 
 def legible(text: str) -> str:

@@ -3,6 +3,8 @@
 from enum import IntEnum
 from pathlib import Path
 
+from harness.printable import visible
+
 
 class ExitCode(IntEnum):
     """What `harness` returns to the shell; of several codes the largest, which is the gravest."""
@@ -40,7 +42,7 @@ class SubmissionError(HarnessError):
     exit_code = ExitCode.NEGATIVE
 
     def __init__(self, submission: str, rule: str, message: str) -> None:
-        message = "".join(character if character.isprintable() else " " for character in message).replace("##[", "# #[")
+        message = visible(message, instead=" ")
         super().__init__(f"submissions/{submission}: {rule}: {message}")
         self.submission = submission
         self.rule = rule

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from harness.documents import visible
 from harness.errors import RecordError
 from harness.files import free_name, replace, writing
+from harness.printable import visible
 from harness.rules import Level
 
 # History of the format, newest first:

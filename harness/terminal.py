@@ -2,8 +2,11 @@
 
 import os
 import sys
+from pathlib import Path
 
 from rich.console import Console
+
+from harness.printable import visible
 
 
 class _Messages(Console):
@@ -16,10 +19,21 @@ class _Messages(Console):
 messages = _Messages(stderr=True)
 
 
+def replace_closed_streams() -> None:
+    """Opens /dev/null for every standard stream that was closed (`2>&-`).
+
+    Otherwise what this process opens next would get the stream's number, and what it starts would take it for that.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115, it stays open
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
 def say(line: str, style: str = "") -> None:
     """Prints the line; text in it that comes from a submission or a record can neither style it nor move the cursor."""
-    shown = "".join(character if character.isprintable() or character == "\n" else "?" for character in line)
-    messages.print(shown.replace("##[", "# #["), style=style, markup=False, highlight=False, soft_wrap=True)
+    messages.print(visible(line, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(number: int, noun: str) -> str:

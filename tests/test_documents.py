@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from harness.documents import MAX_BYTES, DocumentError, OneLine, read_yaml, visible
+from harness.documents import MAX_BYTES, DocumentError, OneLine, read_yaml
+from harness.printable import visible
 
 
 class Inner(BaseModel):

@@ -198,7 +198,27 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         )
         for digits in track.digits
     ]
+    columns += _details(track)
+    columns += [
+        Column(
+            f"{work} ×",
+            f"examples a second, {SPEEDS[work]}, as a ratio to the reference, on {plain(device, 60)}",
+            _speed(device, work),
+        )
+        for device in sorted({device for row in rows for device in row.speeds})
+        for work in Speed._fields
+    ]
+    columns += [
+        Column("division", "open: sets hyper-parameters itself", lambda row: Cell(row.division), is_number=False),
+        Column("state", "only fresh rows rank", _state, is_number=False),
+    ]
+    return columns
+
+
+def _details(track: Track) -> list[Column]:
+    """What lies behind the score: at the last number of digits that the track lists."""
     last = track.digits[-1]
+    columns: list[Column] = []
     if track.longest:
         columns.append(
             Column(
@@ -207,7 +227,8 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
                 _of_result(last, lambda result: _number(result.reach and result.reach.value, "{:.0f}")),
             )
         )
-    columns += [
+    return [
+        *columns,
         Column(
             "ids seen",
             f"fresh problems with the same ids as a trained one, at {last} digits",
@@ -234,20 +255,6 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
             _of_result(last, lambda result: _number(result.examples_to_90 and result.examples_to_90 / 1000, "{:.1f}k")),
         ),
     ]
-    columns += [
-        Column(
-            f"{work} ×",
-            f"examples a second, {SPEEDS[work]}, as a ratio to the reference, on {plain(device, 60)}",
-            _speed(device, work),
-        )
-        for device in sorted({device for row in rows for device in row.speeds})
-        for work in Speed._fields
-    ]
-    columns += [
-        Column("division", "open: sets hyper-parameters itself", lambda row: Cell(row.division), is_number=False),
-        Column("state", "only fresh rows rank", _state, is_number=False),
-    ]
-    return columns
 
 
 def _of_result(digits: int, cell: Callable[[Result], Cell]) -> Callable[[Row], Cell]:

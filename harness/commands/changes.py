@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.documents import visible
 from harness.errors import UsageError
+from harness.printable import visible
 from harness.submissions import FOR_PEOPLE, Broken, Submission, shown_name
 
 

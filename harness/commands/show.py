@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.documents import visible
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
+from harness.printable import visible
 from harness.ranking.rulings import Cleared, marks_of, read_rulings
 from harness.ranking.standing import state_of
 from harness.ranking.statistics import wilson

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from harness.documents import visible
+from harness.printable import visible
 from harness.rules import Found, gates
 
 

@@ -21,7 +21,6 @@ import torch
 from harness.audits import audit
 from harness.audits.findings import Finding, gate
 from harness.decoy import check_decoy
-from harness.documents import visible
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -43,6 +42,7 @@ from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
 from harness.host.sandbox import isolation
+from harness.printable import visible
 from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import commit_and_changes, failed_record
 from harness.published import check_published_layouts
