@@ -220,6 +220,7 @@ NOT_FROZEN = {
     "host.remedies": "words",
     "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",
+    "printable": "words",
     "provenance": "says where a record comes from",
     "rules": "words",
     "ranking": "words",
