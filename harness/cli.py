@@ -16,7 +16,7 @@ from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
-from harness.terminal import counted, messages, replace_closed_streams, say
+from harness.terminal import counted, ignore_stdout, messages, replace_closed_streams, say
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -35,6 +35,10 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            ignore_stdout()
+            code = ExitCode.UNREAD
         except KeyboardInterrupt:
             kept = ""
             if ctx.invoked_subcommand in SAVE_TRIALS:

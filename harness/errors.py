@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     ENVIRONMENT = 4  # no such device, no room on the disk
     BUG = 70  # ours: please report it
     INTERRUPTED = 130  # Ctrl-C; what finished is saved
+    UNREAD = 141  # whoever read stdout has closed it, as `head` does when it has enough
 
 
 class HarnessError(Exception):

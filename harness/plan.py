@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import RecordError
 from harness.ranking.rulings import Rulings, marks_of
 from harness.ranking.standing import State, state_of
-from harness.records import Record, read_trials
+from harness.records import Record, read_trials, trial_name
 from harness.rerun import Rerun
 from harness.submissions import Submission
 from harness.terminal import counted
@@ -28,8 +28,7 @@ class PlannedTrial:
 
     @property
     def name(self) -> str:
-        """`columns d9-s0`"""
-        return f"{self.submission.name} d{self.digits}-s{self.seed}"
+        return trial_name(self.submission.name, self.digits, self.seed)
 
 
 @dataclass(frozen=True, slots=True)

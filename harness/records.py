@@ -202,14 +202,18 @@ class Record(_Part):
 
     @property
     def trial(self) -> str:
-        """The trial's name, such as `columns d9-s0`."""
-        return f"{self.submission} d{self.digits}-s{self.seed}"
+        return trial_name(self.submission, self.digits, self.seed)
 
     def sealed(self) -> "Record":
         return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})
 
     def as_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def trial_name(submission: str, digits: int, seed: int) -> str:
+    """`columns d9-s0`"""
+    return f"{submission} d{digits}-s{seed}"
 
 
 def record_path(results: Path, track: str, submission: str, digits: int, seed: int) -> Path:

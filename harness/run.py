@@ -26,7 +26,7 @@ from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
-from harness.records import Record, save
+from harness.records import Record, save, trial_name
 from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import Track
@@ -140,7 +140,7 @@ def run_probe(
 ) -> Iterator[Running | Probed | Crashed]:
     """How far the probe of one trial has got, and in the end what it found."""
     work = ProbeJob(code=_code_of(submission), track=track, digits=digits, seed=seed, device=device)
-    for event in run([Job(f"{submission.name} d{digits}-s{seed}", work)], 1):
+    for event in run([Job(trial_name(submission.name, digits, seed), work)], 1):
         name, reply = event.job.name, event.reply
         if isinstance(reply, Progressed):
             yield Running(name, reply)

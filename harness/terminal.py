@@ -31,6 +31,11 @@ def replace_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+def ignore_stdout() -> None:
+    """From here on what is printed to stdout, and what is still in its buffer, goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def say(line: str, style: str = "") -> None:
     """Prints the line; text in it that comes from a submission or a record can neither style it nor move the cursor."""
     messages.print(visible(line, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -126,3 +126,14 @@ def test_hosts_start_though_every_stream_of_the_command_is_closed(tmp_path: Path
     command = [sys.executable, "-m", "harness", "-C", str(tmp_path), "validate", "good"]
     closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]
     assert subprocess.run(closing, timeout=120).returncode == 0
+
+
+def test_a_command_whose_output_nobody_reads_ends_as_a_broken_pipe_does_and_gives_no_verdict() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout is not None
+        command.stdout.close()
+        _, complaint = command.communicate(timeout=60)
+    assert command.returncode == 128 + signal.SIGPIPE
+    assert complaint == b""

@@ -12,7 +12,7 @@ from harness.engines.messages import Device
 from harness.errors import ExitCode, UsageError
 from harness.probing import Accuracies, Probing
 from harness.ranking.statistics import wilson
-from harness.records import Record, Score, read, record_path
+from harness.records import Record, Score, read, record_path, trial_name
 from harness.rules import Found, gates
 from harness.run import Crashed, Running, run_probe
 from harness.submissions import Broken, Submission
@@ -55,7 +55,7 @@ def probed(
                     display.done(event.job, f"{event.job}: {event.message}", "red")
                     code = event.exit_code
                 else:
-                    display.done(f"{entry.name} d{digits}-s{seed}", f"{entry.name}: probed")
+                    display.done(trial_name(entry.name, digits, seed), f"{entry.name}: probed")
                     record = read(record_path(results, track.name, entry.name, digits, seed))
                     what = f"{entry.name} on {track.name}, {digits} digits, seed {seed}"
                     return as_text(event.found, what, record if isinstance(record, Record) else None), ExitCode.DONE
