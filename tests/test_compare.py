@@ -69,7 +69,7 @@ def test_the_verdict_is_on_the_first(tmp_path, first, second, verdict, said):
 def test_five_seeds_are_compared_in_pairs_and_nothing_is_provisional(tmp_path):
     track = make_track(seeds=[0, 1, 2, 3, 4])
     text, _ = compared(*two(tmp_path, track, 0.9, 0.8), track)
-    assert "by a paired t-test over seeds and one on the counts" in text
+    assert "by t-tests that pair seeds and one on the counts" in text
     assert "Provisional" not in text
 
 

@@ -51,12 +51,13 @@ TAIL = """\
 ## How to read this
 
 * **Exact match** is in per cent, on fresh problems, averaged over seeds. The small print is its 95 % interval:
-  Wilson's for the counts of one trial; a bootstrap over problems for a mean of several lengths or numbers of digits;
-  with several seeds a bootstrap over seeds and problems, widened for their small number as Student's t is. All seeds
-  train on the same problems in the same order, so the interval says nothing about another training set. If a scheme
-  learns from few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*.
-  Beyond the trained lengths the interval refers to the problems that everyone shares, and is narrower than one for
-  all sums of that length.
+  Wilson's for the counts, with the seeds pooled, or if that is wider Student's over the seeds. For a mean of several
+  numbers of digits the latter is computed twice, from the seeds' means and from the seeds within each number of
+  digits, since separate trainings fail by themselves, which may cancel in the means of a few seeds. All seeds train on
+  the same problems in the same order, so the interval says nothing about another training set. If a scheme learns from
+  few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*. Beyond the trained
+  lengths the interval refers to the problems that everyone shares, and is narrower than one for all sums of that
+  length.
 * **Fresh problems** are pairs of operands that are never trained on, in either order. With two digits there are only
   946 of them (477 if order is ignored), the same for every seed, and they repeat. Intervals refer to those pairs; for
   all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write two pairs alike, as
@@ -69,12 +70,12 @@ TAIL = """\
   has n too, in the other half any number of digits up to n. In the column of the trained lengths, each operand's
   length is drawn evenly from them. *By seed* refers to the lengths that rank.
 * **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
-  0.05 in a test on the counts, with several seeds also in a paired t-test over them, and an interval of the
-  difference that excludes 0. `=` marks a shared rank. A row may therefore not be separable from the best row of a
-  rank above it, and two rows of one rank may be. The tests are not corrected for the number of rows. Ranks are a
-  reading aid; `harness compare A B` compares any two rows. With fewer than 5 seeds a rank is provisional, marked †: a
-  single seed shows the luck in drawing problems, but not in drawing initial weights, and near the point where a
-  scheme begins to learn another seed can move a row by tens of points.
+  0.05 in a test on the counts, with several seeds also in paired t-tests over them (of their means, and within each
+  number of digits), and an interval of the difference that excludes 0. `=` marks a shared rank. A row may therefore
+  not be separable from the best row of a rank above it, and two rows of one rank may be. The tests are not corrected
+  for the number of rows. Ranks are a reading aid; `harness compare A B` compares any two rows. With fewer than 5 seeds
+  a rank is provisional, marked †: a single seed shows the luck in drawing problems, but not in drawing initial
+  weights, and near the point where a scheme begins to learn another seed can move a row by tens of points.
 * **Encode ×**, **train ×**, **score ×**, **decode ×**: examples a second, as a ratio to the built-in reference,
   measured alternately with it; medians over the trials. Encoding passes texts through the sandbox on the machine's
   CPU, and is compared with a dictionary of characters outside any sandbox; with two or three digits there are few

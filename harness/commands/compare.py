@@ -92,7 +92,7 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
     else:
         said = f"{one.name} is {verdict} than {other.name}"
     probability = _probability(separation(first, second))
-    test = "a paired t-test over seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
+    test = "t-tests that pair seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
     lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
     if first.num_seeds < MIN_SEEDS:
         lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change it.")

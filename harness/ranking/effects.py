@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
-from harness.ranking.statistics import BOOTSTRAP_SEED, LEVEL, Counts, Estimate, stretch
+from harness.ranking.statistics import LEVEL, Counts, Estimate
 
 NUM_DRAWS = 1000
+BOOTSTRAP_SEED = 0
 TINY = 1e-12
 """Up to here, a sum of squares is nothing but rounding."""
 
@@ -48,7 +50,7 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     column in common, not even by way of other rows, cannot be told from those of their columns.
 
     The intervals come from a hierarchical bootstrap: seeds are drawn with replacement, the same for every cell, then
-    binomial counts within each cell; the bounds are widened by `statistics.stretch`. With one seed they tell of the
+    binomial counts within each cell; the bounds are widened by `stretch`. With one seed they tell of the
     luck of the drawn problems alone.
     """
     cells = [(i, j, counts) for i, line in enumerate(grid) for j, counts in enumerate(line) if counts is not None]
@@ -62,6 +64,8 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
         return None
     correct = np.stack([counts.correct for _, _, counts in cells])  # (cells, seeds, digits)
     total = np.stack([counts.total for _, _, counts in cells])
+    # numpy freezes the stream of RandomState, not that of its new generators (NEP 19): a report must not differ from
+    # the one in git because somebody has another version of numpy.
     rng = np.random.RandomState(BOOTSTRAP_SEED)
     seeds = rng.randint(correct.shape[1], size=(NUM_DRAWS, correct.shape[1]))
     likely = (correct + 0.5) / (total + 1)
@@ -83,6 +87,18 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
         explained_by_columns=by_columns,
         interplay=interplay,
     )
+
+
+def stretch(num_seeds: int) -> float:
+    """The factor by which a bootstrap over few seeds is too narrow: t / z √(S / (S - 1)), which is 2.7 at three seeds.
+
+    Seeds drawn with replacement spread less, by a factor √((S - 1) / S), than all possible seeds do, and a spread
+    estimated from S of them has Student's tails. One seed tells nothing about it: 1.
+    """
+    if num_seeds == 1:
+        return 1.0
+    quantile = 0.5 + LEVEL / 2
+    return float(stdtrit(num_seeds - 1, quantile) / ndtri(quantile) * (num_seeds / (num_seeds - 1)) ** 0.5)
 
 
 def _estimates(values: NDArray[np.float64], errors: NDArray[np.float64], factor: float) -> list[Estimate]:

@@ -5,8 +5,14 @@ its own `fresh` problems, so the counts of two submissions are independent; seed
 same initial weights. Where all share fixed problems, as beyond the trained lengths, the counts of two submissions are
 correlated and the tests too cautious; and an interval over S seeds counts those problems S times, so that it is about
 those problems, and too narrow for all sums of their length.
+
+How far other seeds would move a mean over D parts is estimated in two ways, and the larger estimate counts. Lengths of
+one training rise and fall together: there the spread of the seeds' means tells. Trainings with different numbers of
+digits fail by themselves: with three seeds such failures may cancel by accident, so that the means agree although
+hardly two scores do, and there the spread of the seeds within each part tells.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,8 +23,6 @@ from scipy.special import bdtrc, gammaln, ndtr, ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
 """The confidence of every interval."""
-NUM_DRAWS = 2000
-BOOTSTRAP_SEED = 0
 
 
 class Estimate(NamedTuple):
@@ -54,10 +58,16 @@ class Counts:
 
 
 def estimate(counts: Counts) -> Estimate:
-    """The mean share, with Wilson's interval for a single trial and the bootstrap's for several."""
-    if counts.correct.size == 1:
-        return wilson(int(counts.correct.sum()), int(counts.total.sum()))
-    return bootstrap(counts)
+    """The mean share, with the widest of its intervals: Wilson's, and with several seeds those of Student's t.
+
+    Wilson's tells the luck of the problems, Student's that of the seeds, by their means and within each part.
+    """
+    value = float(counts.shares.mean())
+    found = [stratified_wilson(counts)]
+    if counts.num_seeds > 1:
+        found += map(t_interval, _ways_to_average(counts.shares))
+    low, high = min(each.low for each in found), max(each.high for each in found)
+    return Estimate(value, float(np.clip(low, 0, value)), float(np.clip(high, value, 1)))
 
 
 def wilson(correct: int, total: int) -> Estimate:
@@ -70,51 +80,17 @@ def wilson(correct: int, total: int) -> Estimate:
     return Estimate(share, float(np.clip(low, 0, share)), float(np.clip(high, share, 1)))
 
 
-def bootstrap(counts: Counts) -> Estimate:
-    """Hierarchical bootstrap of the mean share: seeds are drawn with replacement, then binomial counts within each.
-
-    A seed keeps all its numbers of digits together, since they share the initial weights. Counts are drawn at
-    (correct + 1/2) / (total + 1): at a plain 0 or 1 every draw would be the same and the interval would vanish.
-    The bounds are then widened by `stretch`.
-    """
-    # numpy freezes the stream of RandomState, not that of its new generators (NEP 19): a board must not differ from
-    # the one in git because somebody has another version of numpy.
-    rng = np.random.RandomState(BOOTSTRAP_SEED)
-    seeds = rng.randint(counts.num_seeds, size=(NUM_DRAWS, counts.num_seeds))
-    total = counts.total[seeds]
-    drawn = rng.binomial(total, ((counts.correct + 0.5) / (counts.total + 1))[seeds])
-    means = (drawn / total).mean(axis=(1, 2))
-    low, high = np.quantile(means, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    value, factor = float(counts.shares.mean()), stretch(counts.num_seeds)
-    return Estimate(
-        value,
-        float(np.clip(value - factor * (value - low), 0, value)),
-        float(np.clip(value + factor * (high - value), value, 1)),
-    )
-
-
-def stretch(num_seeds: int) -> float:
-    """The factor by which a bootstrap over few seeds is too narrow: t / z √(S / (S - 1)), which is 2.7 at three seeds.
-
-    Seeds drawn with replacement spread less, by a factor √((S - 1) / S), than all possible seeds do, and a spread
-    estimated from S of them has Student's tails. One seed tells nothing about it: 1.
-    """
-    if num_seeds == 1:
-        return 1.0
-    quantile = 0.5 + LEVEL / 2
-    return float(stdtrit(num_seeds - 1, quantile) / ndtri(quantile) * (num_seeds / (num_seeds - 1)) ** 0.5)
-
-
 def separation(one: Counts, other: Counts) -> float:
     """Two-sided p-value of "their mean shares are equal": how likely luck alone sets them this far apart.
 
-    A test on the counts judges the luck of the problems, and with several seeds a paired t-test that of the seeds; the
-    larger p of the two is taken, so that neither is forgotten. One seed tells nothing about another.
+    A test on the counts judges the luck of the problems, and with several seeds paired t-tests that of the seeds, once
+    by their means and once within each part; the largest p is taken, so that nothing is forgotten. One seed tells
+    nothing about another.
     """
     by_counts = stratified_z_test(one, other)
     if not are_paired(one, other):
         return by_counts
-    return max(by_counts, paired_t_test(one.shares.mean(axis=1) - other.shares.mean(axis=1)))
+    return max(by_counts, *map(paired_t_test, _ways_to_average(one.shares - other.shares)))
 
 
 def are_separated(one: Counts, other: Counts) -> bool:
@@ -128,12 +104,13 @@ def are_separated(one: Counts, other: Counts) -> bool:
 
 
 def difference(one: Counts, other: Counts) -> Estimate:
-    """The mean share of `one` minus that of `other`, with an interval wide enough for both tests of `separation`."""
+    """The mean share of `one` minus that of `other`, with an interval wide enough for every test of `separation`."""
     by_counts = stratified_newcombe(one, other)
     if not are_paired(one, other):
         return by_counts
-    by_seeds = paired_t_interval(one.shares.mean(axis=1) - other.shares.mean(axis=1))
-    return Estimate(by_seeds.value, min(by_counts.low, by_seeds.low), max(by_counts.high, by_seeds.high))
+    found = [by_counts, *map(t_interval, _ways_to_average(one.shares - other.shares))]
+    low, high = min(each.low for each in found), max(each.high for each in found)
+    return Estimate(found[-1].value, max(-1.0, low), min(1.0, high))
 
 
 def are_paired(one: Counts, other: Counts) -> bool:
@@ -141,35 +118,69 @@ def are_paired(one: Counts, other: Counts) -> bool:
     return one.num_seeds == other.num_seeds > 1
 
 
+def _ways_to_average(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Values (S, D) as the means of the seeds, (S, 1), and as D parts that vary by themselves."""
+    return [values.mean(axis=1, keepdims=True), values]
+
+
+class Spread(NamedTuple):
+    """How uncertain a mean is: its standard error, and the degrees of freedom of that."""
+
+    error: float
+    degrees: float
+
+
+def spread_of_parts(values: NDArray[np.float64]) -> Spread:
+    """Of the mean of values (S, D) whose D parts vary by themselves: √(Σ s² / S) / D, s² the variance within a part.
+
+    With a single part this is s / √S with S - 1 degrees of freedom; with more, the degrees are those of Satterthwaite
+    (1946) and Welch (1947), (S - 1) (Σ s²)² / Σ s⁴: S - 1 where one part varies, D (S - 1) where all do alike.
+    """
+    num_values, num_parts = values.shape
+    variances = values.var(axis=0, ddof=1)
+    # Without any spread the degrees are undefined, and do not matter.
+    ratio = float(variances.sum() ** 2 / (variances**2).sum()) if variances.any() else 1.0
+    return Spread(float((variances.sum() / num_values) ** 0.5 / num_parts), ratio * (num_values - 1))
+
+
 def paired_t_test(differences: NDArray[np.float64]) -> float:
-    """p of t = mean / (s / √n) with n - 1 degrees of freedom; without spread, 1 if there is no difference, else 0."""
-    mean, num_pairs = float(differences.mean()), len(differences)
-    deviation = float(differences.std(ddof=1))
-    if deviation < 1e-12:  # equal but for the rounding of the shares
+    """p of t = mean / error for differences (S, D), by `spread_of_parts`; without spread, 1 if the mean is 0, else 0."""
+    mean, (error, degrees) = float(differences.mean()), spread_of_parts(differences)
+    if error < 1e-12:  # equal but for the rounding of the shares
         return 1.0 if abs(mean) < 1e-12 else 0.0
-    return float(2 * stdtr(num_pairs - 1, -abs(mean) / (deviation / num_pairs**0.5)))
+    return float(2 * stdtr(degrees, -abs(mean) / error))
 
 
-def paired_t_interval(differences: NDArray[np.float64]) -> Estimate:
-    """mean ± t s / √n, t the quantile with n - 1 degrees of freedom; a difference of shares, so within [-1, 1]."""
-    mean, num_pairs = float(differences.mean()), len(differences)
-    half = float(stdtrit(num_pairs - 1, 0.5 + LEVEL / 2) * differences.std(ddof=1) / num_pairs**0.5)
-    return Estimate(mean, max(-1.0, mean - half), min(1.0, mean + half))
+def t_interval(values: NDArray[np.float64]) -> Estimate:
+    """mean ± t error for values (S, D), by `spread_of_parts`."""
+    mean, (error, degrees) = float(values.mean()), spread_of_parts(values)
+    half = float(stdtrit(degrees, 0.5 + LEVEL / 2)) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
+def stratified_wilson(counts: Counts) -> Estimate:
+    """The mean of the parts' shares, seeds pooled, with its score interval.
+
+    It runs from p minus √Σ(pₖ - lₖ)² / D to p plus √Σ(uₖ - pₖ)² / D, l and u being Wilson's bounds of a part: the
+    distances add up as the standard errors of a mean do (Zou and Donner 2008).
+    """
+    right, total = counts.correct.sum(axis=0).tolist(), counts.total.sum(axis=0).tolist()
+    parts = np.array([wilson(*part) for part in zip(right, total, strict=True)])
+    value = parts[:, 0].mean()
+    below, above = (np.linalg.norm(parts[:, 0] - parts[:, bound]) / len(parts) for bound in (1, 2))
+    return Estimate(float(value), float(value - below), float(value + above))
 
 
 def stratified_newcombe(one: Counts, other: Counts) -> Estimate:
     """Newcombe's hybrid score interval (1998, method 10) for the difference; seeds are pooled.
 
-    It runs from p₁ - p₂ minus √((p₁ - l₁)² + (u₂ - p₂)²) to p₁ - p₂ plus the mirrored root, l and u being Wilson's
-    bounds; over several numbers of digits the squares add up, as the variances of a mean do (Zou and Donner 2008).
+    It runs from p₁ - p₂ minus √((p₁ - l₁)² + (u₂ - p₂)²) to p₁ - p₂ plus the mirrored root, l and u being the bounds
+    of `stratified_wilson`.
     """
-    n1, n2 = one.total.sum(axis=0).tolist(), other.total.sum(axis=0).tolist()
-    firsts = [wilson(*counts) for counts in zip(one.correct.sum(axis=0).tolist(), n1, strict=True)]
-    seconds = [wilson(*counts) for counts in zip(other.correct.sum(axis=0).tolist(), n2, strict=True)]
-    strata = list(zip(firsts, seconds, strict=True))
-    value = sum(p1.value - p2.value for p1, p2 in strata) / len(strata)
-    below = sum((p1.value - p1.low) ** 2 + (p2.high - p2.value) ** 2 for p1, p2 in strata) ** 0.5 / len(strata)
-    above = sum((p1.high - p1.value) ** 2 + (p2.value - p2.low) ** 2 for p1, p2 in strata) ** 0.5 / len(strata)
+    first, second = stratified_wilson(one), stratified_wilson(other)
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
     return Estimate(value, value - below, value + above)
 
 
