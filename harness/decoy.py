@@ -12,6 +12,7 @@ from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Digits, Problems, fixed_suites, training_problems
 from harness.track import Track, load_track
+from harness.training import train
 
 TRACK = "quick"
 LEARNED = 0.5
@@ -71,8 +72,7 @@ def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
     sets = {"train": training_problems(track, digits), "test": fixed_suites(track, digits)["test"]}
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
     trainer, data, vocabulary = prepare(submission, track, digits, seed, decoys, torch.device("cpu"))
-    for _ in range(trainer.settings.num_steps):
-        trainer.step()
+    train([trainer], trainer.settings.num_steps, lambda _steps, _losses: None)
     decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
     is_right = decoder.teacher_forced(data["test"]).is_right
     return Score(correct=int(is_right.sum()), total=len(is_right))

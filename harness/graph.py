@@ -23,12 +23,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils.flop_counter import FlopCounterMode
 
 MAX_NODES = 2000
 MAX_ELEMENTS = 1 << 26
 """Numbers in any one tensor of a program, 256 MiB of float32."""
 MAX_TOTAL_ELEMENTS = 1 << 29
 """Numbers in all tensors of a program together, views included; FIRE on 256 rows of 63 tokens makes about 2**27."""
+MAX_PRODUCT_FLOPS = 1 << 34
+"""Floating-point operations of all matrix products of a program together, some seconds on one core; FIRE on 256 rows of
+63 tokens takes about 2**30."""
 MAX_PARTS = 4096
 """Tensors that one operator may return."""
 MAX_EINSUM = 2
@@ -72,11 +76,14 @@ OPERATORS = frozenset(
 )
 """Allowed operators, by the name before the overload. All are pure: an overload that writes is always refused."""
 
+ONLY_OVERLOAD = {"repeat_interleave": "self_int"}
+"""The one overload that is allowed. Given repeats as a tensor, torch writes before it notices a negative one."""
 
 LOOKUPS = {"embedding", "gather", "index", "index_select", "narrow", "select", "slice", "squeeze", "unsqueeze"}
 """Operators that take parts of a tensor without changing them."""
 
 INSTEAD = {
+    "numpy_T": "use .transpose(0, 1)",
     "item": "no Python number may come from a tensor: use torch.where and tensor arithmetic",
     "sym_size": "no size may depend on values: use torch.where instead of selecting with a mask",
     "nonzero": "no size may depend on values: use torch.where instead of selecting with a mask",
@@ -219,6 +226,7 @@ class _Sizes(fx.Interpreter):
         self.extra_traceback = False  # it would end up in our messages
         self.line = "forward"
         self.num_elements = 0
+        self.products = FlopCounterMode(display=False)
 
     def run_node(self, n: fx.Node) -> Any:
         self.line = n.meta.get("line", self.line)
@@ -228,7 +236,11 @@ class _Sizes(fx.Interpreter):
         args, kwargs = _on_meta(args), dict(zip(kwargs, _on_meta(kwargs.values()), strict=True))
         if target in SPLITTING and any(max(shape, default=0) > MAX_PARTS for shape in _shapes(args, kwargs)):
             raise GraphError(f"{self.line}: {target} may split no dimension longer than {MAX_PARTS}")
-        result = super().call_function(target, args, kwargs)
+        with self.products:
+            result = super().call_function(target, args, kwargs)
+        if (flops := self.products.get_total_flops()) > MAX_PRODUCT_FLOPS:
+            made = f"the matrix products of forward up to here take {flops} floating-point operations"
+            raise GraphError(f"{self.line}: {made}; at most {MAX_PRODUCT_FLOPS} are allowed")
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if not isinstance(tensor, Tensor):
                 raise GraphError(f"{self.line}: {target} gives a {type(tensor).__name__}, not a tensor")
@@ -272,7 +284,7 @@ ENUMERATIONS = {"ScalarType": torch.dtype, "MemoryFormat": torch.memory_format, 
 
 def _fix(function: Callable[..., Any], values: list[Any], named: dict[str, Any], device: torch.device) -> None:
     """Sets what a program may not choose: the device of each tensor, and that gradients are dense."""
-    fixed = {"device": device, "sparse": False}
+    fixed = {"device": device, "sparse": False, "sparse_grad": False}
     if isinstance(function, torch._ops.OpOverload):
         for index, argument in enumerate(function._schema.arguments):
             if argument.name in fixed and index < len(values):
@@ -290,6 +302,9 @@ def _operator(name: str, line: str) -> Callable[..., Any]:
     packet, _, overload = rest.partition(".")
     if library != "aten" or packet not in OPERATORS:
         raise GraphError(f"{line}: the operator {name} is not allowed; {INSTEAD.get(packet, ARITHMETIC)}")
+    if overload != ONLY_OVERLOAD.get(packet, overload):
+        allowed = ONLY_OVERLOAD[packet]
+        raise GraphError(f"{line}: the operator {name} is not allowed; of {packet} only {allowed} is")
     found = getattr(getattr(torch.ops.aten, packet), overload, None)
     if not isinstance(found, torch._ops.OpOverload) or found._schema.is_mutable:
         raise GraphError(f"{line}: the operator {name} writes or does not exist; use one that returns its result")

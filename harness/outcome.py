@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.audits.findings import Finding
 from harness.audits.live import check_published, check_untrained
-from harness.documents import visible
+from harness.printable import visible
 from harness.records import (
     Audit,
     Checkpoint,

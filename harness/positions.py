@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from harness.errors import SubmissionError
 from harness.graph import GraphError, build, is_looked_up, line_of, output_shapes
 from harness.host.client import Host
-from harness.host.export import MAX_STATE_ELEMENTS, num_numbers
+from harness.host.export import why_too_large
 from harness.host.frames import Frame
 from harness.protocol import ModelShape, Terms
 
@@ -127,10 +127,8 @@ def _rebuild(
     if not isinstance(dropout, float) or not 0 <= dropout < 1:
         raise GraphError(f"dropout is {dropout!r:.40}; a number in [0, 1) is allowed")
     # Counted again: what the host says about itself is not believed.
-    size = num_numbers(reply.arrays, {name: marked.get(name) is True for name in reply.arrays})
-    if size > MAX_STATE_ELEMENTS:
-        message = f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed"
-        raise SubmissionError(submission, "P30", message)
+    if oversize := why_too_large(reply.arrays, {name: marked.get(name) is True for name in reply.arrays}):
+        raise SubmissionError(submission, "P30", oversize)
     state = {name: torch.from_numpy(array.copy()).to(device) for name, array in reply.arrays.items()}
     trainable = {name for name in state if marked.get(name) is True}
     for name in trainable:

@@ -208,11 +208,13 @@ _RULES = (
         title="Positions cross as a graph",
         level="gate",
         checked="*validate, trial.* They export in training and in evaluation mode, with allowed operators only, at "
-        "most 2,000; two exports agree; shapes are as the contract says. *validate.* Two processes that import the "
-        "file export the same; every number is finite and, except in angles, at most 1000 in size.",
+        "most 2,000, whose matrix products take at most 2^34 floating-point operations; two exports agree; shapes are "
+        "as the contract says; no parameter or layer is in a Python list, where nothing would train it. *validate.* "
+        "Two processes that import the file export the same; every number is finite and, except in angles, at most "
+        "1000 in size.",
         why="The trainer runs the graph, never the submission's Python.",
         remedy="Write tensor arithmetic; branch only on `self.training` and shapes; draw with torch.randint or "
-        "torch.rand*.",
+        "torch.rand*; keep layers in nn.ModuleList and parameters in nn.ParameterList.",
         good="return Terms(embedding=self.table[None, : layout.shape[1]])",
         bad="return Terms(embedding=self.table[None] * random.random())",
     ),

@@ -31,10 +31,15 @@ from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import Track
 
-DIVIDED = (
-    "the positions' graph ended the process that ran it (SIGFPE), by a division of the smallest integer by -1; divide "
-    "floats"
-)
+ENDED = "the positions' graph ended the process that ran it ({}), "
+FATAL: dict[int, str] = {
+    signal.SIGFPE: ENDED.format("SIGFPE") + "by a division of the smallest integer by -1; divide floats",
+    **{
+        number: ENDED.format(number.name) + "inside torch; compute the terms with other operators"
+        for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)
+    },
+}
+"""Signals that only a submission's graph brings about, and what is said of it; a lack of memory ends in SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +69,22 @@ class Crashed:
 
 
 def audit_all(
-    submissions: Sequence[Submission], num_workers: int, *, also_at: Sequence[int] = (), with_decoy: bool = False
+    submissions: Sequence[Submission], num_workers: int, *, track: Track | None = None, with_decoy: bool = False
 ) -> Iterator[tuple[Submission, list[Found]] | Crashed]:
     """Each submission with its findings, as they arrive.
 
     Args:
-        also_at: values of max_digits to audit, besides those of every audit.
+        track: of the trials that are to be run, if any.
         with_decoy: also train on addition and on the decoy task (rule T97).
     """
     by_name = {submission.name: submission for submission in submissions}
-    jobs = [
-        Job(name, AuditJob(code=_code_of(entry), also_at=list(also_at), decoy=with_decoy))
-        for name, entry in by_name.items()
-    ]
+    jobs = [Job(name, AuditJob(code=_code_of(entry), track=track, decoy=with_decoy)) for name, entry in by_name.items()]
     for event in run(jobs, num_workers):
         name, reply = event.job.name, event.reply
         if isinstance(reply, Audited):
             yield by_name[name], reply.findings
-        elif _was_divided(reply):
-            yield by_name[name], [Found("P00", "gate", DIVIDED)]
+        elif fatal := _fatal(reply):
+            yield by_name[name], [Found("P00", "gate", fatal)]
         else:
             yield _crash(name, reply)
 
@@ -123,9 +125,9 @@ def run_trials(
             save(reply.record, results)
             left[name] = left[name][1:]
             yield Finished(name, reply.record)
-        elif _was_divided(reply):
+        elif fatal := _fatal(reply):
             for trial in left[name]:
-                record = _divided(trial, track)
+                record = _failed(trial, track, fatal)
                 save(record, results)
                 yield Finished(name, record)
         else:
@@ -146,8 +148,8 @@ def run_probe(
             yield Running(name, reply)
         elif isinstance(reply, Probed):
             yield reply
-        elif _was_divided(reply):
-            yield Crashed(name, DIVIDED, ExitCode.NEGATIVE)
+        elif fatal := _fatal(reply):
+            yield Crashed(name, fatal, ExitCode.NEGATIVE)
         else:
             yield _crash(name, reply)
 
@@ -179,14 +181,14 @@ def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, find
     return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in group[1:])}", work)
 
 
-def _was_divided(reply: Reply) -> bool:
-    """Whether a submission's graph killed the worker: the harness divides no integers."""
-    return isinstance(reply, Failed) and reply.signal == signal.SIGFPE
+def _fatal(reply: Reply) -> str | None:
+    """How a submission's graph killed the worker, if it did."""
+    return FATAL.get(reply.signal) if isinstance(reply, Failed) and reply.signal else None
 
 
-def _divided(trial: PlannedTrial, track: Track) -> Record:
-    """The record of a trial whose worker was killed in that way; on a CPU, since a GPU does not trap."""
-    error = SubmissionError(trial.submission.name, "P00", DIVIDED)
+def _failed(trial: PlannedTrial, track: Track, reason: str) -> Record:
+    """The record of a trial whose worker was killed in that way; its device is the processor that was at work then."""
+    error = SubmissionError(trial.submission.name, "P00", reason)
     where = {"device_name": cpu_name(), "isolation": isolation()}
     return failed_record(trial.submission, track, trial.digits, trial.seed, error, **where)
 

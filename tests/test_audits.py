@@ -8,6 +8,7 @@ import pytest
 from bad_folders import make_submission, write_folder
 from cheats.sources import COLUMNS, submission_of
 from gallery import NAMES
+from made_records import make_track
 
 from harness import encoding
 from harness.audits import audit
@@ -174,7 +175,7 @@ def test_an_audit_also_looks_where_the_trials_are_that_are_to_be_run(tmp_path: P
     columns = COLUMNS + "return [20 + (x + y if self.max_digits == 2 else 100 + 10 * x + y) for x, y in columns] + [11]"
     submission = submission_of(tmp_path, columns)
     assert [finding.rule for finding in audit(submission)] == ["T80"]
-    assert "T40" in {finding.rule for finding in audit(submission, also_at=[2]) if finding.level == "gate"}
+    assert "T40" in {finding.rule for finding in audit(submission, make_track(digits=[2])) if finding.level == "gate"}
 
 
 def test_the_hosts_of_prompts_and_answers_are_never_there_together(
@@ -345,10 +346,6 @@ def test_a_term_that_there_is_not_is_answered_with_those_that_there_are(tmp_path
     ("embedding", "said"),
     [
         ("(self.table // 0.001 * 0.001)[None, :length]", "the terms have no gradient: derivative for aten::floor_di"),
-        (
-            "torch.gather(self.table, 0, torch.zeros(length, 128, dtype=torch.long), sparse_grad=True)[None]",
-            "sparse",
-        ),
     ],
 )
 def test_terms_that_cannot_be_trained_are_refused_before_they_are(tmp_path: Path, embedding: str, said: str) -> None:

@@ -4,7 +4,17 @@ import numpy as np
 from bad_folders import make_submission
 
 from harness.audits import audit
-from harness.audits.footprint import Digit, Edit, carry_pairs, edits_of, footprints, judged, moved
+from harness.audits.footprint import (
+    Digit,
+    Edit,
+    Footprints,
+    carry_pairs,
+    check_columns,
+    edits_of,
+    footprints,
+    judged,
+    moved,
+)
 from harness.audits.positions import check_kinds
 from harness.audits.recoverable import alike_problems, columns, small_problems
 
@@ -108,3 +118,9 @@ def test_a_table_of_more_than_65536_numbers_is_refused_by_rule_p30(tmp_path) -> 
         assert [finding.rule for finding in findings] == rules
     own = 12 * 128  # the template's table at the audit's shorter width
     assert f"{513 * 128 + own} numbers; at most 65536 are allowed" in findings[1].message
+
+
+def test_an_id_that_stands_for_two_pairs_of_digits_hides_which() -> None:
+    found = Footprints(3, 1, [], {5: {(1, 2): "11+22=", (0, 3): "10+23="}})
+    assert [finding.rule for finding in check_columns("mine", found)] == ["T40"]
+    assert list(check_columns("mine", Footprints(3, 1, [], {5: {(1, 2): "11+22="}, 6: {(0, 3): "10+23="}}))) == []

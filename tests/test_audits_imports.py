@@ -1,13 +1,16 @@
 """What a submission may import: the contract's four kinds of modules, however the import is written."""
 
+import re
 from dataclasses import replace
+from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from bad_folders import MANIFEST, make_submission
 
 from harness.audits import audit
-from harness.audits.imports import check_imports
+from harness.audits.imports import COME_WITH_TORCH, check_imports
 from harness.submissions import Submission, read_folder
 
 
@@ -54,6 +57,30 @@ def test_the_folders_own_modules_and_packages_may_be_imported(tmp_path: Path) ->
     files = {**submission.tokenizer.files, "helpers.py": b"", "parts/one.py": b""}
     parts = {name: replace(getattr(submission, name), files=files) for name in ("tokenizer", "positions")}
     assert list(check_imports(replace(submission, **parts))) == []
+
+
+def test_a_file_named_like_what_comes_with_torch_is_refused_since_the_other_is_imported(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, top="import sympy")
+    files = {**submission.tokenizer.files, "sympy.py": b""}
+    parts = {name: replace(getattr(submission, name), files=files) for name in ("tokenizer", "positions")}
+    (finding,) = check_imports(replace(submission, **parts))
+    assert finding.message.startswith("sympy.py has the name of a module of torch or what comes with it, which is")
+
+
+def test_the_list_of_what_comes_with_torch_holds_what_the_installed_torch_and_numpy_require() -> None:
+    def required(name: str) -> set[str]:
+        plain = [line for line in metadata.requires(name) or [] if "extra ==" not in line]
+        names = {found.group().lower() for line in plain if (found := re.match(r"[\w-]+", line))}
+        return {name}.union(*(required(one) for one in names if one in installed))
+
+    installed = {name.lower(): name for name in {*chain(*metadata.packages_distributions().values())}}
+    distributions = required("torch") | required("numpy")
+    modules = {
+        module
+        for module, holders in metadata.packages_distributions().items()
+        if distributions.intersection(map(str.lower, holders)) and not module.startswith("_") and module != "isympy"
+    }
+    assert {"torch", "numpy", "sympy"} <= modules <= COME_WITH_TORCH | {"nvidia", "cuda"}
 
 
 def test_a_folder_called_harness_opens_no_way_into_the_harness(tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ LEGAL = {
         return Terms(embedding=x if layout.shape[1] > 20 else x + layout.shape[1])
     """,
     "sparse gradients": "return Terms(embedding=F.embedding(layout, torch.ones(6, 128), sparse=True))",
+    "sparse gradients of gather": """
+        index = layout[..., None].expand(-1, -1, 128).flatten(0, 1)
+        return Terms(embedding=torch.gather(torch.ones(6, 128), 0, index, sparse_grad=True).unflatten(0, layout.shape))
+    """,
     "nothing": "return Terms()",
     "two terms": """
         i = torch.arange(float(layout.shape[1]))
@@ -144,7 +148,7 @@ WRONG_FORWARDS = {
     ),
     "a number as a term": (
         "return Terms(embedding=1.0)",
-        r"Terms\.embedding is a float; a float32 tensor or None is allowed",
+        r"Terms\.embedding is of type float; a float32 tensor or None is allowed",
     ),
     "drawing in evaluation": (
         "return Terms(embedding=torch.rand(1, layout.shape[1], 128))",
@@ -235,7 +239,7 @@ WRONG_CLASSES = {
             def forward(self, layout):
                 return Terms(embedding=self.table[None, : layout.shape[1]])
         """,
-        r"hold 1048704 numbers; at most 65536 are allowed",
+        r"hold 1048704 numbers, the largest, `table`, 8193 x 128 of them; at most 65536",
     ),
     "too much dropout": (
         """
@@ -278,6 +282,35 @@ WRONG_CLASSES = {
                 return Terms()
         """,
         r"PositionalEmbedding\.dropout is a module; it is a number in \[0, 1\): write `dropout = 0\.1` in the class",
+    ),
+    "parameters in a list": (
+        """
+        class PositionalEmbedding(protocol.PositionalEmbedding):
+            def __init__(self, shape):
+                super().__init__(shape)
+                self.rows = [nn.Parameter(torch.zeros(shape.d_model)) for _ in range(shape.max_length)]
+
+            def forward(self, layout):
+                return Terms(embedding=torch.stack(self.rows)[None, : layout.shape[1]])
+        """,
+        r"PositionalEmbedding\.rows is a Python list of Parameters, which nothing would train; .* an nn\.ParameterList",
+    ),
+    "layers in a dict of a layer": (
+        """
+        class Part(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = {1: nn.Linear(1, 128)}
+
+        class PositionalEmbedding(protocol.PositionalEmbedding):
+            def __init__(self, shape):
+                super().__init__(shape)
+                self.part = Part()
+
+            def forward(self, layout):
+                return Terms(embedding=self.part.layers[1](layout[..., None].float()))
+        """,
+        r"Part\.layers is a Python dict of Modules, which nothing would train; make it an nn\.ModuleList",
     ),
     "tokens asked for": (
         """

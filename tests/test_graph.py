@@ -13,7 +13,16 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.graph import MAX_ELEMENTS, MAX_NODES, RANDOM, GraphError, build, is_looked_up, output_shapes
+from harness.graph import (
+    MAX_ELEMENTS,
+    MAX_NODES,
+    MAX_PRODUCT_FLOPS,
+    RANDOM,
+    GraphError,
+    build,
+    is_looked_up,
+    output_shapes,
+)
 
 CPU = torch.device("cpu")
 LAYOUT = ["layout", "input", None, "", [], {}]
@@ -389,6 +398,28 @@ def test_too_many_operations_are_refused() -> None:
 def test_malformed_programs_are_refused(value: Any) -> None:
     with pytest.raises(GraphError):
         received(value)
+
+
+def test_the_overload_of_repeat_interleave_that_writes_before_it_looks_is_refused_with_its_line() -> None:
+    """With -1125 among the repeats, torch wrote over other tensors of the process before it raised an error."""
+    repeats = call("repeats", "aten.full.default", [6], -1, dtype={"dtype": "int64"})
+    table = ["table", "input", "table", "", [], {}]
+    forged = call("a", "aten.repeat_interleave.self_Tensor", {"node": "table"}, {"node": "repeats"}, 0, output_size=4)
+    with pytest.raises(GraphError, match=r"line 9.*repeat_interleave\.self_Tensor is not allowed.*only self_int is"):
+        received(program(table, repeats, forged))
+    honest = call("a", "aten.repeat_interleave.self_int", X, 2, 1)
+    assert torch.equal(run(program(honest)), NUMBERS.repeat_interleave(2, dim=1))
+
+
+def test_matrix_products_are_counted_before_any_is_computed() -> None:
+    """Six products of 8192 x 8192 matrices: 2 * 8192**3 operations each, minutes on one core."""
+    ones = call("m0", "aten.ones.default", [8192, 8192])
+    products = [call(f"m{i}", "aten.mm.default", {"node": f"m{i - 1}"}, {"node": "m0"}) for i in range(1, 7)]
+    with pytest.raises(GraphError, match=rf"line 9.*take {2 * 8192**3} floating-point.*most {MAX_PRODUCT_FLOPS} are"):
+        received(program(ones, *products))
+    narrow = call("narrow", "aten.slice.Tensor", {"node": "m0"}, 0, 0, 16)
+    small = call("small", "aten.mm.default", {"node": "narrow"}, {"node": "m0"})
+    assert received(program(ones, narrow, small))[0] == [(torch.Size([16, 8192]), torch.float32)]
 
 
 VALID = program(

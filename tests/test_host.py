@@ -1,5 +1,6 @@
 """Hosts: whatever a submission does in its process, the harness gets one clear error and goes on."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from harness.host.client import MAX_OUTPUT_BYTES, Host, Role, budget
 from harness.host.frames import DTYPES
 from harness.host.remedies import remedied
 from harness.host.sandbox import Isolation, isolation
+from harness.protocol import PositionalEmbedding, Terms
 from harness.submissions import Submission, read_folder
 from harness.trial import run_job
 
@@ -120,6 +122,28 @@ def test_the_processes_from_which_hosts_of_both_compared_hash_seeds_are_forked_s
     finally:
         for each in zygote._zygotes.values():
             each.close()
+
+
+def members(group: int) -> list[int]:
+    """Every process of the group at this moment."""
+    found: list[int] = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            state, _, its_group = status.read_text().rpartition(")")[2].split()[:3]
+            found += [int(status.parent.name)] * (int(its_group) == group and state not in "ZX")
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_zygote_that_is_closed_while_it_starts_leaves_no_process() -> None:
+    """bubblewrap starts as two; in between, killing only the first left the second waiting for it for ever."""
+    left: set[int] = set()
+    for milliseconds in range(20):
+        started = zygote.Zygote(0, isolation(), exports=False)
+        time.sleep(milliseconds / 1000)
+        started.close()
+        left |= left_running(members(started._process.pid))
+    assert left == set()
 
 
 def test_a_host_sees_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +274,7 @@ def test_an_audit_of_a_folder_that_sleeps_in_every_host_ends_in_a_gate(tmp_path:
 def test_a_megabyte_of_output_ends_a_host_and_is_not_kept(tmp_path: Path, where: str) -> None:
     printing = make_submission(tmp_path, **{where: "print('x' * 1_000_000)"})
     with Host(printing, "answers") as host:
-        with pytest.raises(HostError, match="printed more than 64 KiB; remove the print calls") as caught:
+        with pytest.raises(HostError, match="printed more than 64 KiB, which nobody sees; remove the") as caught:
             host.ask({"do": "encode", "texts": ["12"]})
         assert len(host.output) <= 2 * MAX_OUTPUT_BYTES
     assert len(str(caught.value)) < 300
@@ -362,11 +386,11 @@ serve._encode = lambda *_: serve.Frame({{}}, {{"ids": np.ones(2, "{dtype}"), "le
 
 
 BAD_ENCODINGS = {
-    "floats": ("return [1.0, 2.0]", "holds 1.0, a float; ids are ints in [0, vocab_size)"),
-    "bools": ("return [True]", "holds True, a bool"),
+    "floats": ("return [1.0, 2.0]", "holds 1.0 of type float; ids are ints in [0, vocab_size)"),
+    "bools": ("return [True]", "holds True of type bool"),
     "numpy ints": (
         "import numpy as np\nreturn list(np.arange(3))",
-        "a int64; ids are ints in [0, vocab_size); make each an int, by int(...) or .tolist()",
+        "of type int64; ids are ints in [0, vocab_size); make each an int, by int(...) or .tolist()",
     ),
     "too large": ("return [14]", "vocab_size is 14 but encode('7+8=') gave id 14; ids must be in [0, vocab_size)"),
     "beyond 64 bits": ("return [10**40]", "holds 1000"),
@@ -411,6 +435,24 @@ def test_what_torch_and_python_say_of_a_wrong_init_is_followed_by_what_to_do() -
         short(20)
     assert remedied(str(late.value), []).endswith("; let __init__ begin with super().__init__(shape)")
     assert remedied(str(short_of_one.value), []).endswith("makes a tokenizer with max_digits, and positions with shape")
+
+
+def test_what_python_says_of_a_wrong_call_or_definition_is_followed_by_what_to_do() -> None:
+    class Without:
+        def encode(text: str) -> list[int]:  # type: ignore[misc]  # noqa: N805
+            return []
+
+    tokenizer: Any = Without()
+    terms, embedding = cast(Any, Terms), cast(Any, PositionalEmbedding)
+    for call, remedy in (
+        (lambda: terms(torch.zeros(1)), "name the term: Terms(embedding=...)"),
+        (lambda: embedding(), "write super().__init__(shape)"),
+        (lambda: tokenizer.encode("7+8="), "the parameters are (self, text) of encode, (self, token_ids) of decode"),
+        (lambda: tokenizer.decode([0]), "the class has to define it, under this name"),
+    ):
+        with pytest.raises((TypeError, AttributeError)) as caught:
+            call()
+        assert f"; {remedy}" in remedied(f"{type(caught.value).__name__}: {caught.value}", [])
 
 
 BAD_DECODINGS = {

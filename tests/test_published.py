@@ -95,6 +95,22 @@ def test_positions_are_looked_at_with_every_seed_of_a_job(write_submission: Call
     assert (finding.rule, finding.level) == ("P40", "gate")
 
 
+def test_seeds_that_train_side_by_side_are_looked_at_on_every_track(
+    write_submission: Callable[..., Submission], tmp_path: Path
+) -> None:
+    """A trial by itself looks at its own first seed; in a group only this audit looks at the others."""
+    sizes = {"fresh": 64, "test": 64, "curve": 8, "curve_points": 1}
+    values = TRACK.model_dump(exclude_none=True) | {"longest": None, "seeds": [0, 1], "evaluation": sizes}
+    track = Track.model_validate(values)
+    seen = LATER.replace("{seed}", str(derived_seed(1, "positions"))).replace(" % 2", "")
+    later = write_submission(positions=seen.replace(" + company])", "] + 1e-3 * company)"))
+    trials = [PlannedTrial(later, 2, seed, "missing") for seed in track.seeds]
+    events = run_trials(trials, track, tmp_path, device="cpu", num_workers=1, max_seeds=2, verdicts={})
+    first, second = (event.record for event in events if isinstance(event, Finished))
+    gates = [{audit.rule for audit in record.audits if audit.level == "gate"} for record in (first, second)]
+    assert gates == [set(), {"P40"}]
+
+
 def test_a_trial_of_positions_that_know_published_batches_fails_with_the_rule(
     knowing: Submission, tmp_path: Path
 ) -> None:

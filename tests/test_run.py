@@ -1,6 +1,7 @@
 """Which trials go into one job, what is said of one that its worker did not outlive, and what is kept of a track."""
 
 import platform
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from bad_folders import TINY, make_submission
 from made_records import make_track
 
 from harness.definitions import keep_definition
+from harness.engines.messages import Failed
+from harness.errors import ExitCode
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
-from harness.run import Crashed, Finished, audit_all, grouped, run_trials
+from harness.run import Crashed, Finished, _fatal, audit_all, grouped, run_trials
 from harness.track import TrainingDefinition
 
 
@@ -95,6 +98,25 @@ def test_a_graph_that_kills_its_worker_by_an_integer_division_breaks_a_rule(tmp_
     assert isinstance(ended, Finished)
     assert ended.record.reason == f"P00: {message}"
     assert read(record_path(results, "tiny", "deadly", 1, 0)) == ended.record
+
+
+@pytest.mark.parametrize(
+    ("killed_by", "said"),
+    [
+        (
+            signal.SIGABRT,
+            "the positions' graph ended the process that ran it (SIGABRT), inside torch; compute",
+        ),
+        (signal.SIGSEGV, "(SIGSEGV)"),
+        (signal.SIGKILL, None),  # a lack of memory, or a person
+        (None, None),
+    ],
+)
+def test_a_signal_that_only_a_graph_brings_about_is_a_finding_and_no_bug(
+    killed_by: signal.Signals | None, said: str | None
+) -> None:
+    found = _fatal(Failed(message="ended", exit_code=ExitCode.BUG, signal=killed_by))
+    assert found is None if said is None else found is not None and said in found
 
 
 def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_they_were_not_made_by(

@@ -5,32 +5,31 @@
 task (T97), and what a folder or a host shows by itself (T00, P30) is found where it is read.
 """
 
-from collections.abc import Iterable
-
 from harness.audits.findings import Finding, gate
 from harness.audits.imports import check_imports
-from harness.audits.positions import check_positions
+from harness.audits.positions import BATCH_SIZE, check_positions
 from harness.audits.tokens import MAX_DIGITS, check_tokenizer
 from harness.errors import SubmissionError
 from harness.submissions import Submission
+from harness.track import Track
 
 __all__ = ["Finding", "audit"]
 
 
-def audit(submission: Submission, also_at: Iterable[int] = ()) -> list[Finding]:
+def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.
 
     Args:
-        also_at: the max_digits of the trials to be run, audited too since a submission is told the value.
+        track: of the trials to be run, if any: a submission is told its max_digits and sees its batches.
     """
-    widths = list(dict.fromkeys([*MAX_DIGITS, *also_at]))
+    widths = list(dict.fromkeys([*MAX_DIGITS, *(map(track.max_digits, track.digits) if track else ())]))
+    batch_size = track.training.batch_size if track else BATCH_SIZE
     findings = list(check_imports(submission))
     if findings:
         return findings
-    for check in (check_tokenizer, check_positions):
-        try:
-            findings += check(submission, widths)
-        except SubmissionError as error:
-            findings.append(gate(error.submission, error.rule, error.message))
-            break  # without a tokenizer there is no layout to try the positions on
+    try:
+        findings += check_tokenizer(submission, widths)
+        findings += check_positions(submission, widths, batch_size)
+    except SubmissionError as error:  # without a tokenizer there is no layout to try the positions on
+        findings.append(gate(error.submission, error.rule, error.message))
     return findings

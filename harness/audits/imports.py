@@ -10,6 +10,13 @@ from harness.submissions import Part, Submission
 
 ALLOWED = frozenset({"torch", "numpy", *sys.stdlib_module_names})
 CONTRACT = "harness.protocol"
+COME_WITH_TORCH = frozenset(
+    {
+        *("filelock", "fsspec", "functorch", "jinja2", "markupsafe", "mpmath", "networkx", "numpy", "setuptools"),
+        *("sympy", "torch", "torchgen", "triton", "typing_extensions"),
+    }
+)
+"""Modules of torch, numpy and what these require: hosts have loaded them before the submission."""
 
 
 def check_imports(submission: Submission) -> Iterator[Finding]:
@@ -19,10 +26,13 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
     """
     parts = {part.folder: part for part in (submission.tokenizer, submission.positions)}
     for part in parts.values():
-        if hidden := sorted(name for name in part.files if name.removesuffix(".py") in sys.stdlib_module_names):
-            message = f"{hidden[0]} has the name of a module of Python's own, which is imported instead; rename it"
-            yield gate(submission.name, "T00", message)
-            return
+        for name in sorted(part.files):
+            top = PurePosixPath(name).parts[0].removesuffix(".py")
+            if name.endswith(".py") and top in COME_WITH_TORCH | sys.stdlib_module_names:
+                whose = "Python's own" if top in sys.stdlib_module_names else "torch or what comes with it"
+                message = f"{name} has the name of a module of {whose}, which is imported instead; rename it"
+                yield gate(submission.name, "T00", message)
+                return
         for name, line, module in _foreign(part):
             message = (
                 f"{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, numpy, "

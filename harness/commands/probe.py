@@ -10,7 +10,9 @@ from harness.commands.watching import watch_audits
 from harness.engines.local import keeping_workers
 from harness.engines.messages import Device
 from harness.errors import ExitCode, UsageError
+from harness.fingerprint import harness_fingerprint
 from harness.probing import Accuracies, Probing
+from harness.ranking.standing import State, state_of
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read, record_path, trial_name
 from harness.rules import Found, gates
@@ -44,7 +46,7 @@ def probed(
     digits, seed = _one_of("--digits", digits, track.digits, track), _one_of("--seed", seed, track.seeds, track)
     verdicts: dict[str, list[Found]] = {}
     with keeping_workers():
-        code = watch_audits([entry], verdicts, 1, also_at=[track.max_digits(digits)])
+        code = watch_audits([entry], verdicts, 1, track=track)
         if code or gates(verdicts[entry.name]):
             return "", code or ExitCode.NEGATIVE
         with Display("probe", 1) as display:
@@ -56,10 +58,18 @@ def probed(
                     code = event.exit_code
                 else:
                     display.done(trial_name(entry.name, digits, seed), f"{entry.name}: probed")
-                    record = read(record_path(results, track.name, entry.name, digits, seed))
                     what = f"{entry.name} on {track.name}, {digits} digits, seed {seed}"
-                    return as_text(event.found, what, record if isinstance(record, Record) else None), ExitCode.DONE
+                    return as_text(event.found, what, _record(entry, track, results, digits, seed)), ExitCode.DONE
     return "", code
+
+
+def _record(submission: Submission, track: Track, results: Path, digits: int, seed: int) -> Record | None:
+    """The record of the trial that is probed; None if there is none, or one of other code."""
+    record = read(record_path(results, track.name, submission.name, digits, seed))
+    if not isinstance(record, Record):
+        return None
+    standing = state_of(record, submission, track, harness_fingerprint())
+    return None if standing.state in {State.STALE, State.UNVERIFIED} else record
 
 
 def as_text(found: Probing, what: str, record: Record | None) -> str:

@@ -34,7 +34,7 @@ def watch_audits(
     verdicts: dict[str, list[Found]],
     num_workers: int | None,
     *,
-    also_at: Sequence[int] = (),
+    track: Track | None = None,
     with_decoy: bool = False,
 ) -> ExitCode:
     """Audits the submissions; the findings of each go into `verdicts` under its name the moment they come.
@@ -43,7 +43,7 @@ def watch_audits(
 
     Args:
         num_workers: jobs at a time; one per core if none is given.
-        also_at: values of max_digits of the trials that are to be run.
+        track: of the trials that are to be run, if any.
         with_decoy: train on addition and on the decoy task as well (rule T97).
 
     Raises:
@@ -58,7 +58,7 @@ def watch_audits(
     _require_sandbox()
     code = ExitCode.DONE
     with Display("validate", len(readable)) as display:
-        for verdict in audit_all(readable, num_workers or num_cores(), also_at=also_at, with_decoy=with_decoy):
+        for verdict in audit_all(readable, num_workers or num_cores(), track=track, with_decoy=with_decoy):
             if isinstance(verdict, Crashed):
                 display.done(verdict.job, f"{verdict.job}: {verdict.message}", "red")
                 code = max(code, verdict.exit_code)
@@ -171,9 +171,8 @@ def validate_and_train(
             require_writable(folder)
     due = {trial.submission.name: trial.submission for trial in planned.to_run}
     verdicts: dict[str, list[Found]] = {}
-    widths = [track.max_digits(digits) for digits in track.digits]
     with keeping_workers():
-        code = watch_audits(list(due.values()), verdicts, num_workers, also_at=widths)
+        code = watch_audits(list(due.values()), verdicts, num_workers, track=track)
         trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
         keep_definition(track, track_file, results / track.name, has_trials=bool(trials))
         trained = watch_trials(trials, track, results, device=device, num_workers=num_workers, verdicts=verdicts)

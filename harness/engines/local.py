@@ -160,8 +160,11 @@ class _Worker:
             job, self.job = self.job, None
             if job is not None:
                 code = self.process.wait()
-                message = f"the worker ended with code {code}; if memory ran out, run again with a smaller -j"
-                yield Event(job, Failed(message=message, exit_code=ExitCode.BUG, signal=-code if code < 0 else None))
+                killed = code == -signal.SIGKILL
+                ended = "was killed (SIGKILL), probably for want of memory" if killed else f"ended with code {code}"
+                message = f"the worker {ended}; if memory ran out, run again with a smaller -j, or with more memory"
+                exit_code = ExitCode.INCOMPLETE if killed else ExitCode.BUG
+                yield Event(job, Failed(message=message, exit_code=exit_code, signal=-code if code < 0 else None))
             return
         *lines, self._unread = (self._unread + chunk).split(b"\n")
         for line in lines:

@@ -34,8 +34,8 @@ class Code(_Message):
 class AuditJob(_Message):
     kind: Literal["audit"] = "audit"
     code: Code
-    also_at: list[int] = []
-    """Values of max_digits in addition to those of every audit."""
+    track: Track | None
+    """Of the trials that are to be run, if any."""
     decoy: bool = False
     """Whether to train on addition and on the decoy task as well (rule T97)."""
 

@@ -270,7 +270,7 @@ class Host:
             if own is not None and allowed_s < self._deadline_s:
                 raise self._out_of(own) from error
             within = f"gave no answer within {self._deadline_s:g} seconds"
-            raise self._failed(f"{within}; look for an endless loop or for slow code") from error
+            raise self._failed(f"{within}; look for an endless loop, or for code that is slow in every call") from error
         finally:
             if own is not None:
                 own.used_s += time.monotonic() - start
@@ -324,7 +324,9 @@ class Host:
         chunk = os.read(self._output_pipe, 65536)
         self._output += chunk
         if len(self._output) > MAX_OUTPUT_BYTES:
-            raise self._failed(f"printed more than {MAX_OUTPUT_BYTES // 1024} KiB; remove the print calls")
+            raise self._failed(
+                f"printed more than {MAX_OUTPUT_BYTES // 1024} KiB, which nobody sees; remove the print calls"
+            )
         return bool(chunk)
 
     def _death(self) -> str:

@@ -50,6 +50,7 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
         module = module_class(ModelShape(**request["shape"]))
     except Exception as error:
         raise Refused("P00", f"{module_class.__name__}(shape) raised: {describe(error, folder)}") from error
+    _require_registered(module)
     if "dropout" in module._modules:
         remedy = "write `dropout = 0.1` in the class, and the harness applies it"
         raise Refused("P00", f"{module_class.__name__}.dropout is a module; it is a number in [0, 1): {remedy}")
@@ -67,10 +68,34 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
             state[state_name] = tensor.detach().clone()
             trainable[state_name] = tensor.requires_grad
     arrays = {name: _as_array(name, tensor) for name, tensor in state.items()}
-    if (size := num_numbers(arrays, trainable)) > MAX_STATE_ELEMENTS:
-        raise Refused("P30", f"parameters and buffers hold {size} numbers; at most {MAX_STATE_ELEMENTS} are allowed")
+    if oversize := why_too_large(arrays, trainable):
+        raise Refused("P30", oversize)
     message = {"dropout": float(dropout), "programs": programs, "trainable": trainable}
     return Frame(message, arrays)
+
+
+def _require_registered(module: PositionalEmbedding) -> None:
+    """Refuses parameters and layers in a Python list or dict, where torch does not find them to train them."""
+    for owner in module.modules():
+        for name, value in vars(owner).items():
+            held = list(value.values()) if isinstance(value, dict) else value
+            is_torchs_own = name.startswith("_")
+            if is_torchs_own or not isinstance(held, (list, tuple)):
+                continue
+            for kind, instead in ((nn.Parameter, "nn.ParameterList"), (nn.Module, "nn.ModuleList")):
+                if any(isinstance(one, kind) for one in held):
+                    holder = f"{type(owner).__name__}.{name} is a Python {type(value).__name__} of {kind.__name__}s"
+                    raise Refused("P00", f"{holder}, which nothing would train; make it an {instead}")
+
+
+def why_too_large(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bool]) -> str | None:
+    """What exceeds `MAX_STATE_ELEMENTS`, if anything does."""
+    if (size := num_numbers(arrays, trainable)) <= MAX_STATE_ELEMENTS:
+        return None
+    largest = max(arrays, key=lambda name: arrays[name].size)
+    name, shape = largest.rpartition(" ")[2], " x ".join(map(str, arrays[largest].shape))
+    held = f"parameters, buffers and other tensors hold {size} numbers, the largest, `{name}`, {shape} of them"
+    return f"{held}; at most {MAX_STATE_ELEMENTS} are allowed; shape.max_length rows of shape.d_model are enough"
 
 
 def num_numbers(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bool]) -> int:
@@ -100,7 +125,7 @@ class _Recorder(nn.Module):
         for name in self.names:
             if not isinstance(getattr(terms, name), Tensor):
                 kind = type(getattr(terms, name)).__name__
-                raise Refused("P00", f"Terms.{name} is a {kind}; a float32 tensor or None is allowed")
+                raise Refused("P00", f"Terms.{name} is of type {kind}; a float32 tensor or None is allowed")
         return tuple(getattr(terms, name) for name in self.names)
 
 

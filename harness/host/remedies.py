@@ -21,6 +21,13 @@ REMEDIES = {
     ),
     r"\bBlockingIOError\b": "a submission cannot start processes; do the work in the call itself",
     r"\bTerms\.__init__\(\) got an unexpected": "Terms has embedding, embedding_angles, angles and bias, no others",
+    r"\bTerms\.__init__\(\) takes 1 positional": "name the term: Terms(embedding=...)",
+    r"\bPositionalEmbedding\.__init__\(\) missing 1 required": "write super().__init__(shape)",
+    r"\b(encode|decode|forward)\(\) takes \d positional arguments? but \d (was|were) given": (
+        "the parameters are (self, text) of encode, (self, token_ids) of decode and (self, layout) of forward"
+    ),
+    r"\bobject has no attribute '(encode|decode)'": "the class has to define it, under this name",
+    r"\b(vocab_size|pad_id|eos_id) is None": "give the class this number, or set it in __init__",
     r"\bcannot assign parameters before Module": "let __init__ begin with super().__init__(shape)",
     r"\b__init__\(\) takes 1 positional argument but 2 were given": (
         "the harness makes a tokenizer with max_digits, and positions with shape"
@@ -31,7 +38,7 @@ REMEDIES = {
     r"\breturned (Tensor|ndarray|tuple|range|map|generator|set); the contract asks for list\[int\]": (
         "wrap it in list(...), or a tensor or array in .tolist()"
     ),
-    r"\bholds .*, a (u?int\d+|float\d*|Tensor); ids are ints": "make each an int, by int(...) or .tolist()",
+    r"\bholds .* of type (u?int\d+|float\d*|Tensor); ids are ints": "make each an int, by int(...) or .tolist()",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
     r"\bencode\('\d+'\) raised: .*\b(AttributeError|IndexError|KeyError|ValueError)\b": (
         "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)"

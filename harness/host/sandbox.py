@@ -42,7 +42,7 @@ def isolation() -> Isolation:
     """The strongest level that this machine offers.
 
     Raises:
-        MachineError: it offers none, and nobody said that the submissions are trusted.
+        MachineError: it offers none, and nobody said that the submissions are trusted; or it is too busy to say.
     """
     problems: list[str] = []
     for level in (Isolation.STRONG, Isolation.MEDIUM):
@@ -60,7 +60,11 @@ def isolation() -> Isolation:
 
 @cache
 def why_not(level: Isolation) -> str | None:
-    """Why no process can be locked down at that level, or None if one just was."""
+    """Why no process can be locked down at that level, or None if one just was.
+
+    Raises:
+        MachineError: the machine is too busy to say.
+    """
     if sys.platform != "linux":
         return f"{sys.platform} has no Landlock"
     if level is Isolation.STRONG and shutil.which("bwrap") is None:
@@ -77,8 +81,10 @@ def why_not(level: Isolation) -> str | None:
             env=environment(hash_seed=0),
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return f"no process could be locked down within {PROBE_S:g} s; try again when the machine is less busy"
+    except subprocess.TimeoutExpired as error:
+        # No reason to take a weaker sandbox: the same machine offers this one a minute later.
+        message = f"no process could be locked down within {PROBE_S:g} s; try again when the machine is less busy"
+        raise MachineError(message) from error
     except OSError as error:
         return str(error)
     if done.returncode == 0 and done.stdout.strip() == "locked down":

@@ -92,7 +92,8 @@ def describe(error: BaseException, folder: str) -> str:
         message += "; a submission has the standard library, torch, numpy, harness.protocol and its own files"
     if isinstance(error, SyntaxError):  # its text begins with the file's path, and the traceback has no frame for it
         message = f"{type(error).__name__}: {error.msg}"
-        place = f"{Path(error.filename or '').name}, line {error.lineno}: "
+        line = f", line {error.lineno}" if error.lineno else ""
+        place = f"{Path(error.filename or '').name}{line}: "
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename.startswith(folder):
             place = f"{os.path.relpath(frame.filename, folder)}, line {frame.lineno}, in {frame.name}: "
@@ -193,7 +194,7 @@ def _encode(tokenizer: Any, texts: list[str], settings: dict[str, Any]) -> Frame
             if type(token_id) is not int or not -(2**31) <= token_id < 2**31:
                 kind = type(token_id).__name__
                 raise Refused(
-                    "T00", f"encode({text!r}) holds {token_id!r:.40}, a {kind}; ids are ints in [0, vocab_size)"
+                    "T00", f"encode({text!r}) holds {token_id!r:.40} of type {kind}; ids are ints in [0, vocab_size)"
                 )
         encoded.append(token_ids)
     lengths = np.array([len(token_ids) for token_ids in encoded], np.int32)

@@ -90,7 +90,9 @@ class Zygote:
 
     def close(self) -> None:
         self._socket.close()
-        self._process.kill()
+        if self.is_running:
+            # Its group, since bubblewrap starts as two processes, of which the second only later dies with the first.
+            kill_group(self._process.pid)
         self._process.wait()
 
     def _ask(self, request: dict[str, Any], descriptors: tuple[int, ...]) -> Any:
@@ -152,9 +154,13 @@ def run(settings: dict[str, Any]) -> None:
                     shutil.rmtree(hosts.pop(request["kill"], ""), ignore_errors=True)
                     _send(parent, None)
                     continue
-                folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
                 _use_up_process_ids()
-                process_id = os.fork()
+                folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+                try:
+                    process_id = os.fork()
+                except OSError:
+                    shutil.rmtree(folder)
+                    raise
                 if process_id == 0:
                     parent.detach()
                     os.close(descriptor)
@@ -235,7 +241,7 @@ def _reap(process_id: int) -> int | None:
 
 
 def kill_group(process_id: int) -> None:
-    """Kills a host with everything it started in its process group, which a host just forked may not lead yet."""
+    """Kills a process with everything in its process group, which a host just forked may not lead yet."""
     for kill in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS raises the second
             kill(process_id, signal.SIGKILL)
