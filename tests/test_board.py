@@ -22,12 +22,13 @@ from markdown_it import MarkdownIt
 
 import harness.board.rendering
 import harness.records
-from harness.board.drawing import LIGHT, _figure_of
-from harness.board.markdown import page
+from harness.board.drawing import LIGHT, SEAL, _figure_of, _seal
+from harness.board.markdown import _identity, _mean, _mistakes, page
 from harness.board.plots import AccuracyPlot
 from harness.board.rendering import render, sections_of
 from harness.board.text import plain
 from harness.errors import MachineError, UsageError
+from harness.ranking.scoring import rows_of
 from harness.records import Checkpoint, Drift, Mistake, Score, Throughput
 from harness.track import EvaluationDefinition, load_track
 
@@ -110,10 +111,21 @@ def test_check_sees_a_board_that_was_edited_and_a_plot_that_was_deleted(root):
 def test_a_plot_drawn_by_another_matplotlib_counts_as_equal_while_its_data_are(root):
     render(root)
     plot = root / "results/quick/accuracy-light.svg"
-    drawn_elsewhere = plot.read_text().replace("stroke-width", "stroke-width ")
+    text, _, _ = plot.read_text().replace("stroke-width", "stroke-width ").rpartition(SEAL)
+    drawn_elsewhere = text + _seal(text)
     plot.write_text(drawn_elsewhere)
     assert render(root) == []
     assert plot.read_text() == drawn_elsewhere
+
+
+def test_an_edited_plot_fails_the_check_and_is_drawn_anew(root):
+    render(root)
+    plot = root / "results/quick/accuracy-light.svg"
+    drawn = plot.read_text()
+    plot.write_text(drawn.replace("</svg>", "<text>100 %</text></svg>"))
+    assert render(root, check=True) == [plot]
+    render(root)
+    assert plot.read_text() == drawn
 
 
 def test_new_records_change_the_board_and_its_plots(root):
@@ -468,3 +480,29 @@ def test_importing_the_board_does_not_load_torch():
     code = "import sys, json, harness.board; print(json.dumps('torch' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
+
+
+def test_a_mean_over_numbers_of_digits_is_shown_once_all_are_there(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    records = [make_record(one, track, 3, seed, 0.5) for seed in track.seeds]
+    (row,) = rows_of(track, [one], records, HARNESS)
+    assert _mean(row, track, lambda result: result.test) is None
+    (row,) = rows_of(track, [one], make_trials(one, track, 0.5), HARNESS)
+    assert _mean(row, track, lambda result: result.test) == "50.0"
+
+
+def test_only_rows_that_rank_are_cited(tmp_path):
+    track = make_track(digits=[3], seeds=[0])
+    one, two = (make_submission(tmp_path, name) for name in ("one", "two"))
+    ranked, other = (make_record(submission, track, 3, 0, 0.5) for submission in (one, two))
+    environment = other.environment.model_copy(update={"commit": "0ther"})
+    other = other.model_copy(update={"environment": environment, "isolation": "none"})
+    cited = _identity(track, rows_of(track, [one, two], [ranked, other], HARNESS))[0]
+    assert "abc" in cited
+    assert "0ther" not in cited
+
+
+def test_an_empty_answer_is_shown_as_nothing(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    silent = make_record(one, track, 3, 0, 0.5, mistakes=[Mistake(prompt="1+1=", answer="2", got="")])
+    assert "(nothing)" in "".join(_mistakes(rows_of(track, [one], [silent], HARNESS)))

@@ -5,13 +5,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_records import HARNESS, make_submission, make_trials
+from made_records import HARNESS, THROUGHPUT, make_submission, make_trials
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw
+from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw, is_drawing_of
 from harness.board.labels import annotate, spread
-from harness.board.plots import MAX_LABEL, AccuracyPlot, Series, digest, plots_of
+from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Series, digest, plots_of
 from harness.ranking.scoring import rows_of
 from harness.ranking.statistics import Estimate
 from harness.submissions import read_folder
@@ -134,3 +134,51 @@ def test_spread_keeps_the_gap_and_the_order_and_moves_no_more_than_needed():
     assert spread([0.1, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.1, 0.5, 0.9])
     assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
     assert spread([1, 1, 1], 0.1, 0, 1) == pytest.approx([0.8, 0.9, 1.0])
+
+
+def series_of(place: int = 0, *, is_open: bool = False, count: int = 3) -> Series:
+    estimates = [Estimate(0.5, 0.4, 0.6)] * count
+    return Series(place=place, label="one", is_open=is_open, estimates=estimates, best=[], seed_shares=[])
+
+
+def test_a_description_tells_the_largest_trained_length_or_the_largest_tested():
+    beyond = AccuracyPlot(digits=[1, 2, 3], series=[series_of()], trained_to=1)
+    assert "; at 2 digits" in beyond.description  # the first that was not trained
+    within = AccuracyPlot(digits=[1, 2, 3], series=[series_of()], trained_to=2)
+    assert "; at 3 digits" in within.description
+
+
+def test_a_speed_too_small_for_a_logarithmic_axis_is_not_plotted(tmp_path):
+    track = load_track("quick")
+    one = make_submission(tmp_path, "one")
+    slow = make_trials(one, track, 0.5, throughput=THROUGHPUT.model_copy(update={"train_ratio": 0.00004}))
+    assert [plot.name for plot in plots_of(track, rows_of(track, [one], slow, HARNESS))] == ["accuracy"]
+
+
+def test_both_themes_of_a_plot_have_digests_of_their_own():
+    plot = AccuracyPlot(digits=[1, 2, 3], series=[series_of()], trained_to=None)
+    assert digest(plot, "light") != digest(plot, "dark")
+
+
+def test_a_bar_of_the_open_division_is_hollow():
+    one = series_of(is_open=True, count=1)
+    (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[one], trained_to=None), LIGHT).axes
+    assert axes.patches[0].get_facecolor()[3] == 0
+
+
+def test_the_numbers_of_a_heat_map_stand_in_their_cells():
+    plot = GridPlot(
+        rows=["r0", "r1"], columns=["c0", "c1"], shares=[[0.1, 0.2], [0.3, None]], marks=[["", ""], ["", "x"]]
+    )
+    (axes,) = _figure_of(plot, LIGHT).axes
+    at = {text.get_text(): text.get_position() for text in axes.texts}
+    assert at == {"10.0": (0, 0), "20.0": (1, 0), "30.0": (0, 1), "x": (1, 1)}
+
+
+def test_an_edited_drawing_is_told_from_what_was_drawn():
+    plot = AccuracyPlot(digits=[2], series=[series_of(count=1)], trained_to=None)
+    drawn = draw(plot, LIGHT)
+    assert is_drawing_of(plot, LIGHT, drawn)
+    assert not is_drawing_of(plot, DARK, drawn)
+    for edited in (drawn.replace("</svg>", "<text>100 %</text></svg>"), drawn + "<p>", drawn.rpartition("<!--")[0], ""):
+        assert not is_drawing_of(plot, LIGHT, edited)

@@ -13,7 +13,7 @@ import pytest
 from made_records import HARNESS, make_record, make_submission, make_track, make_trials, save_all, save_track
 
 import harness.board.rendering
-from harness.board.html import _marked, html_page
+from harness.board.html import _carry, _curves, _details, _marked, html_page
 from harness.board.rendering import sections_of
 from harness.records import CurvePoint, Mistake
 from harness.track import EvaluationDefinition, load_track
@@ -174,7 +174,9 @@ def test_of_several_tracks_each_is_linked_and_names_those_that_never_ran_on_it(r
 
 def test_the_table_says_why_a_row_is_not_fresh(root):
     (root / "submissions" / "columns" / "submission.py").write_text("x = 1\n")
-    assert Page(text_of(root)).row_of("columns")[-1] == "stale: 1 of 1 trials: the submission changed since"
+    row = Page(text_of(root)).row_of("columns")
+    assert row[-1] == "stale"
+    assert row[1].endswith("stale: 1 of 1 trials: the submission changed since")
 
 
 def test_every_link_leads_to_a_card(root):
@@ -244,3 +246,21 @@ def test_the_search_keeps_rows_and_cards_with_every_word(root, tmp_path_factory)
     hidden = re.findall(r'<(?:tr|details)[^>]*data-words="(\w+)[^>]*hidden=""', dom)
     assert sorted(hidden) == ["columns", "columns", "plain_one", "plain_one"]
     assert "1 shown" in dom
+
+
+def test_chains_of_carries_stand_in_the_order_of_their_numbers(tmp_path):
+    track, one = make_track(digits=[10], seeds=[0]), make_submission(tmp_path, "one")
+    assert [chain for chain, _ in _carry([make_record(one, track, 10, 0, 0.5)])] == [str(chain) for chain in range(11)]
+
+
+def test_a_curve_runs_over_examples(tmp_path):
+    """On 260 by 90 points: half of the steps had seen 100 of 640 examples."""
+    track, one = make_track(), make_submission(tmp_path, "one")
+    seen = [(0, 0), (5, 100), (10, 640)]
+    curve = [CurvePoint(step=s, examples=n, loss=None, accuracy=0, digit_accuracy=0) for s, n in seen]
+    (line,) = _curves("curve", [make_record(one, track, 3, 0, 0.5, curve=curve)]).lines
+    assert line.points == "0.0,90.0 40.6,90.0 260.0,90.0"
+
+
+def test_details_are_of_the_largest_number_of_digits():
+    assert any("at 6 digits" in column.help for column in _details(make_track(digits=[3, 6])))

@@ -44,3 +44,7 @@ def test_ansi_sequences_leave_nothing_behind():
 )
 def test_only_all_right_is_a_hundred_per_cent(share, text):
     assert percent(share) == text
+
+
+def test_a_half_is_rounded_up_as_people_do():
+    assert [percent(share) for share in (0.0945, 0.1005, 0.1025)] == ["9.5", "10.1", "10.3"]

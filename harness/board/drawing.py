@@ -1,5 +1,6 @@
 """Draws the plots of a track as SVG, for a light and for a dark page."""
 
+import hashlib
 import io
 import math
 from collections.abc import Sequence
@@ -64,8 +65,11 @@ THEMES = (LIGHT, DARK)
 MARKERS = "osD^vP"
 
 
+SEAL = "<!-- as-drawn:"
+
+
 def draw(plot: Plot, theme: Theme) -> str:
-    """The plot as SVG text that carries its digest."""
+    """The plot as SVG text that carries its digest, sealed by one of the text."""
     settings: dict[Any, Any] = {
         "font.family": "sans-serif",
         # The first is matplotlib's own, so that a label is measured alike everywhere; the others are for the reader's
@@ -91,7 +95,18 @@ def draw(plot: Plot, theme: Theme) -> str:
         figure = _figure_of(plot, theme)
         metadata = {"Date": None, "Creator": None, "Description": digest(plot, theme.name)}
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return text + _seal(text)
+
+
+def is_drawing_of(plot: Plot, theme: Theme, content: str) -> bool:
+    """Whether the file's content is what some version of matplotlib drew for the plot, and nobody edited it."""
+    text, mark, seal = content.rpartition(SEAL)
+    return digest(plot, theme.name) in text and mark + seal == _seal(text)
+
+
+def _seal(text: str) -> str:
+    return f"{SEAL}{hashlib.sha256(text.encode()).hexdigest()[:16]} -->\n"
 
 
 def _figure_of(plot: Plot, theme: Theme) -> Figure:

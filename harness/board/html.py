@@ -28,13 +28,11 @@ from harness.ranking.scoring import (
 )
 from harness.ranking.statistics import Estimate
 from harness.records import Mistake, Record, Score
-from harness.submissions import Submission
+from harness.submissions import Broken, Submission
 from harness.track import Track
 
 FOLDER = Path(__file__).parent / "page"
 MAX_TEXT = 300
-MAX_REASON = 80
-"""In the table; the card below it shows up to `MAX_TEXT` characters."""
 MAX_ANSWER = 60
 MISTAKES_SHOWN = 10
 """At each number of digits."""
@@ -111,6 +109,8 @@ class Card:
     authors: str
     summary: str
     reference: str | None
+    why: str
+    """What keeps the row from ranking, if anything does."""
     facts: list[str]
     charts: list[Chart]
     carry: list[tuple[str, list[tuple[str, str]]]]
@@ -130,9 +130,13 @@ class Table:
     never_run: list[str]
     columns: list[Column]
     rows: list[list[Cell]]
+    legend: str
+    has_authors: bool
+    """Whether rows name their authors: not where all have the same."""
     cards: list[Card]
 
 
+LEGEND = f"= shared rank; † provisional: fewer than {MIN_SEEDS} seeds"
 TRIAL_HEADINGS = ("trial", "fresh", "test", "edge", "loss at the end", "s", "device", "sandbox", "commit", "fresh seed")
 
 
@@ -170,7 +174,9 @@ def _source(text: str) -> str:
 def _table(section: Section) -> Table:
     track = section.track
     if track is None:
-        return Table(name=section.name, notice=section.notice, summary="", never_run=[], columns=[], rows=[], cards=[])
+        nothing = {"columns": [], "rows": [], "legend": "", "has_authors": False, "cards": []}
+        return Table(name=section.name, notice=section.notice, summary="", never_run=[], **nothing)
+    cards = [_card(row, track) for row in section.rows]
     columns = _columns(track, section.rows)
     return Table(
         name=section.name,
@@ -179,14 +185,16 @@ def _table(section: Section) -> Table:
         never_run=[plain(row.name, MAX_TEXT) for row in section.never_run],
         columns=columns,
         rows=[[column.cell(row) for column in columns] for row in section.rows],
-        cards=[_card(row, track) for row in section.rows],
+        legend=LEGEND if track.ranked else "",
+        has_authors=len({card.authors for card in cards}) > 1,
+        cards=cards,
     )
 
 
 def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns: list[Column] = []
     if track.ranked:
-        columns.append(Column("rank", f"= shared; † provisional: fewer than {MIN_SEEDS} seeds", _rank))
+        columns.append(Column("rank", LEGEND, _rank))
     columns.append(Column("submission", "", lambda row: Cell(plain(row.name, MAX_TEXT), row.name), is_number=False))
     if len(ranked_strata(track)) > 1:
         columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
@@ -209,7 +217,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         for work in Speed._fields
     ]
     columns += [
-        Column("division", "open: sets hyper-parameters itself", lambda row: Cell(row.division), is_number=False),
+        Column("division", "open: sets hyper-parameters itself", _division, is_number=False),
         Column("state", "only fresh rows rank", _state, is_number=False),
     ]
     return columns
@@ -269,9 +277,12 @@ def _rank(row: Row) -> Cell:
     return Cell(str(row.rank), row.rank.place) if row.rank else Cell(NOTHING)
 
 
+def _division(row: Row) -> Cell:
+    return Cell(NOTHING if isinstance(row.submission, Broken) else row.division)
+
+
 def _state(row: Row) -> Cell:
-    state, reason = row.standing
-    return Cell(f"{state}: {plain(reason, MAX_REASON)}" if reason else state.value, state.value)
+    return Cell(row.standing.state.value, row.standing.state.value)
 
 
 def _bar(estimate: Estimate | None) -> Cell:
@@ -299,6 +310,7 @@ def _card(row: Row, track: Track) -> Card:
         authors=plain(", ".join(manifest.authors), MAX_TEXT) if manifest else "",
         summary=plain(manifest.summary, MAX_TEXT) if manifest else "",
         reference=manifest.reference if manifest else None,
+        why=_why(row),
         facts=_facts(row),
         charts=[chart for chart in charts if chart.lines],
         carry=[(f"{digits} digits", _carry(trials)) for digits, trials in known.items()],
@@ -307,8 +319,12 @@ def _card(row: Row, track: Track) -> Card:
     )
 
 
+def _why(row: Row) -> str:
+    return f"{row.standing.state}: {plain(row.standing.reason, MAX_TEXT)}" if row.standing.reason else ""
+
+
 def _facts(row: Row) -> list[str]:
-    facts = [f"{row.standing.state}: {plain(row.standing.reason, MAX_TEXT)}" if row.standing.reason else ""]
+    facts = [_why(row)]
     if sets := settings(row.submission):
         facts.append(f"sets {sets}")
     if parameters := row.parameters:

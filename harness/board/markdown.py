@@ -79,11 +79,13 @@ TAIL = """\
 * **Encode ×**, **train ×**, **score ×**, **decode ×**: examples a second, as a ratio to the built-in reference,
   measured alternately with it; medians over the trials. Encoding passes texts through the sandbox on the machine's
   CPU, and is compared with a dictionary of characters outside any sandbox; with two or three digits there are few
-  different answers, and the ratio is coarse. Scoring is one pass over known answers; decoding generates them. Every
-  device has its own columns, since ratios do not carry over between devices.
+  different answers, and the ratio is coarse: rows of one tokenizer differ up to threefold. Scoring is one pass over
+  known answers; decoding generates them. Every device has its own columns, since ratios do not carry over between
+  devices.
 * **Reach**: the largest length such that it and every smaller length have at least 90 % exact match with the final
-  weights; its bounds are those of the lengths' intervals. The best checkpoint is the evaluation with the highest mean
-  over validation problems longer than any trained one: what early stopping with knowledge of them would have kept.
+  weights; its bounds are those of the lengths' intervals. Most sums of one digit were trained, and count. The best
+  checkpoint is the evaluation with the highest mean over validation problems longer than any trained one: what early
+  stopping with knowledge of them would have kept.
   **Rows trained**: of the first seed's largest positional table, how many rows ever received a gradient, how far
   (root mean square) those moved from their initial values, and how far the others did, which only weight decay moves.
 * **Format** (rule T80, at 3 and 20 digits and at those of the track): *positional* formats write the digits down;

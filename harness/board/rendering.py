@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.board.drawing import THEMES, Theme, draw
+from harness.board.drawing import THEMES, Theme, draw, is_drawing_of
 from harness.board.html import html_page
 from harness.board.markdown import page, plot_path
-from harness.board.plots import Plot, digest, plots_of
+from harness.board.plots import Plot, plots_of
 from harness.board.section import Section
 from harness.definitions import track_of_records
 from harness.errors import HarnessError, UsageError
@@ -46,8 +46,8 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
 
 
 def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) -> bool:
-    """Draws the plot anew if the file shows another; returns whether the file differed."""
-    differs = digest(plot, theme.name) not in _content(path)
+    """Draws the plot anew if the file shows another or was edited; returns whether the file differed."""
+    differs = not is_drawing_of(plot, theme, _content(path))
     if differs and not check:
         write_atomically(path, draw(plot, theme))
     return differs

@@ -25,6 +25,8 @@ def _real_date(text: str) -> str:
     return text
 
 
+MAX_BYTES = 1024 * 1024
+"""Thousands of rulings."""
 Name = Annotated[str, Field(min_length=1, max_length=80), OneLine]
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Reason = Annotated[str, Field(min_length=1, max_length=300), OneLine]
@@ -90,7 +92,7 @@ def _rows(path: Path, model: type[_File[Ruling]], form: str) -> list[Ruling]:
     if not path.exists():
         return []
     try:
-        return read_yaml(path, model).rows
+        return read_yaml(path, model, max_bytes=MAX_BYTES).rows
     except DocumentError as error:
         raise UsageError(f"results/{path.name}: {error}; it is read as `{form}`") from error
 

@@ -144,7 +144,7 @@ def spread_of_parts(values: NDArray[np.float64]) -> Spread:
 
 
 def paired_t_test(differences: NDArray[np.float64]) -> float:
-    """p of t = mean / error for differences (S, D), by `spread_of_parts`; without spread, 1 if the mean is 0, else 0."""
+    """p of t = mean / error for differences (S, D), by `spread_of_parts`; without spread, 1 at a mean of 0, else 0."""
     mean, (error, degrees) = float(differences.mean()), spread_of_parts(differences)
     if error < 1e-12:  # equal but for the rounding of the shares
         return 1.0 if abs(mean) < 1e-12 else 0.0
