@@ -130,3 +130,10 @@ def test_a_report_is_named_by_the_letters_and_digits_of_its_device(tmp_path: Pat
         "cpu-amd-epyc-7b13-2.md",
         "cpu-amd-epyc-7b13-2.json",
     ]
+
+
+def test_a_ratio_of_answers_is_the_loops_time_by_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 3)
+    loop, *ours = bench._answering(Track.model_validate(yaml.safe_load(SMALL)), 2, CPU)
+    for row in ours:
+        assert row.ratio == pytest.approx(median(loop.samples_s) / median(row.samples_s))

@@ -128,3 +128,13 @@ def test_seeds_that_disagree_widen_the_interval():
         assert effects.rows[0].value == pytest.approx(0.1)
         widths.append(effects.rows[0].high - effects.rows[0].low)
     assert widths[1] > 5 * widths[0]
+
+
+def test_the_luck_of_two_seeds_is_subtracted_as_the_moments_say():
+    """Interplay ±(m + d) and ±(m - d) in the two seeds beside a row effect ±r: (m² - d²) / (r² + m² - d²) is .75."""
+    m, d, r = 0.2, 0.1, 0.1
+    shares = [[[0.5 + r * i + (m + s * d) * i * j for s in (1, -1)] for j in (1, -1)] for i in (1, -1)]
+    grid = [[Counts.of([[round(p * TOTAL)] for p in cell], [[TOTAL]] * 2) for cell in line] for line in shares]
+    effects = main_effects(grid)
+    assert effects is not None
+    assert effects.interplay.value == pytest.approx((m**2 - d**2) / (r**2 + m**2 - d**2), abs=1e-4)

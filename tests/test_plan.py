@@ -143,3 +143,15 @@ def test_a_track_defined_anew_under_its_name_is_told_before_its_records_are_repl
     summary = planned(tmp_path, one, None, longer).summary("t", dry_run=False)
     told = "(replacing 1 record of another definition of this track; another `name` keeps both)"
     assert summary == f"track t: 2 trials to run, 0 up to date {told}"
+
+
+def test_stale_trials_are_told_even_if_there_is_nothing_to_run() -> None:
+    assert "1 stale" in Plan([], 4, [], 1, 0, 0).summary("mine", dry_run=False)
+
+
+def test_records_of_another_harness_are_of_the_same_definition(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, "one")
+    save_all(tmp_path, [make_record(submission, TRACK, 3, 0, 0.5)])
+    planned = plan(TRACK, [submission], tmp_path / "results", "another harness", None, Rulings())
+    assert len(planned.to_run) == 1
+    assert "replacing" not in planned.summary("mine", dry_run=False)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import make_failure, make_record, make_submission, make_track
+from made_records import make_failure, make_record, make_submission, make_track, make_trials
 from pydantic import ValidationError
 
 from harness import records
@@ -353,3 +353,15 @@ def test_a_folder_of_records_that_may_not_be_read_is_an_error_and_no_row_less(re
 
 def test_read_all_of_a_track_without_records_is_empty(tmp_path):
     assert list(read_all(tmp_path / "results", "mine")) == []
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_records_come_in_order_however_the_file_system_lists_them(
+    is_reversed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission, track, listed = make_submission(tmp_path, "two"), make_track(), Path.iterdir
+    for one in make_trials(submission, track, 0.5):
+        save(one, tmp_path / "results")
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(sorted(listed(self), reverse=is_reversed)))
+    found = [one for one in read_all(tmp_path / "results", track.name) if isinstance(one, Record)]
+    assert [(one.digits, one.seed) for one in found] == [(3, 0), (3, 1), (6, 0), (6, 1)]

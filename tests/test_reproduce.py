@@ -5,8 +5,9 @@ from bad_folders import write_folder, write_tiny
 from commands import harness
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
+from harness.commands import reproduce
 from harness.commands.reproduce import recorded_trials, verdict
-from harness.errors import UsageError
+from harness.errors import ExitCode, UsageError
 from harness.records import CurvePoint, Environment, Record, Score, read, save
 from harness.submissions import Broken, discover
 
@@ -97,3 +98,11 @@ def test_a_real_trial_comes_out_the_same_and_a_record_that_says_otherwise_is_fou
     found_out = harness(tmp_path, "reproduce", "one", "-t", track)
     assert found_out.returncode == 1
     assert found_out.stdout == f"one d1-s0: suites.fresh.correct 8 -> {record.suites.fresh.correct}\n"
+
+
+def test_trials_that_left_no_result_are_no_success(tmp_path, monkeypatch):
+    one = make_submission(tmp_path, "one")
+    save_all(tmp_path, [make_record(one, TRACK, 3, 0, 0.5)])
+    found = recorded_trials(one, TRACK, tmp_path / "results", HARNESS)
+    monkeypatch.setattr(reproduce, "watch_trials", lambda *_, **__: ExitCode.BUG)
+    assert reproduce.run_again(found, TRACK, device="cpu", num_workers=1, tell=print) is ExitCode.BUG

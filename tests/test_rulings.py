@@ -10,7 +10,7 @@ from harness.board.rendering import sections_of
 from harness.board.section import Section
 from harness.commands.show import shown
 from harness.errors import UsageError
-from harness.ranking.rulings import Rulings, read_rulings
+from harness.ranking.rulings import Cleared, Rulings, read_rulings
 from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State
 from harness.records import Audit, read_all
@@ -233,3 +233,19 @@ def test_a_file_that_cannot_be_used_is_an_error_that_says_how_it_is_read(tmp_pat
     with pytest.raises(UsageError, match=r"^results/hacked\.yaml: .*it is read as `rows: ") as error:
         read_rulings(tmp_path)
     assert expected in str(error.value)
+
+
+def test_a_broken_rule_is_not_told_as_cleared_though_a_ruling_names_it(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    records = make_trials(one, track, 0.5, audits=[Audit(rule="T70", level="gate", seen="g")])
+    ruling = Cleared(submission="one", fingerprint=one.fingerprint, rule="T70", reason="x", date="2026-01-01")
+    (row,) = rows_of(track, [one], records, HARNESS, Rulings(cleared=[ruling]))
+    assert row.cleared == ()
+    assert row.standing.state is State.REFUSED
+
+
+def test_a_thousand_rulings_are_read(tmp_path):
+    (tmp_path / "results").mkdir()
+    ruling = f"- {{submission: one, fingerprint: {'0' * 16}, rule: T50, date: 2026-11-24, reason: '{'x' * 200}'}}\n"
+    (tmp_path / "results" / "cleared.yaml").write_text("rows:\n" + ruling * 1000)
+    assert len(read_rulings(tmp_path / "results").cleared) == 1000

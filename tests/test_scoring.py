@@ -14,9 +14,10 @@ from made_records import (
 )
 
 from harness.errors import RecordError
-from harness.ranking.scoring import Row, Speed, ranking_heading, rows_of
-from harness.ranking.standing import State, state_of
-from harness.records import Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path
+from harness.ranking.scoring import Row, Speed, _reach, ranking_heading, rows_of
+from harness.ranking.standing import State, standing_of, state_of
+from harness.ranking.statistics import Estimate
+from harness.records import Audit, Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path
 from harness.submissions import discover, read_folder
 from harness.task import fixed_suites, fresh_problems, strata
 from harness.track import EvaluationDefinition
@@ -427,3 +428,23 @@ def test_states_follow_the_folder_as_it_is_now(tmp_path):
     assert record.fingerprints == Fingerprints(submission=one.fingerprint, track=track.fingerprint, harness=HARNESS)
     (one.folder / "more.py").write_text("x = 1\n")
     assert state_of(record, read_folder(one.folder), track, HARNESS).state is State.STALE
+
+
+def test_a_broken_rule_weighs_more_than_a_doubt_in_whatever_order_they_were_found(tmp_path):
+    track, one = make_track(), make_submission(tmp_path, "one")
+    gate, doubt = Audit(rule="T70", level="gate", seen="g"), Audit(rule="T50", level="review", seen="r")
+    for audits in ([gate, doubt], [doubt, gate]):
+        record = make_record(one, track, 3, 0, 0.5, audits=audits)
+        assert state_of(record, one, track, HARNESS) == (State.REFUSED, "T70: g")
+
+
+def test_a_row_is_in_the_gravest_state_of_its_trials(tmp_path):
+    track, one = make_track(digits=[3]), make_submission(tmp_path, "one")
+    doubted = make_record(one, track, 3, 0, 0.5, audits=[Audit(rule="T50", level="review", seen="r")])
+    old = make_record(one, track, 3, 1, 0.5)
+    old = old.model_copy(update={"fingerprints": old.fingerprints.model_copy(update={"harness": "old"})})
+    assert standing_of(one, [doubted, old], [], track, HARNESS, ()).state is State.REVIEW
+
+
+def test_a_length_is_reached_from_nine_in_ten_on():
+    assert _reach({1: Estimate(0.9, 0.8, 1.0)}) == (1, 0, 1)

@@ -243,3 +243,22 @@ def test_the_exact_tests_are_scipys():
         expected = stats.binomtest(more, more + fewer, alternative="greater").pvalue if more + fewer else 1
         assert sign_test(more, fewer) == pytest.approx(expected)
     assert at_least(40, 1000, 0.01) == pytest.approx(stats.binomtest(40, 1000, 0.01, alternative="greater").pvalue)
+
+
+def test_a_difference_that_every_seed_repeats_is_still_as_uncertain_as_the_problems_are_few():
+    one, other = (Counts.of([[right]] * 3, [[100]] * 3) for right in (60, 50))
+    assert difference(one, other) == pytest.approx(stratified_newcombe(one, other))
+
+
+def test_bounds_end_at_what_a_share_and_a_difference_can_be():
+    assert estimate(Counts.of([[0], [0], [900]], [[1000]] * 3)).low == 0
+    one, other = Counts.of([[0], [500], [0]], [[1000]] * 3), Counts.of([[1000], [500], [1000]], [[1000]] * 3)
+    assert difference(one, other).low == -1
+    assert difference(other, one).high == 1
+
+
+def test_an_interval_without_0_does_not_separate_where_p_is_not_below_the_level():
+    one, other = Counts.of([[35]], [[50]]), Counts.of([[9]], [[20]])
+    assert difference(one, other).low > 0
+    assert separation(one, other) == pytest.approx(0.0505, abs=5e-5)
+    assert not are_separated(one, other)

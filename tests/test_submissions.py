@@ -431,7 +431,7 @@ def test_a_lender_need_not_be_a_whole_submission_but_its_files_keep_the_rules(tm
     borrower = write_folder(tmp_path, "borrower", manifest=manifest)
     assert refusal(borrower) == (
         "submission.yaml: `positions` borrows from submissions/lender, and there is no such folder; "
-        "`harness list` names them"
+        "copy it in, or name one of `harness list`"
     )
     lender = tmp_path / "submissions" / "lender"
     lender.symlink_to(borrower)

@@ -341,3 +341,25 @@ def test_weights_that_are_put_back_give_the_losses_that_they_gave() -> None:
     assert slow_loss(trainer, trainer.data.rows(0, 64)) != expected
     trainer.load(kept)
     assert slow_loss(trainer, trainer.data.rows(0, 64)) == expected
+
+
+def test_dropout_of_embeddings_of_layers_and_random_positions_draw_from_streams_of_their_own() -> None:
+    trainer = made_trainer(data_of())
+    assert len({stream.initial_seed() for stream in trainer.generators}) == 3
+
+
+def test_a_row_is_touched_if_any_of_its_columns_is() -> None:
+    data = data_of(64)
+    length, half = data.layout.shape[-1], TINY.d_model // 2
+    program, made = Program(True, 64, length), made_trainer(data)
+
+    def left_half(layout: Tensor, rng: torch.Generator, table: Tensor) -> tuple[Tensor, ...]:
+        return (torch.nn.functional.pad(table[:length, :half], (0, half))[None],)
+
+    state = {"table": torch.ones(length + 2, TINY.d_model)}
+    positions = Positions(state, {"table"}, {program: left_half}, {program: ("embedding",)}, 0.0, {"table"})
+    trainer = Trainer(made.model, positions, data, made.settings, dropout=0.0, pad_id=PAD_ID, seed=0)
+    trainer.step()
+    drift = trainer.drift()
+    assert drift is not None
+    assert (drift.rows, drift.touched_rows) == (length + 2, length)

@@ -19,11 +19,16 @@ from harness.submissions import Submission, read_folder
 from harness.task import fresh_problems, training_problems
 from harness.track import Track, load_track
 from harness.training import fast_step
-from harness.trial import Progress, run_job
+from harness.trial import Progress, _shared_evenly, run_job
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 CPU = torch.device("cpu")
 WriteSubmission = Callable[..., Submission]
+
+
+def test_seeds_that_train_side_by_side_share_the_time_evenly() -> None:
+    found = _shared_evenly([0, 2, 4, 6, 10], 2)
+    assert (found.encode, found.train, found.decode, found.total) == (1, 1, 1, 5)
 
 
 def run(submission: Submission, track: Track, reports: list[Progress] | None = None, fresh_seed: int = 5) -> Record:

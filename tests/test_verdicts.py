@@ -21,9 +21,8 @@ VERDICTS = {
 }
 
 
-def test_text_is_a_line_a_finding_and_what_asks_for_nothing_comes_first():
+def test_text_is_a_line_a_finding_and_what_asks_for_nothing_comes_first_or_not_at_all():
     assert printed(VERDICTS, "text") == (
-        "submissions/bad: T80 (tag): positional\n"
         "submissions/fine: T80 (tag): re-encoding\n"
         "submissions/bad: T10 (gate): ids out of range; count your special tokens\n"
         "submissions/bad: P30 (review): slow\n"
