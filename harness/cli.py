@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
+from harness.printable import json_text, visible
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
 from harness.terminal import counted, ignore_stdout, messages, replace_closed_streams, say
@@ -163,7 +164,7 @@ def list_(
     """Lists the submissions without running any of their code."""
     found = _discover(context.obj)
     if as_json:
-        print(json.dumps([_as_json(entry) for entry in found], indent=1))
+        print(json_text([_description(entry) for entry in found]))
         return
     from textwrap import fill
 
@@ -177,7 +178,11 @@ def list_(
     ]
     for row in rows:  # folded here: tabulate makes numbers of titles that look like some when it folds
         row[1], row[2] = fill(row[1], 60), fill(row[2], 30)
-    print(tabulate(rows, headers=["submission", "title", "authors", "division"], disable_numparse=True))
+    print(
+        visible(
+            tabulate(rows, headers=["submission", "title", "authors", "division"], disable_numparse=True), keep="\n"
+        )
+    )
 
 
 @app.command()
@@ -296,8 +301,10 @@ def show(
     from harness.definitions import find_track
 
     (entry,) = select(_discover(context.obj), [name])
+    if isinstance(entry, Broken):
+        raise UsageError(f"{entry.error}; fix it first")
     loaded, _ = find_track(track, context.obj / "results")
-    print(shown(entry, loaded, context.obj / "results"), end="")
+    print(visible(shown(entry, loaded, context.obj / "results"), keep="\n"), end="")
 
 
 @app.command()
@@ -463,6 +470,8 @@ def explain(
     """Explains a rule, with a good and a bad example."""
     from harness import rules
 
+    if rule is not None and page:
+        raise UsageError("--page prints all rules; leave out either it or the rule")
     rule = rule and rule.upper()
     if rule is not None and rule not in rules.RULES:
         raise UsageError(f"no rule {rule!r:.40}; there are: {', '.join(rules.RULES)}")
@@ -552,7 +561,7 @@ def _comma_separated(names: str) -> list[str]:
     return [name for name in names.replace(" ", "").split(",") if name]
 
 
-def _as_json(entry: Submission | Broken) -> dict[str, object]:
+def _description(entry: Submission | Broken) -> dict[str, object]:
     if isinstance(entry, Broken):
         return {"name": entry.name, "error": entry.error.message}
     manifest = entry.manifest.model_dump(mode="json", exclude={"hyperparameters"})

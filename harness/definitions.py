@@ -58,12 +58,12 @@ def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials:
     If no trials are to come, it replaces a stored definition only if the two have the same fingerprint (the summary,
     digits or seeds were edited), and a missing one only if there are records.
     """
-    kept, text = folder / KEPT, track_file.read_text(encoding="utf-8")
-    if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_text(encoding="utf-8") == text):
+    kept, content = folder / KEPT, track_file.read_bytes()
+    if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_bytes() == content):
         return
     is_known = kept.is_file() or any(folder.glob("*/*.json"))
     if has_trials or (is_known and _fits(kept, track)):
-        write_atomically(kept, text)
+        write_atomically(kept, content.decode())
 
 
 def _fits(kept: Path, track: Track) -> bool:

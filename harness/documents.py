@@ -67,7 +67,7 @@ class DocumentError(ValueError):
     """A YAML file that cannot be used; the message says where, what was got and what to do."""
 
 
-def read_yaml(path: Path, model: type[Model]) -> Model:
+def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> Model:
     """The file at `path` as a `model`.
 
     Raises:
@@ -76,11 +76,11 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(max_bytes + 1)
     except OSError as error:
         raise DocumentError(f"cannot be read: {error.strerror}; make it readable") from error
-    if len(content) > MAX_BYTES:
-        raise DocumentError(f"is larger than {MAX_BYTES // 1024} KiB; keep it to the keys that are allowed")
+    if len(content) > max_bytes:
+        raise DocumentError(f"is larger than {max_bytes // 1024} KiB; keep it to the keys that are allowed")
     try:
         loader = _Loader(content.decode("utf-8"))
         values = loader.get_single_data()

@@ -192,8 +192,8 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
         UsageError: a name that no folder has.
     """
     known = {entry.name for entry in found}
-    # As a shell completes them: `submissions/mine/`.
-    wanted = [name.rstrip("/").removeprefix("submissions/") for name in names]
+    # As a shell completes them: `submissions/mine/`, `./submissions/mine`.
+    wanted = [name.rstrip("/").removeprefix("./").removeprefix("submissions/") for name in names]
     if unknown := [name for name in wanted if shown_name(name) not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=3)
         meant = f"did you mean {', '.join(near)}? " if near else ""
@@ -271,9 +271,8 @@ def _part(key: str, entry_point: str, folder: Path, files: dict[str, bytes]) -> 
     if lender and lender != folder.name:
         folder = folder.parent / lender
         if folder.is_symlink() or not folder.is_dir():
-            raise DocumentError(
-                f"`{key}` borrows from submissions/{lender}, and there is no such folder; `harness list` names them"
-            )
+            remedy = "copy it in, or name one of `harness list`"
+            raise DocumentError(f"`{key}` borrows from submissions/{lender}, and there is no such folder; {remedy}")
         files, problems = _read_files(folder)
         if problems:
             raise DocumentError(f"`{key}` borrows from submissions/{lender}: {problems[0]}")

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -13,7 +14,7 @@ class _Messages(Console):
     def on_broken_pipe(self) -> None:
         """The reader is gone (`2>&1 | head`): the work goes on silently, and its records are kept."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        _ignore(sys.stderr)
 
 
 messages = _Messages(stderr=True)
@@ -33,7 +34,12 @@ def replace_closed_streams() -> None:
 
 def ignore_stdout() -> None:
     """From here on what is printed to stdout, and what is still in its buffer, goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _ignore(sys.stdout)
+
+
+def _ignore(stream: TextIO) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def say(line: str, style: str = "") -> None:

@@ -12,16 +12,14 @@ from harness.ranking.rulings import Cleared, marks_of, read_rulings
 from harness.ranking.standing import state_of
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read_trials
-from harness.submissions import Broken, Submission
+from harness.submissions import Submission
 from harness.track import Track
 
 MISTAKES_SHOWN = 5
 
 
-def shown(entry: Submission | Broken, track: Track, results: Path) -> str:
+def shown(entry: Submission, track: Track, results: Path) -> str:
     """Every trial's scores, learning curve and mistakes."""
-    if isinstance(entry, Broken):
-        return f"{entry.error}\n"
     manifest = entry.manifest
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
     rulings = read_rulings(results)
@@ -55,7 +53,8 @@ def _trial(
         lines.append(f"  drift       {drift.touched_rows} of {drift.rows} rows of the table trained{by[0]}{others}")
     if record.parameters:
         counts = record.parameters
-        lines.append(f"  parameters  {counts.model:,} in the model, {counts.positions:,} in the positions")
+        nothing = "" if counts.positions else " (nothing in them is trained)"
+        lines.append(f"  parameters  {counts.model:,} in the model, {counts.positions:,} in the positions{nothing}")
     if record.throughput:
         speed = record.throughput
         lines.append(

@@ -1,15 +1,14 @@
 """How the audits' findings are shown: to people, to programs, to a workflow."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
-from harness.printable import visible
+from harness.printable import json_text, visible
 from harness.rules import Found, gates
 
 
 def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequence[Sequence[str]] = ()) -> str:
-    """The findings as `text`, `json` or `github` annotations; one line each, by name; in text all tags come first.
+    """The findings as `text`, `json` or `github` annotations; one line each, by name; in text tags come first.
 
     Args:
         copies: names of submissions that have the same code, group by group; shown only in `json`.
@@ -19,10 +18,12 @@ def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequen
         keys = ("submission", "rule", "level", "message")
         verdict = {name: not gates(found) for name, found in sorted(verdicts.items())}
         findings = [dict(zip(keys, row, strict=True)) for row in rows]
-        return json.dumps({"valid": verdict, "findings": findings, "same_code": copies}, indent=1) + "\n"
+        return json_text({"valid": verdict, "findings": findings, "same_code": copies}) + "\n"
     if output == "github":
         return "".join(_annotation(*row) for row in rows)
-    rows.sort(key=lambda row: row[2] != "tag")  # what asks for no action comes first: a terminal still shows the end
+    # What asks for no action comes first: a terminal still shows the end. Of a refused folder it is left out.
+    rows = [row for row in rows if row[2] != "tag" or not gates(verdicts[row[0]])]
+    rows.sort(key=lambda row: row[2] != "tag")
     return "".join(f"submissions/{name}: {rule} ({level}): {visible(message)}\n" for name, rule, level, message in rows)
 
 
