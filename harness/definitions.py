@@ -33,6 +33,12 @@ def find_track(name_or_path: str, *results: Path) -> tuple[Track, Path]:
     return track, path.resolve()
 
 
+def argument_for(track: Track, results: Path) -> str:
+    """What `--track` takes to find the track: its name, or FILE as long as no results keep its definition."""
+    is_found = track.name in built_in_names() or (results / track.name / KEPT).is_file()
+    return track.name if is_found else "FILE"
+
+
 def track_of_records(results: Path, name: str) -> Track:
     """The built-in track of that name, or the definition that was kept beside its records.
 

@@ -36,7 +36,7 @@ def test_every_number_of_digits_has_both_shares_with_intervals_their_difference_
     one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other")
     first = [make_record(one, track, 3, 0, 0.9), make_record(one, track, 6, 0, 0.5)]
     second = [make_record(other, track, 3, 0, 0.8), make_record(other, track, 6, 0, 0.5)]
-    text, verdict = compared(*rows(track, (one, first), (other, second)), track)
+    text, verdict = compared(*rows(track, (one, first), (other, second)), track, "mine")
     # 0.1 - √((0.9 - 0.880)² + (0.824 - 0.8)²) = 0.069, and mirrored; both Wilson bounds of 500 of 1000 are 0.031 off.
     assert [cell.strip() for cell in cells_of(text, "3 digits")] == [
         "0.900 [0.880, 0.917]",
@@ -60,7 +60,7 @@ def test_every_number_of_digits_has_both_shares_with_intervals_their_difference_
 )
 def test_the_verdict_is_on_the_first(tmp_path, first, second, verdict, said):
     track = make_track()
-    text, found = compared(*two(tmp_path, track, first, second), track)
+    text, found = compared(*two(tmp_path, track, first, second), track, "mine")
     assert found is verdict
     assert said in text
     assert "Provisional" in text
@@ -68,7 +68,7 @@ def test_the_verdict_is_on_the_first(tmp_path, first, second, verdict, said):
 
 def test_five_seeds_are_compared_in_pairs_and_nothing_is_provisional(tmp_path):
     track = make_track(seeds=[0, 1, 2, 3, 4])
-    text, _ = compared(*two(tmp_path, track, 0.9, 0.8), track)
+    text, _ = compared(*two(tmp_path, track, 0.9, 0.8), track, "mine")
     assert "by t-tests that pair seeds and one on the counts" in text
     assert "Provisional" not in text
 
@@ -81,17 +81,17 @@ def test_a_trial_that_does_not_rank_is_missed_too(tmp_path):
     found = rows(track, (one, make_trials(one, track, 0.9)), (other, [make_record(other, track, 5, 0, 0.8)]))
     assert found[1].counts is not None
     with pytest.raises(UsageError, match=r"other has no complete results on mine \(incomplete: 1 of 2 trials"):
-        compared(*found, track)
+        compared(*found, track, "mine")
 
 
 def test_what_is_stale_or_open_is_said(tmp_path):
     track = make_track()
     old, tuned = make_submission(tmp_path, "old"), make_submission(tmp_path, "tuned", open_division=True)
     trials = (old, make_trials(old, track, 0.9)), (tuned, make_trials(tuned, track, 0.8))
-    fresh, _ = compared(*rows(track, *trials), track)
+    fresh, _ = compared(*rows(track, *trials), track, "mine")
     assert "tuned sets hyper-parameters itself" in fresh
     assert "stale" not in fresh
-    stale, _ = compared(*rows(track, *trials, harness="another harness"), track)
+    stale, _ = compared(*rows(track, *trials, harness="another harness"), track, "mine")
     assert "old is stale: 4 of 4 trials: the harness changed since." in stale
 
 
@@ -112,7 +112,7 @@ def test_trials_that_are_missing_are_named_with_the_remedy(tmp_path):
     ):
         made = rows(track, (one, make_trials(one, track, 0.9)), (other, records))
         with pytest.raises(UsageError, match=expected):
-            compared(*made, track)
+            compared(*made, track, "mine")
 
 
 def test_the_exit_code_says_whether_the_first_is_worse(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -224,9 +225,29 @@ def test_a_host_that_hangs_is_killed_at_its_deadline(tmp_path: Path, where: str)
     start = time.monotonic()
     error = error_of(make_submission(tmp_path, **{where: hang}), deadline_s=1.0)
     assert isinstance(error, HostError)
-    assert "gave no answer within 1 seconds; look for an endless loop" in str(error)
+    function = {"top": "<module>", "init": "__init__", "encode": "encode"}[where]
+    seen = rf"gave no answer within 1 seconds, and was at submission\.py, line \d+, in {function}; look for an endless"
+    assert re.search(seen, str(error))
     assert time.monotonic() - start < 10
     assert left_running({int(pid_file.read_text())}) == set()
+
+
+def test_a_host_that_sleeps_at_its_deadline_says_where_inside_a_helper_of_its_own(tmp_path: Path) -> None:
+    top = "import time\ndef helper():\n    time.sleep(600)\n"
+    error = error_of(make_submission(tmp_path, top=top, encode="helper()"), deadline_s=1.0)
+    assert "gave no answer within 1 seconds, and was at submission.py, line 3, in helper; look" in str(error)
+
+
+def test_a_host_that_forges_where_it_hangs_cannot_draw_on_a_terminal(tmp_path: Path) -> None:
+    top = """import signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+def forge():
+    while True:
+        print('File "/tmp/harness-host-x/\\x1b[31m.py", line 1 in ::error::', flush=True)
+        time.sleep(0.02)
+"""
+    error = error_of(make_submission(tmp_path, top=top, encode="forge()"), deadline_s=1.0)
+    assert "gave no answer within 1 seconds; look for an endless loop" in str(error)
 
 
 def test_a_host_that_trickles_an_answer_is_killed_at_its_deadline(tmp_path: Path) -> None:

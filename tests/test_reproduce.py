@@ -31,7 +31,7 @@ def test_a_recorded_trial_is_planned_with_the_seed_of_its_problems(tmp_path):
 def test_without_a_record_of_the_code_that_is_here_nothing_is_run(tmp_path):
     submission, results = make_submission(tmp_path, "one"), tmp_path / "results"
     with pytest.raises(
-        UsageError, match=r"nothing on mine can be reproduced: one d3-s0: not run; `harness run one --track mine`"
+        UsageError, match=r"nothing on mine can be reproduced: one d3-s0: not run; `harness run one --track FILE`"
     ):
         recorded_trials(submission, TRACK, results, HARNESS)
     path = save(make_record(submission, TRACK, 3, 0, 0.9), results)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from harness.board.text import thousands
+from harness.definitions import argument_for
 from harness.errors import UsageError
 from harness.fingerprint import harness_fingerprint
 from harness.ranking.rulings import read_rulings
@@ -41,12 +42,16 @@ def hold_against(
     records = read_all(results, track.name)
     rows = rows_of(track, [one, other], records, harness_fingerprint(), read_rulings(results))
     by_name = {row.name: row for row in rows}
-    return compared(by_name[one.name], by_name[other.name], track)
+    return compared(by_name[one.name], by_name[other.name], track, argument_for(track, results))
 
 
-def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
-    """`hold_against`, for two rows of the board."""
-    first, second = _counts(one, track), _counts(other, track)
+def compared(one: Row, other: Row, track: Track, argument: str) -> tuple[str, Verdict]:
+    """`hold_against`, for two rows of the board.
+
+    Args:
+        argument: how the command line names the track.
+    """
+    first, second = _counts(one, track, argument), _counts(other, track, argument)
     strata = ranked_strata(track)
     lines = [_tested(stratum.heading, first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
     if len(strata) > 1:
@@ -68,13 +73,13 @@ def compared(one: Row, other: Row, track: Track) -> tuple[str, Verdict]:
     return f"{table}\n\n{_said(one, other, first, second, verdict)}", verdict
 
 
-def _counts(row: Row, track: Track) -> Counts:
+def _counts(row: Row, track: Track, argument: str) -> Counts:
     if row.counts is None or len(row.trials) < len(track.digits) * len(track.seeds):
         reason = f": {row.standing.reason}" if row.standing.reason else ""
         first = "fix it, then " if row.standing.state is State.FAILED else ""
         raise UsageError(
             f"{row.name} has no complete results on {track.name} ({row.standing.state}{reason}); "
-            f"{first}`harness run {row.name} --track {track.name}`, and compare again"
+            f"{first}`harness run {row.name} --track {argument}`, and compare again"
         )
     return row.counts
 

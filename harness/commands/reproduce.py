@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.commands.watching import watch_trials
+from harness.definitions import argument_for
 from harness.engines.messages import Device
 from harness.errors import ExitCode, RecordError, UsageError
 from harness.plan import PlannedTrial
@@ -51,7 +52,7 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
         else:
             found.passed_over.append(f"{trial.name}: {why_not}")
     if not found.trials:
-        command = f"harness run {entry.name} --track {track.name}"
+        command = f"harness run {entry.name} --track {argument_for(track, results)}"
         remedy = f"`{command}` makes records with the current code; add `--rerun failed` for trials that failed"
         raise UsageError(f"nothing on {track.name} can be reproduced: {found.passed_over[0]}; {remedy}")
     return found

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from harness.definitions import argument_for
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
 from harness.printable import visible
@@ -22,19 +23,25 @@ def shown(entry: Submission, track: Track, results: Path) -> str:
     """Every trial's scores, learning curve and mistakes."""
     manifest = entry.manifest
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
-    rulings = read_rulings(results)
+    rulings, argument = read_rulings(results), argument_for(track, results)
     if mark := marks_of([entry], rulings.hacked).get(entry.name):
         parts.append(f"\nmarked as hacked, so it does not rank: {mark.reason} ({mark.date})\n")
     for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
-        parts.append(f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared))
+        parts.append(
+            f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared, argument)
+        )
     return "".join(parts)
 
 
 def _trial(
-    record: Record | RecordError | None, submission: Submission, track: Track, cleared: Sequence[Cleared]
+    record: Record | RecordError | None,
+    submission: Submission,
+    track: Track,
+    cleared: Sequence[Cleared],
+    argument: str,
 ) -> str:
     if record is None:
-        return f"  not run; run it with `harness run {submission.name} --track {track.name}`\n"
+        return f"  not run; run it with `harness run {submission.name} --track {argument}`\n"
     if isinstance(record, RecordError):
         return f"  {record}\n"
     standing = state_of(record, submission, track, harness_fingerprint(), cleared)

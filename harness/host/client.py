@@ -6,6 +6,7 @@ lengths are checked here, whatever the child claims to have checked.
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import time
@@ -34,7 +35,7 @@ from harness.host.frames import (
 from harness.host.lockdown import MAX_CPU_S
 from harness.host.remedies import remedied
 from harness.host.sandbox import Isolation, isolation
-from harness.host.zygote import zygote_for
+from harness.host.zygote import FOLDER_PREFIX, zygote_for
 from harness.ragged import Ragged
 from harness.rules import RULES
 from harness.submissions import Submission
@@ -53,6 +54,12 @@ it, hosts that each sleep just short of their deadline would hold a worker for a
 """
 TRIAL_BUDGET_S = 1800.0
 """The same for one job of trials, which encodes some hundred thousand texts and exports once for every seed."""
+TRACEBACK_S = 1.0
+"""Seconds that a process which missed its deadline is given to print where it is."""
+FRAME_OF_SUBMISSION = re.compile(
+    rf'File "[^"\n]*/{FOLDER_PREFIX}[^/"\n]+/([\w/]+\.py)", line (\d+) in ([\w<>]+)\n'.encode()
+)
+"""The innermost is the first in what faulthandler prints."""
 MAX_OUTPUT_BYTES = 64 * 1024
 MAX_TEXTS_PER_FRAME = 8192
 
@@ -269,8 +276,8 @@ class Host:
         except TimeoutError as error:
             if own is not None and allowed_s < self._deadline_s:
                 raise self._out_of(own) from error
-            within = f"gave no answer within {self._deadline_s:g} seconds"
-            raise self._failed(f"{within}; look for an endless loop, or for code that is slow in every call") from error
+            seen = f"gave no answer within {self._deadline_s:g} seconds{self._where()}"
+            raise self._failed(f"{seen}; look for an endless loop, or for code that is slow in every call") from error
         finally:
             if own is not None:
                 own.used_s += time.monotonic() - start
@@ -306,6 +313,19 @@ class Host:
                         if len(reply) == LENGTHS.size:
                             expected = frame_size(bytes(reply))
         return bytes(reply)
+
+    def _where(self) -> str:
+        """`, and was at submission.py, line 25, in encode`: what the process says of itself when asked by a signal."""
+        assert self._process_id is not None
+        before, end = len(self._output), time.monotonic() + TRACEBACK_S
+        with contextlib.suppress(EngineError, HostError), selectors.DefaultSelector() as selector:
+            selector.register(self._output_pipe, selectors.EVENT_READ)
+            self._zygote.ask_for_traceback(self._process_id)
+            while selector.select(max(0.0, end - time.monotonic())) and self._read_output():
+                if frame := FRAME_OF_SUBMISSION.search(self._output, before):
+                    file, line, function = (part.decode() for part in frame.groups())
+                    return f", and was at {file}, line {line}, in {function}"
+        return ""
 
     def _write_some(self, unsent: memoryview) -> memoryview:
         """Sends a part and returns the rest; nothing if the other end is closed, which the reply pipe then reports."""

@@ -12,6 +12,7 @@ are those of the zygote's namespace, so it is the zygote that kills hosts.
 
 import atexit
 import contextlib
+import faulthandler
 import gc
 import json
 import os
@@ -84,6 +85,10 @@ class Zygote:
         """A host's exit code (negative: the signal that killed it); None if it still runs or was asked about before."""
         return self._ask({"wait": process_id}, ())
 
+    def ask_for_traceback(self, process_id: int) -> None:
+        """Makes a host print its Python traceback, whatever it is doing."""
+        self._ask({"traceback": process_id}, ())
+
     def kill(self, process_id: int) -> None:
         """Kills a host with everything it started, waits for it, and removes its files."""
         self._ask({"kill": process_id}, ())
@@ -147,6 +152,11 @@ def run(settings: dict[str, Any]) -> None:
                 request, descriptors = _receive(parent)
                 if "wait" in request:
                     _send(parent, _reap(request["wait"]))
+                    continue
+                if "traceback" in request:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(request["traceback"], signal.SIGUSR1)
+                    _send(parent, None)
                     continue
                 if "kill" in request:
                     kill_group(request["kill"])
@@ -221,6 +231,7 @@ def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.close(output)
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
         serve({**settings, "requests": requests, "replies": replies})
         status = 0
     except BaseException:
