@@ -231,7 +231,7 @@ BAD_POSITIONS = {
         "Terms.embedding has shape (12, 128); for a layout",
     ),
     "another width": (TABLE + "return Terms(embedding=table[:, :, :5])", "has shape (1, 12, 5)"),
-    "another batch": (TABLE + "return Terms(embedding=table.expand(2, -1, -1))", "it must be (1 or 32, 12, 128)"),
+    "another batch": (TABLE + "return Terms(embedding=table.expand(2, -1, -1))", "it must be (1 or 64, 12, 128)"),
     "float64": (TABLE + "return Terms(embedding=table.double())", "has dtype torch.float64; end with .float()"),
     "integers": (TABLE + "return Terms(embedding=table.long())", "has dtype torch.int64; end with .float()"),
     "another device": (
@@ -253,7 +253,10 @@ BAD_POSITIONS = {
     ),
     "a tensor": ("return self.table[None, :length]", "forward returned a tensor; return harness.protocol.Terms"),
     "nothing": ("pass", "forward returned a NoneType; return harness.protocol.Terms"),
-    "a number": ("return Terms(embedding=1.0)", "Terms.embedding is a float; a float32 tensor or None is allowed"),
+    "a number": (
+        "return Terms(embedding=1.0)",
+        "Terms.embedding is of type float; a float32 tensor or None is allowed",
+    ),
     "Python's random": (
         TABLE + "import random\nreturn Terms(embedding=table + random.random())",
         "draw with torch.randint or torch.rand",

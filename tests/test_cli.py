@@ -189,7 +189,9 @@ def test_show_tells_scores_curve_and_reasons(root: Path) -> None:
     assert f"{record.suites.fresh.correct} of 256" in good
     assert "3,200" in good  # examples at the end of the curve
     assert "T10: decode(encode('0')) is '1'" in harness(root, "show", "lossy", "-t", "smoke").stdout
-    assert "unknown key `colour`" in harness(root, "show", "broken", "-t", "smoke").stdout
+    broken = harness(root, "show", "broken", "-t", "smoke")
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert "unknown key `colour`" in broken.stderr
     assert "not run; run it with `harness run good --track quick`" in harness(root, "show", "good").stdout
 
 

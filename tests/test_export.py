@@ -239,7 +239,7 @@ WRONG_CLASSES = {
             def forward(self, layout):
                 return Terms(embedding=self.table[None, : layout.shape[1]])
         """,
-        r"hold 1048704 numbers, the largest, `table`, 8193 x 128 of them; at most 65536",
+        r"hold 1048704 numbers \(the largest, `table`, is 8193 x 128\); at most 65536",
     ),
     "too much dropout": (
         """

@@ -34,7 +34,7 @@ class Code(_Message):
 class AuditJob(_Message):
     kind: Literal["audit"] = "audit"
     code: Code
-    track: Track | None
+    track: Track | None = None
     """Of the trials that are to be run, if any."""
     decoy: bool = False
     """Whether to train on addition and on the decoy task as well (rule T97)."""

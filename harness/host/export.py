@@ -93,8 +93,9 @@ def why_too_large(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bo
     if (size := num_numbers(arrays, trainable)) <= MAX_STATE_ELEMENTS:
         return None
     largest = max(arrays, key=lambda name: arrays[name].size)
-    name, shape = largest.rpartition(" ")[2], " x ".join(map(str, arrays[largest].shape))
-    held = f"parameters, buffers and other tensors hold {size} numbers, the largest, `{name}`, {shape} of them"
+    name, shape = largest.rpartition(" ")[2].removeprefix("module."), " x ".join(map(str, arrays[largest].shape))
+    which = "a constant" if name.startswith("lifted_tensor") else f"`{name}`"
+    held = f"parameters, buffers and constants hold {size} numbers (the largest, {which}, is {shape})"
     return f"{held}; at most {MAX_STATE_ELEMENTS} are allowed; shape.max_length rows of shape.d_model are enough"
 
 
