@@ -11,7 +11,7 @@ from harness.records import Record, read_trials, trial_name
 from harness.rerun import Rerun
 from harness.submissions import Submission
 from harness.terminal import counted
-from harness.track import Track
+from harness.track import Track, built_in_names
 
 UP_TO_DATE = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})
 """States of records that the current code made and that need no other run, unless `--rerun` asks for it."""
@@ -48,7 +48,8 @@ class Plan:
     def summary(self, track: str, *, dry_run: bool) -> str:
         """`track quick: 3 trials to run, 27 up to date`"""
         others = f"{counted(self.num_redefined, 'record')} of another definition of this track"
-        redefined = f" (replacing {others}; another `name` keeps both)" if self.num_redefined else ""
+        remedy = "" if track in built_in_names() else "; another `name` keeps both"
+        redefined = f" (replacing {others}{remedy})" if self.num_redefined else ""
         again = "a changed folder runs again, the others with `--rerun failed`"
         failed = f", {len(self.failed)} failed or refused before ({again})" if self.failed else ""
         stale = f", {self.num_stale} stale (left alone; they run without --rerun)" if self.num_stale else ""
