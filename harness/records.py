@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from harness.errors import RecordError
-from harness.files import free_name, replace, writing
+from harness.errors import MachineError, RecordError
+from harness.files import free_name, replace
 from harness.printable import visible
 from harness.rules import Level
 
@@ -226,15 +227,28 @@ def save(record: Record, results: Path) -> Path:
     A file in its place that cannot be believed is kept beside it, as `….set-aside`, `….set-aside-2` …
 
     Raises:
-        MachineError: the disk is full, or the folder cannot be written to.
+        MachineError: the disk is full, or the folder cannot be written to; it says where the record is instead.
     """
     path = record_path(results, record.track, record.submission, record.digits, record.seed)
-    with writing(path, "the trial's result is lost, run it again"):
+    text = record.sealed().as_json()
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and isinstance(read(path), RecordError):
             path.rename(free_name(path.with_suffix(".json.set-aside")))
-        replace(path, record.sealed().as_json())
+        replace(path, text)
+    except OSError as error:
+        raise MachineError(f"{path} could not be written: {error.strerror}; {_rescued(text, path)}") from error
     return path
+
+
+def _rescued(text: str, path: Path) -> str:
+    """What became of a record that its own folder does not take: it may be minutes of training."""
+    try:
+        aside = free_name(Path(tempfile.gettempdir()) / f"harness-{path.parent.name}-{path.name}")
+        replace(aside, text)
+    except OSError:
+        return "the trial's result is lost, run it again"
+    return f"the trial's result is in {aside}: make room, and move it there"
 
 
 def read(path: Path) -> Record | RecordError:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,12 +148,25 @@ def test_an_interrupt_before_the_renaming_leaves_the_old_record_and_no_other_fil
     assert [path.name for path in saved.parent.iterdir()] == ["d3-s1.json"]
 
 
-def test_a_file_where_a_folder_is_needed_is_the_machines_fault_and_says_what_to_do(record, tmp_path):
+def test_without_room_anywhere_a_record_is_lost_and_the_message_says_what_to_do(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     (tmp_path / "results").write_text("a file")
-    with pytest.raises(
-        MachineError, match=r"could not be written: Not a directory; the trial's result is lost, run it"
-    ):
+    with pytest.raises(MachineError, match=r"could not be written: Not a directory; the trial's result is lost, run"):
         save(record, tmp_path / "results")
+
+
+def test_a_record_that_its_folder_does_not_take_is_kept_and_can_be_moved_there(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "results").write_text("a file")
+    with pytest.raises(MachineError, match="could not be written: Not a directory") as caught:
+        save(record, tmp_path / "results")
+    found = re.search(r"result is in (\S+): make room, and move it there$", str(caught.value))
+    assert found
+    (tmp_path / "results").unlink()
+    path = record_path(tmp_path / "results", record.track, record.submission, record.digits, record.seed)
+    path.parent.mkdir(parents=True)
+    Path(found[1]).rename(path)
+    assert read(path) == record.sealed()
 
 
 def test_a_record_cut_anywhere_is_refused(saved):
