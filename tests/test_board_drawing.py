@@ -130,6 +130,24 @@ def test_labels_of_a_crowd_do_not_overlap():
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
+def test_a_label_without_a_line_lies_nearest_to_its_own_point():
+    """A column of marks leaves no room beside the middle ones but next to others; one mark stands alone."""
+    figure = Figure(figsize=(6, 4))
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    points = [(0.1, 0.1), *((0.5 + 0.004 * (i % 2), 0.3 + 0.03 * i) for i in range(12))]
+    annotate(axes, points, [f"submission_{i}" for i in range(13)], ["k"] * 13)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    led = {tuple(line.get_xydata()[0].round(6)) for line in axes.lines}
+    centres = axes.transData.transform(points)
+    for index, text in enumerate(axes.texts):
+        box = text.get_window_extent(renderer)
+        gaps = [np.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1)) for x, y in centres]
+        is_led = tuple(np.round(points[index], 6)) in led
+        assert is_led or gaps[index] <= min(gaps) + 0.5
+    assert 0 < len(led) < 13
+
+
 def test_spread_keeps_the_gap_and_the_order_and_moves_no_more_than_needed():
     assert spread([0.1, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.1, 0.5, 0.9])
     assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])

@@ -1,5 +1,6 @@
 """Places some twenty-five labels so that every one of them can be read."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,6 +26,8 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> NDAr
 def annotate(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[str], colours: Sequence[str]) -> None:
     """Writes each label beside its point, clear of other labels and marks; a thin line leads to one that had to move.
 
+    It also leads to one that lies nearer to another point than to its own.
+
     Call it when the axes have their final size and limits: it measures in pixels.
     """
     figure = axes.get_figure(root=True)
@@ -46,9 +49,8 @@ def annotate(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence
         middle = axes.transData.inverted().transform(((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2))
         text.set_transform(axes.transData)
         text.set_position((float(middle[0]), float(middle[1])))
-        if far:
-            nearest = (np.clip(x, box.x0, box.x1), np.clip(y, box.y0, box.y1))
-            ends = axes.transData.inverted().transform([(x, y), nearest])
+        if far or min(_gap(box, *centre) for centre in centres) < _gap(box, x, y):
+            ends = axes.transData.inverted().transform([(x, y), _nearest(box, x, y)])
             axes.plot(ends[:, 0], ends[:, 1], color=colour, linewidth=0.5, alpha=0.6, zorder=1)
 
 
@@ -59,6 +61,15 @@ def _places(x: float, y: float, width: float, height: float, pixels: float) -> I
             away = distance * pixels
             centre = x + right * (away + width / 2), y + up * (away + height / 2)
             yield _box(*centre, width, height), distance >= CONNECTED_FROM
+
+
+def _nearest(box: Bbox, x: float, y: float) -> tuple[float, float]:
+    """The place of the box that is nearest to (x, y)."""
+    return float(np.clip(x, box.x0, box.x1)), float(np.clip(y, box.y0, box.y1))
+
+
+def _gap(box: Bbox, x: float, y: float) -> float:
+    return math.dist((x, y), _nearest(box, x, y))
 
 
 def _box(x: float, y: float, width: float, height: float) -> Bbox:
