@@ -71,22 +71,27 @@ class Crashed:
 def audit_all(
     submissions: Sequence[Submission], num_workers: int, *, track: Track | None = None, with_decoy: bool = False
 ) -> Iterator[tuple[Submission, list[Found]] | Crashed]:
-    """Each submission with its findings, as they arrive.
+    """Each submission with its findings, as they arrive; copies, with the same code and settings, are audited once.
 
     Args:
         track: of the trials that are to be run, if any.
         with_decoy: also train on addition and on the decoy task (rule T97).
     """
-    by_name = {submission.name: submission for submission in submissions}
-    jobs = [Job(name, AuditJob(code=_code_of(entry), track=track, decoy=with_decoy)) for name, entry in by_name.items()]
+    copies: dict[str, list[Submission]] = {}
+    for submission in submissions:
+        copies.setdefault(submission.fingerprint, []).append(submission)
+    by_name = {group[0].name: group for group in copies.values()}
+    jobs = [
+        Job(name, AuditJob(code=_code_of(group[0]), track=track, decoy=with_decoy)) for name, group in by_name.items()
+    ]
     for event in run(jobs, num_workers):
-        name, reply = event.job.name, event.reply
+        group, reply = by_name[event.job.name], event.reply
         if isinstance(reply, Audited):
-            yield by_name[name], reply.findings
+            yield from ((one, reply.findings) for one in group)
         elif fatal := _fatal(reply):
-            yield by_name[name], [Found("P00", "gate", fatal)]
+            yield from ((one, [Found("P00", "gate", fatal)]) for one in group)
         else:
-            yield _crash(name, reply)
+            yield from (_crash(one.name, reply) for one in group)
 
 
 def run_trials(

@@ -2,6 +2,7 @@
 
 import platform
 import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from bad_folders import TINY, make_submission
 from made_records import make_track
 
 from harness.definitions import keep_definition
+from harness.engines import local
+from harness.engines.local import Event, Job
 from harness.engines.messages import Failed
 from harness.errors import ExitCode
 from harness.plan import PlannedTrial
@@ -71,6 +74,24 @@ def test_a_graph_that_its_host_forged_can_neither_crash_nor_hold_up_the_worker(
     ((rule, _, message),) = (found for found in verdict[1] if found[1] == "gate")
     assert rule == "P00"
     assert reason in message
+
+
+def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other", top="X = 1")
+    copy = make_submission(tmp_path, "copy")
+    asked: list[str] = []
+
+    def noting(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
+        asked.extend(job.name for job in jobs)
+        return local.run(jobs, num_workers)
+
+    monkeypatch.setattr("harness.run.run", noting)
+    verdicts = list(audit_all([one, other, copy], 2))
+    assert asked == ["one", "other"]
+    found = {verdict[0].name: verdict[1] for verdict in verdicts if not isinstance(verdict, Crashed)}
+    assert found.keys() == {"one", "other", "copy"}
+    assert found["copy"] == found["one"]
+    assert [finding.rule for finding in found["one"]] == ["T80"]
 
 
 def test_noise_of_a_tables_shape_is_no_lookup_in_it(tmp_path: Path) -> None:
