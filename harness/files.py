@@ -1,9 +1,7 @@
 """Files that are written whole or not at all."""
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Generator
 from itertools import count
 from pathlib import Path
 
@@ -16,9 +14,12 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         MachineError: the disk is full, or the folder cannot be written to.
     """
-    with writing(path, "make room, or make the folder one that you may write"):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, text)
+    except OSError as error:
+        remedy = "make room, or make the folder one that you may write"
+        raise MachineError(f"{path} could not be written: {error.strerror}; {remedy}") from error
 
 
 def require_writable(folder: Path) -> None:
@@ -33,15 +34,6 @@ def require_writable(folder: Path) -> None:
     except OSError as error:
         remedy = "make it a folder that you may write, or work elsewhere with -C DIR"
         raise MachineError(f"{folder} cannot be written: {error.strerror}; {remedy}") from error
-
-
-@contextlib.contextmanager
-def writing(path: Path, remedy: str) -> Generator[None, None, None]:
-    """Turns the system's error about writing `path` into a MachineError that ends in `remedy`."""
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(f"{path} could not be written: {error.strerror}; {remedy}") from error
 
 
 def replace(path: Path, text: str) -> None:

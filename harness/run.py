@@ -192,7 +192,7 @@ def _fatal(reply: Reply) -> str | None:
 
 
 def _failed(trial: PlannedTrial, track: Track, reason: str) -> Record:
-    """The record of a trial whose worker was killed in that way; its device is the processor that was at work then."""
+    """The record of a trial whose worker was killed in that way; the CPU's name stands in it, as no GPU's has come."""
     error = SubmissionError(trial.submission.name, "P00", reason)
     where = {"device_name": cpu_name(), "isolation": isolation()}
     return failed_record(trial.submission, track, trial.digits, trial.seed, error, **where)
