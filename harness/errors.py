@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     DONE = 0
     NEGATIVE = 1  # a verdict: invalid, `--check` differs, worse, not reproduced
     USAGE = 2  # a wrong flag, an unknown name, nothing selected
-    INCOMPLETE = 3  # a trial failed; the rest is saved
+    INCOMPLETE = 3  # a trial failed, or another run is training it; the rest is saved
     ENVIRONMENT = 4  # no such device, no room on the disk
     BUG = 70  # ours: please report it
     INTERRUPTED = 130  # Ctrl-C; what finished is saved

@@ -25,6 +25,8 @@ class PlannedTrial:
     why: str
     fresh_seed: int | None = None
     """The fresh seed of the trial that is to be reproduced; a new trial draws its own."""
+    replaces: str | None = None
+    """The digest of the record that the trial will replace, None if there is none that can be believed."""
 
     @property
     def name(self) -> str:
@@ -84,7 +86,8 @@ def plan(
             continue
         for digits, seed, record in read_trials(results, track.name, submission.name, track.digits, track.seeds):
             state, why = _state(record, submission, track, harness, rulings)
-            trial = PlannedTrial(submission, digits, seed, why)
+            replaces = record.digest if isinstance(record, Record) else None
+            trial = PlannedTrial(submission, digits, seed, why, replaces=replaces)
             if _is_due(state, rerun):
                 to_run.append(trial)
                 num_redefined += isinstance(record, Record) and record.fingerprints.track != track.fingerprint

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.engines.local import Job, run
+from harness.claims import Claims
+from harness.engines.local import Event, Job, run
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -26,7 +27,7 @@ from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
-from harness.records import Record, save, trial_name
+from harness.records import Record, read, record_path, save, trial_name
 from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import Track
@@ -68,6 +69,14 @@ class Crashed:
     num_trials: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A trial that another run had begun, with its record if that run has finished it."""
+
+    trial: PlannedTrial
+    record: Record | None
+
+
 def audit_all(
     submissions: Sequence[Submission], num_workers: int, *, track: Track | None = None, with_decoy: bool = False
 ) -> Iterator[tuple[Submission, list[Found]] | Crashed]:
@@ -103,8 +112,10 @@ def run_trials(
     num_workers: int,
     max_seeds: int,
     verdicts: Mapping[str, Sequence[Found]],
-) -> Iterator[Running | Finished | Crashed]:
+) -> Iterator[Running | Finished | Crashed | Elsewhere]:
     """Runs the trials and saves each record the moment it comes.
+
+    What another run on the same results has begun or recorded since the plan was made is left to it, and told last.
 
     Args:
         max_seeds: how many seeds one job may train side by side.
@@ -122,7 +133,32 @@ def run_trials(
         job = _trial_job(group, track, device, verdicts.get(group[0].submission.name, ()))
         jobs.append(job)
         left[job.name] = group
-    for event in run(jobs, num_workers):
+    elsewhere: list[PlannedTrial] = []
+    with Claims(results / track.name) as claims:
+
+        def may_begin(job: Job) -> bool:
+            group = left[job.name]
+            # Claimed first: what another run still claims now may be recorded a moment later.
+            is_ours = claims.take(f"{group[0].submission.name} d{group[0].digits}")
+            if is_ours and not all(_recorded_since(trial, results, track) for trial in group):
+                return True
+            elsewhere.extend(group)
+            return False
+
+        yield from _trial_events(run(jobs, num_workers, may_begin), left, track, results)
+    for trial in elsewhere:
+        yield Elsewhere(trial, _recorded_since(trial, results, track))
+
+
+def _trial_events(
+    events: Iterator[Event], left: dict[str, list[PlannedTrial]], track: Track, results: Path
+) -> Iterator[Running | Finished | Crashed]:
+    """What the events of trials' jobs mean; saves the records.
+
+    Args:
+        left: by job, its trials that have no record yet; kept up to date.
+    """
+    for event in events:
         name, reply = event.job.name, event.reply
         if isinstance(reply, Progressed):
             yield Running(name, reply)
@@ -140,6 +176,13 @@ def run_trials(
             if crash.exit_code is ExitCode.ENVIRONMENT:
                 raise MachineError(crash.message)  # the other trials would fail in the same way
             yield crash
+
+
+def _recorded_since(trial: PlannedTrial, results: Path, track: Track) -> Record | None:
+    """The trial's record, if it came after the plan was made."""
+    path = record_path(results, track.name, trial.submission.name, trial.digits, trial.seed)
+    record = read(path) if path.exists() else None
+    return record if isinstance(record, Record) and record.digest != trial.replaces else None
 
 
 def run_probe(

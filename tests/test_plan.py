@@ -111,12 +111,15 @@ def test_nothing_runs_once_every_record_is_there_and_a_new_seed_runs_alone(tmp_p
 
 def test_an_edit_of_the_submission_makes_its_trials_run_again_and_no_others(tmp_path):
     both = {name: make_submission(tmp_path, name) for name in ("a", "b")}
-    save_all(tmp_path, [make_record(submission, TRACK, 3, 0, 0.5) for submission in both.values()])
+    records = [make_record(submission, TRACK, 3, 0, 0.5) for submission in both.values()]
+    save_all(tmp_path, records)
     (both["b"].folder / "submission.py").write_text("x = 1\n")
     edited = read_folder(both["b"].folder)
     assert isinstance(edited, Submission)
     made = planned(tmp_path, {**both, "b": edited}, None)
-    assert made.to_run == [PlannedTrial(edited, 3, 0, "the submission changed since")]
+    assert made.to_run == [
+        PlannedTrial(edited, 3, 0, "the submission changed since", replaces=records[1].sealed().digest)
+    ]
     assert made.num_up_to_date == 1
 
 

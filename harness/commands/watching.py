@@ -20,7 +20,7 @@ from harness.ranking.rulings import Cleared, read_rulings
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record
 from harness.rules import Found, gates
-from harness.run import Crashed, Running, audit_all, run_trials
+from harness.run import Crashed, Elsewhere, Running, audit_all, run_trials
 from harness.submissions import Broken, Submission
 from harness.terminal import say
 from harness.track import Track
@@ -116,6 +116,11 @@ def watch_trials(
             elif isinstance(event, Crashed):
                 display.done(event.job, f"{event.job}: {event.message}", "red", event.num_trials)
                 code = max(code, event.exit_code)
+            elif isinstance(event, Elsewhere):
+                ended = _ended(event.record, cleared) if event.record else LEFT
+                by_another = ", by another run" if event.record else ""
+                display.done(event.trial.name, f"{event.trial.name}: {ended.line}{by_another}", ended.style)
+                code = max(code, ended.code)
             else:
                 on_record(event.record)
                 ended = _ended(event.record, cleared)
@@ -134,6 +139,9 @@ class _Ended(NamedTuple):
     line: str
     style: str = ""
     code: ExitCode = ExitCode.DONE
+
+
+LEFT = _Ended("", "left to another run, which is training it", "yellow", ExitCode.INCOMPLETE)
 
 
 def _ended(record: Record, cleared: Sequence[Cleared]) -> _Ended:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,10 +51,13 @@ class Event:
     reply: Progressed | Audited | Recorded | Probed | Failed | Bug
 
 
-def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
+def run(jobs: Sequence[Job], num_workers: int, may_begin: Callable[[Job], bool] = lambda job: True) -> Iterator[Event]:
     """Does the jobs, in order, at most `num_workers` at a time; yields their events as they come.
 
     Closing the iterator, or an exception in its consumer, kills the workers and what they started.
+
+    Args:
+        may_begin: asked about each job when its turn has come; one that may not is left out, without an event.
     """
     waiting = deque(jobs)
     idle = [] if _kept is None else _kept
@@ -63,12 +66,19 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
     busy: list[_Worker] = []
     with selectors.DefaultSelector() as selector:
 
+        def next_job() -> Job | None:
+            while waiting:
+                job = waiting.popleft()
+                if may_begin(job):
+                    return job
+            return None
+
         def hire() -> None:
             while idle and idle[-1].process.poll() is not None:  # it has died since its last job
                 idle.pop().kill()
-            if waiting:
+            if job := next_job():
                 busy.append(idle.pop() if idle else _Worker())
-                busy[-1].begin(waiting.popleft(), memory)
+                busy[-1].begin(job, memory)
                 selector.register(busy[-1].output, selectors.EVENT_READ, busy[-1])
 
         try:
@@ -78,9 +88,11 @@ def run(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
                 for key, _ in selector.select():
                     worker: _Worker = key.data
                     yield from worker.read()
-                    if worker.job is None and waiting and not worker.is_spent:
-                        worker.begin(waiting.popleft(), memory)
-                    elif worker.job is None:
+                    if worker.job is not None:
+                        continue
+                    if not worker.is_spent and (job := next_job()):
+                        worker.begin(job, memory)
+                    else:
                         selector.unregister(worker.output)
                         if worker.is_spent:
                             worker.kill()

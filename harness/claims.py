@@ -1,0 +1,51 @@
+"""What this run has begun, told to other runs on the same results, so that runs at the same time share the work.
+
+They may be two terminals, a run for each of several GPUs, or machines of a cluster with a common disk: each run claims
+what it begins, and passes over what another has claimed.
+"""
+
+import errno
+import fcntl
+import hashlib
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+FILE = ".claims"
+"""In the folder of a track's results, while something runs; it is empty. A claim is a lock on one of its bytes, whose
+place follows from the name; the system drops it when the process ends, however that ends."""
+LARGEST_OFFSET = 2**63 - 1
+
+
+class Claims:
+    """The claims of this process in one folder; a context manager, at whose end they are given up.
+
+    On a disk without locks everything can be claimed, and runs at the same time do the same work twice.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Args: folder: exists, and can be written."""
+        self._path = folder / FILE
+        self._file = self._path.open("ab")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._lock(start=0, length=0):  # every byte: no other run has a claim
+            self._path.unlink(missing_ok=True)
+        self._file.close()
+
+    def take(self, name: str) -> bool:
+        """Whether `name` is this process's from now on; False if another has it."""
+        digest = hashlib.sha256(name.encode()).digest()
+        return self._lock(start=int.from_bytes(digest[:8]) % LARGEST_OFFSET, length=1)
+
+    def _lock(self, start: int, length: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+        except OSError as refusal:
+            return refusal.errno not in {errno.EACCES, errno.EAGAIN}
+        return True

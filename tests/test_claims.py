@@ -1,0 +1,111 @@
+"""Claims: one process at a time, whatever becomes of it, and the work of runs at the same time done once."""
+
+import errno
+import fcntl
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from bad_folders import TINY, make_submission, write_folder, write_tiny
+from commands import harness
+from made_records import make_record
+
+from harness.claims import FILE, Claims
+from harness.plan import PlannedTrial
+from harness.records import save
+from harness.run import Elsewhere, Finished, run_trials
+
+CLAIMING = """
+import sys
+from pathlib import Path
+from harness.claims import Claims
+with Claims(Path(sys.argv[1])) as claims:
+    print(*(claims.take(name) for name in sys.argv[2:]), flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process(folder: Path, *names: str) -> Iterator[tuple[subprocess.Popen[str], list[bool]]]:
+    """A process that claims `names`, and keeps what it got until it ends; with what it got."""
+    command = [sys.executable, "-c", CLAIMING, str(folder), *names]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, [word == "True" for word in process.stdout.readline().split()]
+
+
+def test_what_one_process_has_claimed_no_other_can(tmp_path: Path) -> None:
+    with Claims(tmp_path) as claims:
+        assert claims.take("one d3")
+        with another_process(tmp_path, "one d3", "other d3") as (_, got):
+            assert got == [False, True]
+            assert not claims.take("other d3")
+            assert claims.take("one d3")  # again
+
+
+def test_a_process_that_is_killed_gives_up_its_claims(tmp_path: Path) -> None:
+    with Claims(tmp_path) as claims:
+        with another_process(tmp_path, "one d3") as (process, got):
+            assert got == [True]
+            assert not claims.take("one d3")
+            process.kill()
+            process.wait()
+        assert claims.take("one d3")
+
+
+def test_the_last_one_takes_the_file_away(tmp_path: Path) -> None:
+    with another_process(tmp_path, "one d3"):
+        with Claims(tmp_path) as claims:
+            claims.take("other d3")
+        assert [path.name for path in tmp_path.iterdir()] == [FILE]
+        with another_process(tmp_path, "one d3") as (_, got):
+            assert got == [False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_disk_without_locks_everything_can_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock: there is no such disk here."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    with Claims(tmp_path) as claims:
+        assert claims.take("one d3")
+
+
+def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) -> None:
+    names = ("claimed", "recorded", "stale", "ours")
+    submissions = {name: make_submission(tmp_path, name) for name in names}
+    results = tmp_path / "results"
+    records = {name: make_record(submissions[name], TINY, 1, 0, 0.5).sealed() for name in ("recorded", "stale")}
+    for record in records.values():
+        save(record, results)
+    replaces = {"stale": records["stale"].digest}
+    trials = [PlannedTrial(submissions[name], 1, 0, "missing", replaces=replaces.get(name)) for name in names]
+    with another_process(results / TINY.name, "claimed d1") as (_, got):
+        assert got == [True]
+        events = list(run_trials(trials, TINY, results, device="cpu", num_workers=2, max_seeds=1, verdicts={}))
+    assert {event.record.submission for event in events if isinstance(event, Finished)} == {"stale", "ours"}
+    *_, claimed, recorded = events
+    assert claimed == Elsewhere(trials[0], None)
+    assert recorded == Elsewhere(trials[1], records["recorded"])
+
+
+def test_two_runs_at_the_same_time_train_each_trial_once(tmp_path: Path) -> None:
+    track = write_tiny(tmp_path / "tiny.yaml")
+    for name in ("a", "b", "c", "d"):
+        write_folder(tmp_path, name, top=f"NAME = {name!r}")
+    with ThreadPoolExecutor(2) as pool:
+        commands = [("run", "-j", "1", "-t", str(track), "--device", "cpu")] * 2
+        runs = list(pool.map(lambda command: harness(tmp_path, *command), commands))
+    assert {run.returncode for run in runs} <= {0, 3}
+    lines = [run.stderr.splitlines() for run in runs]
+    trained = [[line.split()[1] for line in each if line.endswith(" s")] for each in lines]
+    assert sorted(trained[0] + trained[1]) == ["a", "b", "c", "d"], lines
+    for own, each in zip(trained, lines, strict=True):
+        assert len(own) + sum("another run" in line for line in each) == 4
