@@ -17,7 +17,7 @@ from harness.errors import ExitCode, HarnessError, UsageError
 from harness.printable import json_text, visible
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
-from harness.terminal import counted, ignore_stdout, messages, replace_closed_streams, say
+from harness.terminal import counted, ignore_stdout, messages, replace_closed_streams, say, to_be_typed, work_in
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -136,8 +136,9 @@ def _show_version(asked: bool) -> None:
 def _root(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Option("-C", metavar="DIR", help="The folder with submissions/, results/ and leaderboard.md.")
-    ] = Path(),
+        Path | None,
+        typer.Option("-C", metavar="DIR", help="The folder with submissions/, results/ and leaderboard.md."),
+    ] = None,
     trusted: Annotated[
         bool, typer.Option("--trust-submissions", help="Run them even where there is no sandbox; such rows never rank.")
     ] = False,
@@ -149,10 +150,12 @@ def _root(
         from harness.host.sandbox import TRUST
 
         os.environ[TRUST] = "1"  # for the workers too
-    if not directory.is_dir():
-        raise UsageError(f"-C {directory}: there is no such folder")
+    if directory is not None:
+        if not directory.is_dir():
+            raise UsageError(f"-C {directory}: there is no such folder")
+        work_in(directory)
     try:
-        context.obj = directory.resolve()
+        context.obj = (directory or Path()).resolve()
     except FileNotFoundError as error:
         raise UsageError("the folder that this shell is in was deleted; `cd` to one that exists") from error
 
@@ -203,7 +206,7 @@ def new(
         print(line)
     if like is not None:
         print(f"the summary, the reference and README.md are still those of {Path(like).name}")
-    print(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`")
+    print(to_be_typed(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`"))
 
 
 @app.command()
@@ -304,7 +307,7 @@ def show(
     if isinstance(entry, Broken):
         raise UsageError(f"{entry.error}; fix it first")
     loaded, _ = find_track(track, context.obj / "results")
-    print(visible(shown(entry, loaded, context.obj / "results"), keep="\n"), end="")
+    print(visible(to_be_typed(shown(entry, loaded, context.obj / "results")), keep="\n"), end="")
 
 
 @app.command()

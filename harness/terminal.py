@@ -1,6 +1,7 @@
 """Messages to the person at the terminal. Results go to stdout; everything else goes through here, to stderr."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -18,6 +19,7 @@ class _Messages(Console):
 
 
 messages = _Messages(stderr=True)
+_command = "harness"
 
 
 def replace_closed_streams() -> None:
@@ -42,9 +44,21 @@ def _ignore(stream: TextIO) -> None:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
+def work_in(directory: Path) -> None:
+    """From here on the commands that messages name are for that folder, as this one is."""
+    global _command
+    _command = f"harness -C {shlex.quote(str(directory))}"
+
+
+def to_be_typed(text: str) -> str:
+    """The text with its commands, such as `harness run NAME`, as they work from where the person is."""
+    return text.replace("`harness ", f"`{_command} ")
+
+
 def say(line: str, style: str = "") -> None:
     """Prints the line; text in it that comes from a submission or a record can neither style it nor move the cursor."""
-    messages.print(visible(line, keep="\n"), style=style, markup=False, highlight=False, soft_wrap=True)
+    text = visible(to_be_typed(line), keep="\n")
+    messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(number: int, noun: str) -> str:

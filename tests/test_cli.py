@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -192,7 +193,7 @@ def test_show_tells_scores_curve_and_reasons(root: Path) -> None:
     broken = harness(root, "show", "broken", "-t", "smoke")
     assert (broken.returncode, broken.stdout) == (2, "")
     assert "unknown key `colour`" in broken.stderr
-    assert "not run; run it with `harness run good --track quick`" in harness(root, "show", "good").stdout
+    assert f"not run; run it with `harness -C {root} run good --track quick`" in harness(root, "show", "good").stdout
 
 
 def test_list_names_every_folder_with_what_it_is(root: Path) -> None:
@@ -283,8 +284,19 @@ def test_new_refuses_names_that_are_none_taken_or_unknown(root: Path) -> None:
 def test_without_submissions_every_command_says_what_to_do(tmp_path: Path, command: str) -> None:
     refused(harness(tmp_path, command), 2, "no folder", "-C DIR")
     (tmp_path / "submissions").mkdir()
-    refused(harness(tmp_path, command), 2, "holds no folder; start one with `harness new NAME`")
+    refused(harness(tmp_path, command), 2, f"holds no folder; start one with `harness -C {tmp_path} new NAME`")
     assert [path.name for path in tmp_path.iterdir()] == ["submissions"]
+
+
+def test_a_command_that_a_message_names_can_be_typed_as_it_stands(tmp_path: Path) -> None:
+    root = tmp_path / "our class"
+    (root / "submissions").mkdir(parents=True)
+    told = harness(root, "new", "one").stdout
+    named = [shlex.split(command) for command in re.findall("`([^`]+)`", told)]
+    assert named == [["harness", "-C", str(root), verb, "one"] for verb in ("validate", "run")]
+    inside = [sys.executable, "-m", "harness", "new", "two"]
+    told = subprocess.run(inside, cwd=root, check=True, capture_output=True, text=True).stdout
+    assert re.findall("`([^`]+)`", told) == ["harness validate two", "harness run two"]
 
 
 def test_the_version_comes_with_the_fingerprint_that_records_hold(root: Path) -> None:
