@@ -7,6 +7,7 @@ what it begins, and passes over what another has claimed.
 import errno
 import fcntl
 import hashlib
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,7 +42,20 @@ class Claims:
     def take(self, name: str) -> bool:
         """Whether `name` is this process's from now on; False if another has it."""
         digest = hashlib.sha256(name.encode()).digest()
-        return self._lock(start=int.from_bytes(digest[:8]) % LARGEST_OFFSET, length=1)
+        while True:
+            is_ours = self._lock(start=int.from_bytes(digest[:8]) % LARGEST_OFFSET, length=1)
+            if self._is_current():
+                return is_ours
+            # Whoever took the file away held every byte, so that this process has no claim yet that it could lose here.
+            self._file.close()
+            self._file = self._path.open("ab")
+
+    def _is_current(self) -> bool:
+        """Whether the open file is the one that other runs find."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _lock(self, start: int, length: int) -> bool:
         try:

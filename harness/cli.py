@@ -14,10 +14,10 @@ from typer.core import TyperGroup
 
 from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.printable import json_text, visible
+from harness.printable import json_text
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
-from harness.terminal import counted, ignore_stdout, messages, replace_closed_streams, say, to_be_typed, work_in
+from harness.terminal import counted, ignore_stdout, messages, put, replace_closed_streams, say, work_in
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
-SAVE_TRIALS = {"run", "all", "cross"}
 MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """System errors that are not caused by our code: no permission, no space."""
 
@@ -40,13 +39,8 @@ class _Group(TyperGroup):
         except BrokenPipeError:
             ignore_stdout()
             code = ExitCode.UNREAD
-        except KeyboardInterrupt:
-            kept = ""
-            if ctx.invoked_subcommand in SAVE_TRIALS:
-                begins_again = "--rerun all" in " ".join(sys.argv).replace("--rerun=", "--rerun ")
-                then = "begins again with the first" if begins_again else "goes on from there"
-                kept = f"; every trial that had finished is saved, and the same command {then}"
-            say(f"harness: interrupted{kept}")
+        except KeyboardInterrupt as interrupt:
+            say("; ".join(["harness: interrupted", *map(str, interrupt.args)]))
             code = ExitCode.INTERRUPTED
         except Exception as error:
             option = getattr(error, "option_name", None)  # of click's error, or of typer's own
@@ -128,7 +122,7 @@ def _show_version(asked: bool) -> None:
     if asked:
         from harness.fingerprint import harness_fingerprint
 
-        print(f"harness {__version__}, fingerprint {harness_fingerprint()}")
+        put(f"harness {__version__}, fingerprint {harness_fingerprint()}")
         raise typer.Exit
 
 
@@ -167,7 +161,7 @@ def list_(
     """Lists the submissions without running any of their code."""
     found = _discover(context.obj)
     if as_json:
-        print(json_text([_description(entry) for entry in found]))
+        put(json_text([_description(entry) for entry in found]))
         return
     from textwrap import fill
 
@@ -181,11 +175,7 @@ def list_(
     ]
     for row in rows:  # folded here: tabulate makes numbers of titles that look like some when it folds
         row[1], row[2] = fill(row[1], 60), fill(row[2], 30)
-    print(
-        visible(
-            tabulate(rows, headers=["submission", "title", "authors", "division"], disable_numparse=True), keep="\n"
-        )
-    )
+    put(tabulate(rows, headers=["submission", "title", "authors", "division"], disable_numparse=True))
 
 
 @app.command()
@@ -200,13 +190,13 @@ def new(
     from harness.commands.new import borrowed_parts, start_submission
 
     folder = start_submission(context.obj, name, like)
-    print(f"wrote {folder.relative_to(context.obj)}/")
+    put(f"wrote {folder.relative_to(context.obj)}/")
     started = read_folder(folder)
     for line in borrowed_parts(started) if isinstance(started, Submission) else []:
-        print(line)
+        put(line)
     if like is not None:
-        print(f"the summary, the reference and README.md are still those of {Path(like).name}")
-    print(to_be_typed(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`"))
+        put(f"the summary, the reference and README.md are still those of {Path(like).name}")
+    put(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`")
 
 
 @app.command()
@@ -237,16 +227,16 @@ def validate(
         found = changed_since(context.obj, changed, found)
         if not found:
             say(f"no submission changed since {changed}")
-            print(printed({}, output.value), end="")
+            put(printed({}, output.value), end="")
             return ExitCode.DONE
     verdicts: dict[str, list[Found]] = {}
     try:
         code = watch_audits(found, verdicts, workers, with_decoy=decoy)
     except KeyboardInterrupt:
-        print(printed(verdicts, output.value), end="")
+        put(printed(verdicts, output.value), end="")
         raise
     copies = [group for group in same_code(everyone) if not verdicts.keys().isdisjoint(group)]
-    print(printed(verdicts, output.value, copies), end="")
+    put(printed(verdicts, output.value, copies), end="")
     for group in copies:
         say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
@@ -307,7 +297,7 @@ def show(
     if isinstance(entry, Broken):
         raise UsageError(f"{entry.error}; fix it first")
     loaded, _ = find_track(track, context.obj / "results")
-    print(visible(to_be_typed(shown(entry, loaded, context.obj / "results")), keep="\n"), end="")
+    put(shown(entry, loaded, context.obj / "results"), end="")
 
 
 @app.command()
@@ -326,7 +316,7 @@ def compare(
     (one,), (two,) = select(found, [name]), select(found, [other])
     loaded, _ = find_track(track, results)
     text, verdict = hold_against(one, two, loaded, results)
-    print(text, end="")
+    put(text, end="")
     return ExitCode.NEGATIVE if verdict is Verdict.WORSE else ExitCode.DONE
 
 
@@ -350,7 +340,7 @@ def reproduce(
     for line in found.passed_over:
         say(f"passed over {line}")
     say(f"track {loaded.name}: {counted(len(found.trials), 'trial')} to reproduce")
-    return run_again(found, loaded, device=device.value, num_workers=workers, tell=print)
+    return run_again(found, loaded, device=device.value, num_workers=workers, tell=put)
 
 
 @app.command()
@@ -387,11 +377,11 @@ def cross(
         f"{counted(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
         + planned.summary(loaded.name, dry_run=dry_run)
     )
-    code = _carry_out(planned, loaded, track_file, root / "results" / FOLDER, device, workers, dry_run=dry_run)
+    code = _carry_out(planned, loaded, track_file, root / "results" / FOLDER, device, workers, rerun, dry_run=dry_run)
     if dry_run:
         return code
     crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
-    print(as_text(crossing), end="")
+    put(as_text(crossing), end="")
     for path in render_crossing(crossing, root):
         say(f"wrote {path.relative_to(root)}")
     return code
@@ -416,7 +406,7 @@ def probe(
     results = context.obj / "results"
     loaded, _ = find_track(track, results)
     text, code = probed(entry, loaded, results, digits, seed, device.value)
-    print(text, end="")
+    put(text, end="")
     return code
 
 
@@ -438,7 +428,7 @@ def bench(
     set_up_processor()
     loaded, _ = find_track(track, context.obj / "results")
     measured = measure(loaded, device_of(device.value), lambda what: say(f"measuring at {what}"))
-    print(measured.as_markdown(), end="")
+    put(measured.as_markdown(), end="")
     for path in write(measured, context.obj) if report else []:
         say(f"wrote {path.relative_to(context.obj)}")
 
@@ -448,7 +438,7 @@ def doctor(context: typer.Context) -> ExitCode:
     """Reports what this machine can do, and what is missing."""
     from harness.commands.doctor import examine
 
-    is_well = examine(context.obj, lambda line: print(line, flush=True))
+    is_well = examine(context.obj, put)
     return ExitCode.DONE if is_well else ExitCode.ENVIRONMENT
 
 
@@ -460,7 +450,7 @@ def schema(of: Annotated[SchemaOf, typer.Argument(help="Which file's schema.")] 
     from harness.track import Track
 
     model = {SchemaOf.record: Record, SchemaOf.submission: Manifest, SchemaOf.track: Track}[of]
-    print(json.dumps(model.model_json_schema(), indent=1))
+    put(json.dumps(model.model_json_schema(), indent=1))
 
 
 @app.command()
@@ -478,7 +468,7 @@ def explain(
     rule = rule and rule.upper()
     if rule is not None and rule not in rules.RULES:
         raise UsageError(f"no rule {rule!r:.40}; there are: {', '.join(rules.RULES)}")
-    print((rules.page() if page else rules.listed()) if rule is None else rules.explained(rules.RULES[rule]), end="")
+    put((rules.page() if page else rules.listed()) if rule is None else rules.explained(rules.RULES[rule]), end="")
 
 
 def _train(
@@ -508,7 +498,7 @@ def _train(
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
     say(planned.summary(track.name, dry_run=dry_run))
-    code = _carry_out(planned, track, track_file, results, device, workers, dry_run=dry_run)
+    code = _carry_out(planned, track, track_file, results, device, workers, rerun, dry_run=dry_run)
     return max(code, ExitCode.INCOMPLETE if broken and not dry_run else ExitCode.DONE)
 
 
@@ -519,6 +509,7 @@ def _carry_out(
     results: Path,
     device: Device,
     workers: int | None,
+    rerun: Rerun | None,
     *,
     dry_run: bool,
 ) -> ExitCode:
@@ -527,13 +518,17 @@ def _carry_out(
 
     if dry_run:
         for trial in planned.to_run:
-            print(f"{trial.name}: {trial.why}")
+            put(f"{trial.name}: {trial.why}")
         return ExitCode.DONE
     if planned.to_run and device is Device.cuda:  # fails here if there is none, before all folders are audited
         from harness.processor import device_of
 
         device_of(device.value)
-    return validate_and_train(planned, track, track_file, results, device=device.value, num_workers=workers)
+    try:
+        return validate_and_train(planned, track, track_file, results, device=device.value, num_workers=workers)
+    except KeyboardInterrupt:
+        then = "begins again with the first" if rerun is Rerun.all else "goes on from there"
+        raise KeyboardInterrupt(f"every trial that had finished is saved, and the same command {then}") from None
 
 
 def _discover(root: Path) -> list[Submission | Broken]:
@@ -553,7 +548,7 @@ def _render(root: Path, *, check: bool) -> ExitCode:
     if not differing:
         say("leaderboard.md is up to date")
     for path in differing:
-        print(f"{'differs' if check else 'wrote'} {path}")
+        put(f"{'differs' if check else 'wrote'} {path}")
     if check and differing:
         say("the board does not match the records; run `harness leaderboard`", "red")
         return ExitCode.NEGATIVE

@@ -49,9 +49,11 @@ REMEDIES = {
     "string_type": "; put it in quotes",
     "list_type": "; put it in brackets, [like this]",
     "model_type": "; give it keys, or take it out",
+    "float_type": "; write it with a digit before the point, and without quotes",
 }
 """What to do, by pydantic's name for the error."""
 YAML_REMEDIES = {
+    "found another document": "; a file holds one document: remove the `---` that ends it",
     "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key",
     "could not find expected ':'": "; a line is a key, a colon, a space and a value",
     "'\\t' that cannot start": "; write spaces, not a tab",
@@ -89,7 +91,8 @@ def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> 
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         remedy = next((what for problem, what in YAML_REMEDIES.items() if problem in str(error.problem)), "")
-        raise DocumentError(f"{line}not the YAML that is read here: {error.problem}{remedy}") from error
+        problem = str(error.problem).removeprefix("but ")
+        raise DocumentError(f"{line}not the YAML that is read here: {problem}{remedy}") from error
     except yaml.YAMLError as error:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from error
     except (ValueError, OverflowError) as error:  # PyYAML hands "\UFFFFFFFF" to chr()
@@ -98,7 +101,11 @@ def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> 
     except RecursionError as error:
         raise DocumentError("nests too deeply; two levels of keys are enough") from error
     if not isinstance(values, dict):
-        got = "is empty" if values is None else f"holds {'a list' if isinstance(values, list) else 'text'}, no keys"
+        got = (
+            "is empty"
+            if values is None
+            else f"holds {'a list' if isinstance(values, list) else 'a single value'}, no keys"
+        )
         raise DocumentError(f"{got}; write a key, a colon and a value a line; allowed keys: {_allowed(model)}")
     try:
         return model.model_validate(values)

@@ -9,9 +9,11 @@ And positions may be built differently from another seed.
 import secrets
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from harness.audits.findings import Finding
+from harness.audits.live import probes_of
 from harness.audits.positions import check_blind
 from harness.encoding import encode
 from harness.submissions import Submission
@@ -37,9 +39,17 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
     """
     max_digits, fixed = track.max_digits(digits), fixed_suites(track, digits)
     fresh = {f"fresh/{index}": fresh_problems(track, digits, secrets.randbelow(2**53)) for index in range(len(seeds))}
-    # The same sets as in a job of trials, so that a submission cannot tell this audit from one.
+    # The same sets and probes as in a job of trials, so that a submission cannot tell this audit from one.
     problems = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
-    sets = encode(submission, problems, max_digits=max_digits, shuffle_seed=secrets.randbits(63)).sets
+    probes = probes_of({**fixed, **fresh}, np.random.default_rng(secrets.randbits(63)))
+    sets = encode(
+        submission,
+        problems,
+        max_digits=max_digits,
+        shuffle_seed=secrets.randbits(63),
+        prompt_probes=[*probes.prompts, *probes.texts()],
+        answer_probes=probes.numbers,
+    ).sets
     data = {name: Batches.of(own, CPU) for name, own in sets.items()}
     positions = export_positions_for(submission, track, data, max_digits=max_digits, seeds=seeds, device=CPU)
     scored = ["fresh/0", *fixed]

@@ -86,9 +86,9 @@ def audit_all(
         track: of the trials that are to be run, if any.
         with_decoy: also train on addition and on the decoy task (rule T97).
     """
-    copies: dict[str, list[Submission]] = {}
-    for submission in submissions:
-        copies.setdefault(submission.fingerprint, []).append(submission)
+    copies: dict[tuple[str, frozenset[str]], list[Submission]] = {}
+    for submission in submissions:  # findings say in which folder the code lies, so copies borrow from the same ones
+        copies.setdefault((submission.fingerprint, submission.lenders), []).append(submission)
     by_name = {group[0].name: group for group in copies.values()}
     jobs = [
         Job(name, AuditJob(code=_code_of(group[0]), track=track, decoy=with_decoy)) for name, group in by_name.items()

@@ -1,4 +1,4 @@
-"""Messages to the person at the terminal. Results go to stdout; everything else goes through here, to stderr."""
+"""What a person at the terminal sees: results on stdout (`put`), everything else on stderr (`say`)."""
 
 import os
 import shlex
@@ -50,15 +50,19 @@ def work_in(directory: Path) -> None:
     _command = f"harness -C {shlex.quote(str(directory))}"
 
 
-def to_be_typed(text: str) -> str:
-    """The text with its commands, such as `harness run NAME`, as they work from where the person is."""
-    return text.replace("`harness ", f"`{_command} ")
-
-
 def say(line: str, style: str = "") -> None:
-    """Prints the line; text in it that comes from a submission or a record can neither style it nor move the cursor."""
-    text = visible(to_be_typed(line), keep="\n")
-    messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Prints a message to stderr; no text of strangers in it can style it, or steer the terminal."""
+    messages.print(_printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def put(text: str, end: str = "\n") -> None:
+    """Prints a result to stdout; no text of strangers in it can steer the terminal, or the workflow that runs this."""
+    print(_printable(text), end=end, flush=True)
+
+
+def _printable(text: str) -> str:
+    """The text as one can see and type it: its commands as they work from where the person is."""
+    return visible(text.replace("`harness ", f"`{_command} "), keep="\n")
 
 
 def counted(number: int, noun: str) -> str:

@@ -67,6 +67,12 @@ def test_a_file_named_like_what_comes_with_torch_is_refused_since_the_other_is_i
     assert finding.message.startswith("sympy.py has the name of a module of torch or what comes with it, which is")
 
 
+def test_a_file_of_a_lender_is_named_with_its_folder(tmp_path: Path) -> None:
+    lender, borrower = make_submission(tmp_path, "lender", top="import scipy"), make_submission(tmp_path, "borrower")
+    (finding,) = check_imports(replace(borrower, positions=lender.positions))
+    assert finding.message.startswith("in the borrowed submissions/lender: submission.py, line 1, imports scipy;")
+
+
 def test_the_list_of_what_comes_with_torch_holds_what_the_installed_torch_and_numpy_require() -> None:
     def required(name: str) -> set[str]:
         plain = [line for line in metadata.requires(name) or [] if "extra ==" not in line]

@@ -67,6 +67,16 @@ def test_the_last_one_takes_the_file_away(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_opened_the_file_before_it_was_taken_away_claims_for_all_to_see(tmp_path: Path) -> None:
+    with Claims(tmp_path) as claims:
+        with another_process(tmp_path, "other d3"):
+            pass
+        assert list(tmp_path.iterdir()) == []
+        assert claims.take("one d3")
+        with another_process(tmp_path, "one d3", "other d3") as (_, got):
+            assert got == [False, True]
+
+
 def test_on_a_disk_without_locks_everything_can_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mock: there is no such disk here."""
 

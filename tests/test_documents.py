@@ -158,7 +158,7 @@ def test_a_thousand_impossible_values_make_a_short_message(file):
 def test_what_is_no_mapping_is_refused_with_the_keys_that_are_allowed(file, text):
     message = refusal(file, text)
     assert message.endswith("; write a key, a colon and a value a line; allowed keys: title, counts, is_open, inner")
-    assert message.startswith(("is empty; ", "holds a list, no keys; ", "holds text, no keys; "))
+    assert message.startswith(("is empty; ", "holds a list, no keys; ", "holds a single value, no keys; "))
 
 
 @pytest.mark.parametrize(

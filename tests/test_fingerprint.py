@@ -195,6 +195,7 @@ lambda: (yield)
 NOT_FROZEN = {
     **dict.fromkeys(
         (
+            "audits.chance",
             "audits.findings",
             "audits.footprint",
             "audits.live",

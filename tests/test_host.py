@@ -550,7 +550,9 @@ def test_an_encode_that_knows_prompts_alone_is_told_of_answers(tmp_path: Path) -
 def test_ids_that_fill_more_than_a_frame_are_answered_with_how_many_there_may_be(tmp_path: Path) -> None:
     with Host(make_submission(tmp_path, encode="return [1] * 400"), "prompts", max_digits=3) as host:
         vocabulary = host.describe()
-        with pytest.raises(SubmissionError, match=r"FrameError: a frame of .*; a text may become 4 ids per character"):
+        with pytest.raises(
+            SubmissionError, match=r"FrameError: a frame of .*; `encode` may return 4 ids per character"
+        ):
             host.encode([f"{n}+1=" for n in range(8000)], vocabulary)
 
 

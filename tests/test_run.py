@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from bad_folders import TINY, make_submission
+from bad_folders import MANIFEST, TINY, make_submission, write_folder
 from made_records import make_track
 
 from harness.definitions import keep_definition
@@ -18,6 +18,7 @@ from harness.errors import ExitCode
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
 from harness.run import Crashed, Finished, _fatal, audit_all, grouped, run_trials
+from harness.submissions import Submission, read_folder
 from harness.track import TrainingDefinition
 
 
@@ -100,6 +101,20 @@ def test_noise_of_a_tables_shape_is_no_lookup_in_it(tmp_path: Path) -> None:
     (verdict,) = audit_all([make_submission(tmp_path, "noisy", forward=forward)], 1)
     assert not isinstance(verdict, Crashed)
     assert not [found for found in verdict[1] if found[1] == "gate"]
+
+
+def test_findings_name_the_folder_that_the_code_of_each_lies_in(tmp_path: Path) -> None:
+    """One borrows all of the other, so their fingerprints are the same."""
+    lender = make_submission(tmp_path, "lender", encode="raise KeyError(text)")
+    manifest = MANIFEST.replace(": submission:", ": lender/submission:")
+    write_folder(tmp_path, "borrower", manifest=manifest)
+    borrower = read_folder(tmp_path / "submissions" / "borrower")
+    assert isinstance(borrower, Submission)
+    assert borrower.fingerprint == lender.fingerprint
+    verdicts = list(audit_all([borrower, lender], 2))
+    said = {verdict[0].name: verdict[1][0].message for verdict in verdicts if not isinstance(verdict, Crashed)}
+    assert said["borrower"] == f"in the borrowed submissions/lender: {said['lender']}"
+    assert said["lender"].startswith("encode(")
 
 
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="no other processor traps")

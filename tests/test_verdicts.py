@@ -53,11 +53,13 @@ def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
         ("parts/helpers.py, line 3, imports pandas", "parts/helpers.py,line=3"),
         ("submission.yaml: line 2: unknown key `colour`", "submission.yaml,line=2"),
         ("ids out of range", "submission.yaml"),
+        ("train-old.v2.py, line 1, imports requests", "train-old.v2.py,line=1"),
     ],
 )
 def test_an_annotation_stands_where_its_message_points(message, place):
-    text = printed({"one": [Found("T00", "gate", message)]}, "github")
-    assert text.startswith(f"::error file=submissions/one/{place},title=T00::")
+    for prefix, folder in (("", "one"), ("in the borrowed submissions/lender_2: ", "lender_2")):
+        text = printed({"one": [Found("T00", "gate", prefix + message)]}, "github")
+        assert text.startswith(f"::error file=submissions/{folder}/{place},title=T00::")
 
 
 @given(st.text(), st.text())

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.audits.chance import sign_test
 from harness.audits.findings import Finding, gate
 from harness.audits.prompts import operands
-from harness.ranking.statistics import sign_test
 
 REDRAWS = 3
 """How often each digit is drawn anew; there are at most nine others to draw."""
@@ -159,8 +159,8 @@ def carry_pairs(digits: int, rng: np.random.Generator) -> list[CarryPair]:
     while len(pairs) < CARRY_PAIRS:
         a, b = rng.integers(1, 10, (2, digits)).tolist()
         column = int(rng.integers(0, digits))
-        old, new, flipping, keeping = rng.permutation(9)[:2].tolist() + rng.permutation(9)[:2].tolist()
-        old, new, flipping, keeping = old + 1, new + 1, flipping + 1, keeping + 1
+        old, new = (1 + rng.permutation(9)[:2]).tolist()
+        flipping, keeping = (1 + rng.permutation(9)[:2]).tolist()
         if (old + flipping > 9) == (new + flipping > 9) or (old + keeping > 9) != (new + keeping > 9):
             continue
         edits = [[_written(a, column, x, b, y) for x in (old, new)] for y in (flipping, keeping)]

@@ -26,17 +26,19 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
     """
     parts = {part.folder: part for part in (submission.tokenizer, submission.positions)}
     for part in parts.values():
+        is_borrowed = part.folder != submission.folder
+        where = f"in the borrowed submissions/{part.folder.name}: " if is_borrowed else ""
         for name in sorted(part.files):
             top = PurePosixPath(name).parts[0].removesuffix(".py")
             if name.endswith(".py") and top in COME_WITH_TORCH | sys.stdlib_module_names:
                 whose = "Python's own" if top in sys.stdlib_module_names else "torch or what comes with it"
-                message = f"{name} has the name of a module of {whose}, which is imported instead; rename it"
+                message = f"{where}{name} has the name of a module of {whose}, which is imported instead; rename it"
                 yield gate(submission.name, "T00", message)
                 return
         for name, line, module in _foreign(part):
             message = (
-                f"{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, numpy, "
-                f"{CONTRACT} and the files of its folder (`import helpers`, without a dot)"
+                f"{where}{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, "
+                f"numpy, {CONTRACT} and the files of its folder (`import helpers`, without a dot)"
             )
             yield gate(submission.name, "T00", message)
             return

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.audits.chance import at_least, fisher
 from harness.audits.findings import Finding, gate
 from harness.audits.footprint import Digit, Edit, check_columns, edits_of, footprints, judged
 from harness.audits.prompts import MIN_PROMPTS, operand_lengths
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
-from harness.ranking.statistics import at_least, fisher
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Problems
@@ -113,9 +113,10 @@ def _check_lone_edits(
 ) -> list[Finding]:
     """T70: in four more processes, fresh prompts are each replaced by one edit, which nothing there sets apart.
 
-    Edits that travel together form a star around the prompt that they edit; a tokenizer that sees the whole request can
-    find its centre. Four edits of a prompt tell enough if they are of one column and the one below it, in both
-    operands: what depends on a carry between the two columns moves with all four.
+    Where several edits of one prompt are sent together, a tokenizer that sees the whole request can find the prompt
+    that they all resemble, and write that group honestly. So each process gets one edit of a prompt at most, in place
+    of the prompt. Four edits are enough: of the digits of one column and of the one below it, in both operands. A token
+    that depends on a carry between the two columns changes with all four.
 
     Args:
         first: the ids that the trial got, for every prompt that is sent.

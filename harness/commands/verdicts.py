@@ -30,9 +30,10 @@ def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequen
 def _annotation(name: str, rule: str, level: str, message: str) -> str:
     """A workflow command; nothing that a submission put into its name or the message can leave its field."""
     kind = {"gate": "error", "review": "warning"}.get(level, "notice")
-    place = re.search(r"\b([\w/]+\.(?:py|yaml))(?::|,) line (\d+)\b", message)
+    lender = re.search(r"\bin the borrowed submissions/([a-z0-9_]+):", message)
+    place = re.search(r"([\w./-]+\.(?:py|yaml))(?::|,) line (\d+)\b", message)
     named, line = (place[1], f",line={place[2]}") if place else ("submission.yaml", "")
-    file = _escaped(f"submissions/{name}/{named}").replace(":", "%3A").replace(",", "%2C")
+    file = _escaped(f"submissions/{lender[1] if lender else name}/{named}").replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} file={file}{line},title={rule}::{_escaped(message)}\n"
 
 

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable
 
 REMEDIES = {
-    r"\bFrameError: a frame of \d+ bytes": "a text may become 4 ids per character of the longest prompt, and 8 more",
+    r"\bFrameError: a frame of \d+ bytes": (
+        "`encode` may return 4 ids per character of the longest prompt and 8 more, `decode` the text of an answer"
+    ),
     r"\bMemoryError\b": "a submission may use at most 3 GiB of memory; make smaller tensors or tables",
     r"\bdecode\(\[\d+\]\) raised: .*\b(IndexError|KeyError|ValueError)\b": (
         "every id has to decode, pad_id and eos_id too; give them the empty text"

@@ -74,8 +74,8 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     factor = stretch(shares.shape[2])
     effects = fit.effects(shares.mean(axis=2))[:, 0]
     mean, *others = _estimates(effects, fit.effects(drawn.mean(axis=2)) - effects[:, None], factor)
-    # A draw adds luck of its own to that of the grid, and only its own is subtracted again: so the draws lie around the
-    # grid's value with the grid's luck still in it.
+    # Drawing adds noise to counts that already hold some, and `explained` takes away one layer of it. So the error of a
+    # draw is its distance from the grid's value with its own noise left in, not from the corrected one.
     around = fit.explained(shares.mean(axis=2, keepdims=True))
     explained = _estimates(fit.explained(shares)[:, 0], fit.explained(drawn) - around, factor)
     by_rows, by_columns, interplay = (Estimate(*np.clip(one, 0, 1).tolist()) for one in explained)
