@@ -30,6 +30,9 @@ MAX_ELEMENTS = 1 << 26
 """Numbers in any one tensor of a program, 256 MiB of float32."""
 MAX_TOTAL_ELEMENTS = 1 << 29
 """Numbers in all tensors of a program together, views included; FIRE on 256 rows of 63 tokens makes about 2**27."""
+MAX_READ_ELEMENTS = 1 << 30
+"""Numbers that all operators of a program read, views as large as they look: the sum of a number that was broadcast is
+one number, and takes as long as any."""
 MAX_PRODUCT_FLOPS = 1 << 34
 """Floating-point operations of all matrix products of a program together, some seconds on one core; FIRE on 256 rows of
 63 tokens takes about 2**30."""
@@ -48,7 +51,7 @@ OPERATORS = frozenset(
     name
     for names in (
         # elementwise
-        "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp "
+        "abs acos add addcdiv addcmul asin atan atan2 bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp clip "
         "clamp_max clamp_min copysign cos cosh div divide elu eq erf exp exp2 expm1 fill floor floor_divide fmod frac "
         "ge gelu gt hypot isfinite isinf isnan le leaky_relu lerp log log10 log1p log2 log_sigmoid logaddexp "
         "logical_and logical_not logical_or logical_xor logit lt masked_fill maximum minimum mul multiply ne neg "
@@ -67,7 +70,7 @@ OPERATORS = frozenset(
         # shape and selection
         "_to_copy _unsafe_view alias broadcast_tensors broadcast_to cat chunk clone concat constant_pad_nd "
         "contiguous copy detach diag diag_embed diagonal diff expand expand_as flatten flip gather hstack index "
-        "index_add index_copy index_put index_select lift_fresh_copy meshgrid movedim narrow pad permute repeat "
+        "index_add index_copy index_put index_select lift_fresh_copy mT meshgrid movedim narrow pad permute repeat "
         "repeat_interleave reshape roll scatter scatter_add select select_scatter slice slice_scatter split "
         "split_with_sizes squeeze stack swapaxes t take_along_dim tile to transpose tril triu type_as unbind "
         "unflatten unfold unsqueeze view view_as vstack",
@@ -88,6 +91,14 @@ INSTEAD = {
     "sym_size": "no size may depend on values: use torch.where instead of selecting with a mask",
     "nonzero": "no size may depend on values: use torch.where instead of selecting with a mask",
     "dropout": "set the class's `dropout`, or multiply by a mask from torch.bernoulli",
+    "one_hot": "use (x[..., None] == torch.arange(n)).float()",
+    "isin": "compare with == and use any",
+    "nan_to_num": "use torch.where(x.isfinite(), x, other)",
+    "scaled_dot_product_attention": "write it with torch.matmul and torch.softmax",
+    "conv1d": "use unfold and torch.matmul",
+    **dict.fromkeys(("hardtanh", "relu6"), "use torch.clamp"),
+    **dict.fromkeys(("tensordot", "kron"), "use torch.matmul, or an einsum of two tensors"),
+    **dict.fromkeys(("glu", "mish", "rms_norm"), "write it out, or use another activation or layer_norm"),
     **dict.fromkeys(
         ("empty", "normal", "multinomial", "randint_like"),
         "draw with torch.rand, torch.randn, torch.randint, torch.randperm or torch.bernoulli",
@@ -225,7 +236,7 @@ class _Sizes(fx.Interpreter):
         super().__init__(module)
         self.extra_traceback = False  # it would end up in our messages
         self.line = "forward"
-        self.num_elements = 0
+        self.num_elements = self.num_read = 0
         self.products = FlopCounterMode(display=False)
 
     def run_node(self, n: fx.Node) -> Any:
@@ -234,8 +245,17 @@ class _Sizes(fx.Interpreter):
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = _on_meta(args), dict(zip(kwargs, _on_meta(kwargs.values()), strict=True))
-        if target in SPLITTING and any(max(shape, default=0) > MAX_PARTS for shape in _shapes(args, kwargs)):
-            raise GraphError(f"{self.line}: {target} may split no dimension longer than {MAX_PARTS}")
+        read = _tensors([*args, *kwargs.values()])
+        self.num_read += sum(tensor.numel() for tensor in read)
+        if self.num_read > MAX_READ_ELEMENTS:
+            raise GraphError(
+                f"{self.line}: the operators of forward up to here read {self.num_read} numbers; at most "
+                f"{MAX_READ_ELEMENTS} are allowed"
+            )
+        # Of a dimension of no rows, torch makes as many chunks as it is asked for.
+        parts = [max(tensor.shape, default=0) for tensor in read] + [each for each in args if isinstance(each, int)]
+        if target in SPLITTING and max(parts) > MAX_PARTS:
+            raise GraphError(f"{self.line}: {target} may give no more than {MAX_PARTS} tensors")
         with self.products:
             result = super().call_function(target, args, kwargs)
         if (flops := self.products.get_total_flops()) > MAX_PRODUCT_FLOPS:
@@ -244,7 +264,7 @@ class _Sizes(fx.Interpreter):
         for tensor in result if isinstance(result, (tuple, list)) else (result,):
             if not isinstance(tensor, Tensor):
                 raise GraphError(f"{self.line}: {target} gives a {type(tensor).__name__}, not a tensor")
-            self.num_elements += tensor.numel()
+            self.num_elements += max(1, tensor.numel())
             if tensor.numel() > MAX_ELEMENTS or self.num_elements > MAX_TOTAL_ELEMENTS:
                 made = f"{target} makes {tensor.numel()} numbers, forward {self.num_elements} up to here"
                 raise GraphError(f"{self.line}: {made}; at most {MAX_ELEMENTS} and {MAX_TOTAL_ELEMENTS} are allowed")
@@ -256,15 +276,19 @@ SPLITTING = frozenset(
     for packet in (torch.ops.aten.unbind, torch.ops.aten.split, torch.ops.aten.chunk)
     for overload in packet.overloads()
 )
-"""Operators that return as many tensors as a dimension is long, which takes memory even on `meta`."""
+"""Operators that return many tensors, which takes time and memory even on `meta`."""
 
 
 def _on_meta(arguments: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(torch.device("meta") if isinstance(value, torch.device) else value for value in arguments)
 
 
-def _shapes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Size]:
-    return [value.shape for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+def _tensors(arguments: Sequence[Any]) -> list[Tensor]:
+    """The tensors among the arguments, and in their lists."""
+    found: list[Tensor] = []
+    for value in arguments:
+        found += [value] if isinstance(value, Tensor) else _tensors(value) if isinstance(value, (list, tuple)) else []
+    return found
 
 
 def _check_enumerations(function: Callable[..., Any], values: list[Any], named: dict[str, Any], line: str) -> None:
@@ -302,6 +326,8 @@ def _operator(name: str, line: str) -> Callable[..., Any]:
     packet, _, overload = rest.partition(".")
     if library != "aten" or packet not in OPERATORS:
         raise GraphError(f"{line}: the operator {name} is not allowed; {INSTEAD.get(packet, ARITHMETIC)}")
+    if overload.startswith("prim_"):  # their schemas call a dtype or a device any int, so that no value can be checked
+        raise GraphError(f"{line}: the operator {name} is not allowed; convert with .to(dtype)")
     if overload != ONLY_OVERLOAD.get(packet, overload):
         allowed = ONLY_OVERLOAD[packet]
         raise GraphError(f"{line}: the operator {name} is not allowed; of {packet} only {allowed} is")

@@ -71,6 +71,15 @@ class TrainingDefinition(_Part):
         return self.problems // self.batch_size * self.epochs
 
     @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        if self.warmup_steps + self.cooldown_steps > self.num_steps:
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps} and cooldown_steps {self.cooldown_steps} are more than the "
+                f"{self.num_steps} steps that there are (problems / batch_size * epochs); choose fewer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _whole_batches(self) -> Self:
         if self.problems % self.batch_size:
             nearest = max(1, self.problems // self.batch_size) * self.batch_size
@@ -127,11 +136,10 @@ class Track(_Part):
             raise ValueError(
                 f"longest {self.longest} is below digits {max(self.digits)}; test at least what is trained"
             )
-        for key, count in (("lengths", self.evaluation.lengths), ("validation", self.evaluation.validation)):
-            if (self.longest is None) != (count == 0):
-                raise ValueError(
-                    f"`longest` and `evaluation.{key}` go together: set both for length generalisation, or none"
-                )
+        counts = self.evaluation.lengths, self.evaluation.validation
+        if any((self.longest is None) != (count == 0) for count in counts):
+            keys = "`longest`, `evaluation.lengths` and `evaluation.validation`"
+            raise ValueError(f"{keys} go together: set all three for length generalisation, or none")
         return self
 
     @property

@@ -293,7 +293,7 @@ WRONG_CLASSES = {
             def forward(self, layout):
                 return Terms(embedding=torch.stack(self.rows)[None, : layout.shape[1]])
         """,
-        r"PositionalEmbedding\.rows is a Python list of Parameters, which nothing would train; .* an nn\.ParameterList",
+        r"PositionalEmbedding\.rows, a Python list, holds a Parameter, which nothing would train; .* nn\.ParameterList",
     ),
     "layers in a dict of a layer": (
         """
@@ -310,7 +310,19 @@ WRONG_CLASSES = {
             def forward(self, layout):
                 return Terms(embedding=self.part.layers[1](layout[..., None].float()))
         """,
-        r"Part\.layers is a Python dict of Modules, which nothing would train; make it an nn\.ModuleList",
+        r"Part\.layers, a Python dict, holds a Module, which nothing would train; make it an nn\.ModuleList",
+    ),
+    "parameters in a list of a list, under a name of one's own": (
+        """
+        class PositionalEmbedding(protocol.PositionalEmbedding):
+            def __init__(self, shape):
+                super().__init__(shape)
+                self._tables = [(0, [nn.Parameter(torch.zeros(shape.max_length, shape.d_model))])]
+
+            def forward(self, layout):
+                return Terms(embedding=self._tables[0][1][0][None, : layout.shape[1]])
+        """,
+        r"PositionalEmbedding\._tables, a Python list, holds a Parameter, which nothing would train;",
     ),
     "tokens asked for": (
         """
@@ -322,6 +334,24 @@ WRONG_CLASSES = {
     ),
     "no Python": ("class PositionalEmbedding(", r"SyntaxError: '\(' was never closed"),
 }
+
+
+REGISTERED = """
+    class PositionalEmbedding(protocol.PositionalEmbedding):
+        def __init__(self, shape):
+            super().__init__(shape)
+            self.near = nn.Parameter(torch.ones(shape.max_length, shape.d_model))
+            self.far = nn.LSTM(4, 4)
+            self.both = (self.near, [self.far])
+
+        def forward(self, layout):
+            return Terms(embedding=self.both[0][None, : layout.shape[1]])
+"""
+
+
+def test_parameters_that_torch_knows_may_stand_in_a_list_too(write_submission: WriteSubmission) -> None:
+    copy = crossed(write_submission(positions=REGISTERED), PROGRAMS[:2])
+    assert 128 in {each.shape[-1] for each in copy.parameters()}
 
 
 @pytest.mark.parametrize(("source", "message"), WRONG_CLASSES.values(), ids=WRONG_CLASSES)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import resource
 import sys
 from pathlib import Path
@@ -154,9 +155,17 @@ def test_operators_off_the_list_are_refused_by_name_and_line(operator: str) -> N
         received(program(call("bad", operator, X, 1)))
 
 
-def test_a_refused_operator_that_people_try_comes_with_what_to_do_instead() -> None:
-    with pytest.raises(GraphError, match=r"aten\.dropout\.default is not allowed; set the class's `dropout`"):
-        received(program(call("bad", "aten.dropout.default", X, 0.5, True)))
+@pytest.mark.parametrize(
+    ("operator", "instead"),
+    [
+        ("aten.dropout.default", "set the class's `dropout`"),
+        ("aten.one_hot.default", "use (x[..., None] == torch.arange(n)).float()"),
+        ("aten.scaled_dot_product_attention.default", "write it with torch.matmul and torch.softmax"),
+    ],
+)
+def test_a_refused_operator_that_people_try_comes_with_what_to_do_instead(operator: str, instead: str) -> None:
+    with pytest.raises(GraphError, match=re.escape(f"{operator} is not allowed; {instead}")):
+        received(program(call("bad", operator, X)))
 
 
 INJECTION = "x=__import__('pathlib').Path('MARK').touch()"
@@ -230,6 +239,7 @@ HUGE = [
     [call("a", "aten.ones.default", [1 << 20]), call("b", "aten.unbind.int", {"node": "a"})],
     [call("a", "aten.ones.default", [1 << 20]), call("b", "aten.split.Tensor", {"node": "a"}, 1)],
     [call(f"a{index}", "aten.ones.default", [1 << 26]) for index in range(9)],
+    [call("a", "aten.zeros.default", [0]), call("b", "aten.chunk.default", {"node": "a"}, 1 << 20)],
 ]
 
 
@@ -409,6 +419,23 @@ def test_the_overload_of_repeat_interleave_that_writes_before_it_looks_is_refuse
         received(program(table, repeats, forged))
     honest = call("a", "aten.repeat_interleave.self_int", X, 2, 1)
     assert torch.equal(run(program(honest)), NUMBERS.repeat_interleave(2, dim=1))
+
+
+def test_numbers_that_are_read_are_counted_too_since_a_sum_of_one_that_was_broadcast_takes_as_long() -> None:
+    one, many = call("one", "aten.ones.default", [1]), call("many", "aten.expand.default", {"node": "one"}, [1 << 26])
+    sums = [call(f"s{index}", "aten.logsumexp.default", {"node": "many"}, [0]) for index in range(20)]
+    with pytest.raises(
+        GraphError, match=rf"line 9.*up to here read {1 + 16 * (1 << 26)} numbers; at most {1 << 30} are"
+    ):
+        received(program(one, many, *sums))
+    assert received(program(one, many, *sums[:15]))[0] == [(torch.Size([]), torch.float32)]
+
+
+def test_overloads_whose_schema_calls_a_dtype_any_number_are_refused() -> None:
+    """With 126 as the dtype torch read beyond a table, and with -1 the table beside it."""
+    for operator, *arguments in (("aten.to.prim_dtype", 126), ("aten.to.prim_Device", "cpu", 126)):
+        with pytest.raises(GraphError, match=r"line 9.*prim_.* is not allowed; convert with \.to\(dtype\)"):
+            build(program(call("a", operator, X, *arguments)), [], CPU)
 
 
 def test_matrix_products_are_counted_before_any_is_computed() -> None:

@@ -480,7 +480,11 @@ BAD_DECODINGS = {
     "raises": ("raise IndexError(5)", "T00", "decode([0]) raised: submission.py, line 28, in decode: IndexError: 5"),
     "bytes": ("return b'1'", "T30", "decode([0]) returned b'1'; the contract asks for a str"),
     "None": ("return None", "T30", "decode([0]) returned None; the contract asks for a str"),
-    "too long": ("return '1' * 5000", "T30", "the contract asks for a str of an answer's length"),
+    "too long": (
+        "return '1' * 5000",
+        "T30",
+        "decode([0]) returned 5000 characters; at most 4096 are allowed; let an id",
+    ),
     "surrogate": ("return '\\ud800'", "T30", "half of a surrogate pair, '\\ud800'"),
 }
 

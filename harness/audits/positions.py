@@ -1,5 +1,6 @@
 """Audits of a positional embedding: what its graphs compute on real layouts (rules P00, P10, P20, P40)."""
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -29,6 +30,8 @@ NUM_KINDS = 2000
 MAX_KINDS_SHOWN = 12
 NUM_COMPANIES = 4
 """How often a batch's other rows are replaced: what depends on a parity of theirs stays as it is every other time."""
+MAX_SECONDS = 300
+"""For all widths; a graph within the limits of `graph.py` may take seconds, and is run some twenty times at each."""
 MAX_SIZE = 1e3
 CAUSAL_TOLERANCE = 1e-6
 ROW_TOLERANCE = 1e-5
@@ -43,7 +46,12 @@ def check_positions(
     The graphs are of the sizes that a trial runs: a submission's Python sees the shape of the batch, and may give any
     other shape another graph.
     """
+    start = time.monotonic()
     for max_digits in widths:
+        if time.monotonic() - start > MAX_SECONDS:
+            message = f"audits of the positions had not ended after {MAX_SECONDS} seconds; compute the terms from less"
+            yield gate(submission.name, "P00", message)
+            return
         if findings := list(check_kinds(submission, max_digits)):
             yield from findings
             return
@@ -214,7 +222,8 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
             continue
         where = f"Terms.{name} at max_digits {max_digits}, in {mode}"
         if not bool(term.isfinite().all()):
-            yield gate(submission.name, "P00", f"{where}, holds NaN or infinity; look for a division by zero or log(0)")
+            remedy = "look for a division by zero or log(0), and let a mask add -1e3 instead of -inf"
+            yield gate(submission.name, "P00", f"{where}, holds NaN or infinity; {remedy}")
         elif "angles" not in name and (size := float(term.detach().abs().max())) > MAX_SIZE:
             yield gate(
                 submission.name, "P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it"

@@ -9,7 +9,7 @@ import io
 import os
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -74,18 +74,30 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
     return Frame(message, arrays)
 
 
+TORCHS_OWN = frozenset(vars(nn.Module()))
+"""Names under which torch keeps what is registered, and hooks."""
+
+
 def _require_registered(module: PositionalEmbedding) -> None:
-    """Refuses parameters and layers in a Python list or dict, where torch does not find them to train them."""
+    """Refuses parameters and layers in Python's lists and dicts, where torch does not find them to train them."""
+    registered = {id(one) for one in (*module.parameters(), *module.modules())}
     for owner in module.modules():
         for name, value in vars(owner).items():
-            held = list(value.values()) if isinstance(value, dict) else value
-            is_torchs_own = name.startswith("_")
-            if is_torchs_own or not isinstance(held, (list, tuple)):
+            if name in TORCHS_OWN:
                 continue
-            for kind, instead in ((nn.Parameter, "nn.ParameterList"), (nn.Module, "nn.ModuleList")):
-                if any(isinstance(one, kind) for one in held):
-                    holder = f"{type(owner).__name__}.{name} is a Python {type(value).__name__} of {kind.__name__}s"
-                    raise Refused("P00", f"{holder}, which nothing would train; make it an {instead}")
+            for one in _held(value):
+                if isinstance(one, (nn.Parameter, nn.Module)) and id(one) not in registered:
+                    kind = nn.Parameter if isinstance(one, nn.Parameter) else nn.Module
+                    holder = f"{type(owner).__name__}.{name}, a Python {type(value).__name__}, holds a {kind.__name__}"
+                    raise Refused("P00", f"{holder}, which nothing would train; make it an nn.{kind.__name__}List")
+
+
+def _held(value: object) -> Iterator[object]:
+    """What lists, tuples and dicts hold, however deep, but for `value` itself if it is none."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    for one in inside:
+        yield one
+        yield from _held(one)
 
 
 def why_too_large(arrays: Mapping[str, NDArray[Any]], trainable: Mapping[str, bool]) -> str | None:

@@ -216,10 +216,12 @@ def _decode(tokenizer: Any, request: Frame, settings: dict[str, Any]) -> Frame:
 def _decoded(tokenizer: Any, token_ids: list[int], settings: dict[str, Any]) -> str:
     with _named_call(settings, f"decode({token_ids})"):
         text = tokenizer.decode(token_ids)
-    if not isinstance(text, str) or len(text) > MAX_DECODED_CHARACTERS:
-        raise Refused(
-            "T30", f"decode({token_ids}) returned {text!r:.60}; the contract asks for a str of an answer's length"
-        )
+    call = f"decode({token_ids})"
+    if not isinstance(text, str):
+        raise Refused("T30", f"{call:.200} returned {text!r:.60}; the contract asks for a str")
+    if len(text) > MAX_DECODED_CHARACTERS:
+        limit = f"at most {MAX_DECODED_CHARACTERS} are allowed; let an id stand for a few characters"
+        raise Refused("T30", f"{call:.200} returned {len(text)} characters; {limit}")
     return text
 
 
