@@ -64,6 +64,7 @@ def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     ours = {name: numbers[MACHINES.index(machine)] for name, numbers in tables.items()}
     ours |= {"clone": lockdown.CLONE[MACHINES.index(machine)], "clone3": lockdown.CLONE3[MACHINES.index(machine)]}
     ours |= {"ioctl": lockdown.IOCTL[MACHINES.index(machine)], "prlimit64": lockdown.PRLIMIT[MACHINES.index(machine)]}
+    ours |= {"prctl": lockdown.PRCTL[MACHINES.index(machine)]}
     ours |= {"kill": lockdown.KILL[MACHINES.index(machine)], "tgkill": lockdown.TGKILL[MACHINES.index(machine)]}
     wrong = {
         name: (number, known[name]) for name, number in ours.items() if name in known and number != int(known[name])
@@ -106,6 +107,13 @@ def test_a_process_may_signal_itself_alone(machine: str, kill: int, tgkill: int)
 def test_a_process_may_ask_for_its_own_limits_alone(machine: str, prlimit: int) -> None:
     assert answer(machine, prlimit, 0, 7) == answer(machine, prlimit, OWN_ID, 7) == 0
     assert answer(machine, prlimit, 1, 7) == errno.EPERM
+
+
+@pytest.mark.parametrize(("machine", "prctl"), [("x86_64", 157), ("aarch64", 167)])
+def test_a_process_may_not_choose_to_outlive_its_parent(machine: str, prctl: int) -> None:
+    set_death_signal, get_death_signal, set_name = 1, 2, 15
+    assert answer(machine, prctl, set_death_signal, 0) == answer(machine, prctl, set_death_signal, 9) == errno.EPERM
+    assert answer(machine, prctl, get_death_signal, 0) == answer(machine, prctl, set_name, 0) == 0
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -191,7 +191,9 @@ NO_PROCESSES = {"fork": (57, None), "vfork": (58, None)}
 CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
 OPEN, OPENAT, OPENAT2, FCNTL = (2, None), (257, 56), (437, 437), (72, 25)
 KILL, TGKILL, QUEUE_SIGNAL, QUEUE_SIGNAL_TO_THREAD = (62, 129), (234, 131), (129, 138), (297, 240)
-PRLIMIT = (302, 261)
+PRLIMIT, PRCTL = (302, 261), (157, 167)
+PR_SET_PDEATHSIG = 1
+"""At a level without a process namespace, a host that cleared it could outlive a zygote that was killed."""
 
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 ABI_VERSION = 1
@@ -321,6 +323,8 @@ def system_call_filter(machine: str, process_id: int) -> bytes:
         program += _with_argument(call[column], 0, only_itself)
     of_others = [_jump_if_equal(0, 2, 0), _jump_if_equal(process_id, 1, 0), _return(RET_ERRNO | errno.EPERM)]
     program += _with_argument(PRLIMIT[column], 0, of_others)
+    outliving = [_jump_if_equal(PR_SET_PDEATHSIG, 0, 1), _return(RET_ERRNO | errno.EPERM)]
+    program += _with_argument(PRCTL[column], 0, outliving)
     return b"".join([*program, _return(RET_ALLOW)])
 
 

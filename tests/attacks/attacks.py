@@ -323,6 +323,10 @@ def pin_the_harness_to_a_core():
     os.sched_setaffinity(PARENT, os.sched_getaffinity(PARENT))
 
 
+def outlive_the_process_that_forked_it():
+    system_call(157, 1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG, nothing
+
+
 def renice_the_harness():
     os.setpriority(os.PRIO_PROCESS, PARENT, os.getpriority(os.PRIO_PROCESS, PARENT))
 
