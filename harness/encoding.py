@@ -15,6 +15,8 @@ from harness.sequences import Sequences, assemble
 from harness.submissions import Submission
 from harness.task import Problems
 
+LONGER = ("lengths/", "validation/", "fresh_lengths/")
+"""How the names of sets begin that may hold longer operands than the trained ones."""
 PROBES = "probes"
 """The name of the set that holds an audit's texts."""
 TEXTS_PER_ROUND = 2048
@@ -68,7 +70,7 @@ def encode(
     """Tokenises every set of problems.
 
     All sets share the widths of the longest prompt and answer, so that a position means the same in training and in
-    test; only a set of longer operands, `lengths/…` or `validation/…`, gets a width of its own if it needs one.
+    test; only a set of longer operands (`LONGER`) gets a width of its own if it needs one.
 
     Args:
         sets: problems by name.
@@ -92,7 +94,7 @@ def encode(
             message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
             raise SubmissionError(submission.name, "T20", message)
         answer_ids, answer_rounds = _encode_unique(host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
-    trained = [name for name in sets if not name.startswith(("lengths/", "validation/"))]
+    trained = [name for name in sets if not name.startswith(LONGER)]
     prompt_length = max(_longest(prompt_ids[name]) for name in trained)
     answer_length = max(_longest(answer_ids[name]) for name in trained) + 1
     sequences = {

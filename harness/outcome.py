@@ -31,7 +31,7 @@ class Outcome:
     """The outcome of one trial: what the model was asked and answered, how it learned, and what that cost."""
 
     problems: Mapping[str, Problems]
-    """By suite: `fresh`, `test`, `edge`, `carry/0` …, `lengths/1` …"""
+    """By suite: `fresh`, `test`, `edge`, `carry/0` …, `lengths/1` …, `fresh_lengths/11` …"""
     texts: Mapping[str, Sequence[str]]
     """The model's answers to each suite; `best/12` are the answers of the best weights to `lengths/12`."""
     curve: Sequence[CurvePoint]
@@ -63,7 +63,7 @@ def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) ->
     findings = [
         *outcome.findings,
         *check_untrained(submission, round(curve[0].accuracy * len(curve_answers)), curve_answers),
-        *check_published(submission, scored["test"], scored["fresh"], fresh.prompts()),
+        *check_published(submission, scored, outcome.problems),
     ]
     record = Record(
         **identity,
@@ -92,10 +92,10 @@ def _score(problems: Problems, texts: Sequence[str]) -> Score:
 
 
 def _suites(scored: Mapping[str, Score]) -> Suites:
-    """Scores by suite; `carry/2` and `lengths/12` are nested under `carry` and `lengths`."""
+    """Scores by suite; `carry/2` and `lengths/12`, say, are nested under `carry` and `lengths`."""
     nested = {
         suite: {stratum: scored[f"{suite}/{stratum}"] for stratum in strata(scored, suite)}
-        for suite in ("carry", "lengths")
+        for suite in ("carry", "lengths", "fresh_lengths")
     }
     return Suites(fresh=scored["fresh"], test=scored["test"], edge=scored["edge"], **nested)
 

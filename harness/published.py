@@ -14,10 +14,10 @@ import torch
 
 from harness.audits.findings import Finding
 from harness.audits.live import probes_of
-from harness.audits.positions import check_blind
+from harness.audits.positions import check_blind, check_gradient
 from harness.encoding import encode
 from harness.submissions import Submission
-from harness.task import fixed_suites, fresh_problems, training_problems, validation_problems
+from harness.task import fixed_suites, fresh_suites, training_problems, validation_problems
 from harness.track import Track
 from harness.training import Batches
 from harness.trial import export_positions_for
@@ -38,10 +38,11 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
         SubmissionError: the submission broke its contract.
     """
     max_digits, fixed = track.max_digits(digits), fixed_suites(track, digits)
-    fresh = {f"fresh/{index}": fresh_problems(track, digits, secrets.randbelow(2**53)) for index in range(len(seeds))}
+    fresh = [fresh_suites(track, digits, secrets.randbelow(2**53)) for _ in seeds]
     # The same sets and probes as in a job of trials, so that a submission cannot tell this audit from one.
-    problems = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
-    probes = probes_of({**fixed, **fresh}, np.random.default_rng(secrets.randbits(63)))
+    drawn = {f"{suite}/{index}": problems for index, own in enumerate(fresh) for suite, problems in own.items()}
+    problems = {"train": training_problems(track, digits), **fixed, **drawn, **validation_problems(track, digits)}
+    probes = probes_of({**fixed, **drawn}, np.random.default_rng(secrets.randbits(63)))
     sets = encode(
         submission,
         problems,
@@ -52,6 +53,10 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
     ).sets
     data = {name: Batches.of(own, CPU) for name, own in sets.items()}
     positions = export_positions_for(submission, track, data, max_digits=max_digits, seeds=seeds, device=CPU)
+    trained = data["train"].layout[: track.training.batch_size]
+    for own in positions:  # the audits before a trial know the length of its tests, and not that of its training
+        if findings := list(check_gradient(submission, own, trained)):
+            return findings
     scored = ["fresh/0", *fixed]
     shapes = {data[name].shape for name in scored}
     together = [[name for name in scored if data[name].shape == shape] for shape in shapes]

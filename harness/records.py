@@ -57,6 +57,8 @@ class Suites(_Part):
     """By longest carry chain, "0" to the number of digits."""
     lengths: dict[Number, Score] = {}
     """By digits of the longer operand; only in a track that measures length generalisation."""
+    fresh_lengths: dict[Number, Score] = {}
+    """As `lengths`, beyond the trained ones, on problems drawn when the trial started; empty in older records."""
 
 
 class CurvePoint(_Part):
@@ -204,6 +206,12 @@ class Record(_Part):
     @property
     def trial(self) -> str:
         return trial_name(self.submission, self.digits, self.seed)
+
+    def beyond(self) -> float | None:
+        """Mean exact match over the lengths beyond the trained ones, by which length tracks rank; None on others."""
+        lengths = self.suites.lengths if self.suites else {}
+        shares = [score.correct / score.total for n, score in lengths.items() if int(n) > self.digits and score.total]
+        return sum(shares) / len(shares) if shares else None
 
     def sealed(self) -> "Record":
         return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})

@@ -171,8 +171,9 @@ _RULES = (
         id="T90",
         title="Fresh problems are no harder than published ones",
         level="review",
-        checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts: one-sided Fisher test, p "
-        "< 1e-4. Not done with two digits, where there are so few pairs that fresh ones repeat.",
+        checked="*trial.* Exact match on `test` against `fresh`, drawn when the trial starts, and on each length "
+        "beyond the trained ones against fresh problems of that length: one-sided Fisher tests, p < 1e-4 for all of "
+        "them. Not done with two digits, where there are so few pairs that fresh ones repeat.",
         why="Both have the same distribution, share no problem and hold hardly any twice, so published ones are easier "
         "only to a submission that looks them up.",
         remedy="Remove whatever knows the published problems. Run the trial again if you think it was chance.",

@@ -241,6 +241,18 @@ def fresh_problems(track: Track, digits: int, fresh_seed: int) -> Problems:
     return draw(_law(track, digits), Split.FRESH, count=track.evaluation.fresh, track_seed=track.seed, seed=fresh_seed)
 
 
+def fresh_suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
+    """What a trial draws when it starts: `fresh`, and, for n beyond the trained lengths, `fresh_lengths/n`.
+
+    They have the laws of `test` and `lengths/n`, and share no problem with those.
+    """
+    sizes, seed = track.evaluation, track.seed
+    return {"fresh": fresh_problems(track, digits, fresh_seed)} | {
+        f"fresh_lengths/{n}": draw(LongerOperand(n), Split.FRESH, count=sizes.lengths, track_seed=seed, seed=fresh_seed)
+        for n in track.lengths_beyond(digits)
+    }
+
+
 def fixed_suites(track: Track, digits: int) -> dict[str, Problems]:
     """What every trial is scored on besides `fresh`, by name.
 

@@ -32,7 +32,7 @@ from harness.randomness import derived_seed
 from harness.records import CurvePoint, Drift, Parameters, Record, Seconds
 from harness.sequences import share_seen
 from harness.submissions import Submission
-from harness.task import Problems, fixed_suites, fresh_problems, strata, training_problems, validation_problems
+from harness.task import Problems, fixed_suites, fresh_suites, strata, training_problems, validation_problems
 from harness.track import Track
 from harness.training import Batches, Trainer, train
 
@@ -106,7 +106,7 @@ def run_job(
     for index, (seed, fresh_seed) in enumerate(zip(seeds, fresh_seeds, strict=True)):
         own_parameters, drift, own_best = positions[index].parameters(), drifts[index], best[index]
         outcome = Outcome(
-            problems={"fresh": encoded.fresh[index], **encoded.fixed},
+            problems={**encoded.fresh[index], **encoded.fixed},
             texts=texts[index],
             curve=curves[index],
             curve_problems=track.evaluation.curve,
@@ -176,8 +176,8 @@ class _Job(NamedTuple):
 class _Encoded(NamedTuple):
     """The problems of all seeds, and what the tokenizer made of them."""
 
-    fresh: list[Problems]
-    """The suite `fresh` of each seed."""
+    fresh: list[dict[str, Problems]]
+    """For each seed the suites that were drawn for it: `fresh`, and `fresh_lengths/…` if the track has them."""
     fixed: dict[str, Problems]
     """The other suites, by name."""
     data: dict[str, Batches]
@@ -193,11 +193,11 @@ class _Encoded(NamedTuple):
 
 def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     submission, track, digits, _, device = job
-    fresh = {f"fresh/{index}": fresh_problems(track, digits, own) for index, own in enumerate(fresh_seeds)}
-    fixed = fixed_suites(track, digits)
-    sets = {"train": training_problems(track, digits), **fixed, **fresh, **validation_problems(track, digits)}
+    fixed, fresh = fixed_suites(track, digits), [fresh_suites(track, digits, own) for own in fresh_seeds]
+    drawn = {f"{suite}/{index}": problems for index, own in enumerate(fresh) for suite, problems in own.items()}
+    sets = {"train": training_problems(track, digits), **fixed, **drawn, **validation_problems(track, digits)}
     rng = np.random.default_rng(secrets.randbits(63))
-    probes = probes_of({**fixed, **fresh}, rng)
+    probes = probes_of({**fixed, **drawn}, rng)
     probe_texts, max_digits = [*probes.prompts, *probes.texts()], track.max_digits(digits)
     encoded = encoding.encode(
         submission,
@@ -213,9 +213,9 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
     data = {name: Batches.of(own, device) for name, own in encoded.sets.items()}
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
-    seen = [share_seen(encoded.sets[name], encoded.sets["train"]) for name in fresh]
+    seen = [share_seen(encoded.sets[f"fresh/{index}"], encoded.sets["train"]) for index in range(len(fresh))]
     return _Encoded(
-        fresh=list(fresh.values()),
+        fresh=fresh,
         fixed=fixed,
         data=data,
         vocabulary=encoded.vocabulary,
@@ -230,7 +230,7 @@ def _layout_findings(job: _Job, encoded: _Encoded, positions: Positions) -> list
     """Findings about the layouts of `test` and of the first seed's `fresh`."""
     return [
         finding
-        for name, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]))
+        for name, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]["fresh"]))
         for finding in check_blind(job.submission.name, positions, problems.prompts(), encoded.data[name].layout)
     ]
 
@@ -313,6 +313,9 @@ def _answer(
     answers: list[dict[str, Ragged]] = []
     for index, (trainer, decoder, own_best) in enumerate(zip(trainers, decoders, best, strict=True)):
         own = decoder.answers_by_set({"fresh": encoded.data[f"fresh/{index}"], **fixed})
+        # By themselves, so that the batches of the suites above are the same on every track and in every record.
+        longer = {suite: encoded.data[f"{suite}/{index}"] for suite in encoded.fresh[index] if suite != "fresh"}
+        own |= decoder.answers_by_set(longer)
         if own_best is not None:
             trainer.load(own_best.weights)
             own |= decoder.answers_by_set(lengths)

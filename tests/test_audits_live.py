@@ -8,6 +8,8 @@ from bad_folders import make_submission
 from cheats.sources import HONEST, LIVE, submission_of
 
 from harness import throughput
+from harness.audits.chance import fisher
+from harness.audits.findings import Finding
 from harness.audits.live import check_planted, check_published, check_untrained
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
@@ -15,7 +17,7 @@ from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, Score
 from harness.submissions import Submission
-from harness.task import fresh_problems
+from harness.task import fresh_suites
 from harness.track import Track, load_track
 from harness.trial import run_job
 
@@ -140,20 +142,39 @@ def test_planted_numbers_that_come_back_are_no_finding_and_one_that_does_not_is_
 
 
 def test_published_problems_may_be_easier_by_chance_and_not_by_more() -> None:
-    fresh, drawn = Score(correct=500, total=1000), [f"{number}+1=" for number in range(1000)]
-    assert list(check_published("x", Score(correct=540, total=1000), fresh, drawn)) == []
-    assert list(check_published("x", Score(correct=100, total=1000), fresh, drawn)) == []
-    (finding,) = check_published("x", Score(correct=620, total=1000), fresh, drawn)
+    suites = fresh_suites(load_track("standard"), 3, 7)
+
+    def found(right: int) -> list[Finding]:
+        scored = {"test": Score(correct=right, total=1000), "fresh": Score(correct=500, total=1000)}
+        return list(check_published("x", scored, suites))
+
+    assert found(540) == found(100) == []
+    (finding,) = found(620)
     assert (finding.rule, finding.level) == ("T90", "review")
     assert "620 of 1000 right on `test`, 500 of 1000 on `fresh`" in finding.message
+
+
+def test_so_may_the_published_problems_of_each_length_beyond_the_trained_ones() -> None:
+    suites = fresh_suites(load_track("quick-length"), 5, 7)
+    scored = {suite: Score(correct=100, total=500) for suite in ("test", "lengths/3", *suites)}
+    scored |= {f"lengths/{length}": Score(correct=100, total=500) for length in range(6, 11)}
+    assert list(check_published("x", scored, suites)) == []
+    (finding,) = check_published("x", scored | {"lengths/8": Score(correct=160, total=500)}, suites)
+    assert (finding.rule, finding.level) == ("T90", "review")
+    assert "160 of 500 right on `lengths/8`, 100 of 500 on `fresh_lengths/8`" in finding.message
+    # Below 1e-4 for one test, as the sign of a share of 6: with six tests it may be chance.
+    few = scored | {"lengths/8": Score(correct=150, total=500)}
+    assert 1e-4 / 6 < fisher((150, 500), (100, 500)) < 1e-3
+    assert list(check_published("x", few, suites)) == []
 
 
 def test_problems_of_two_digits_are_too_few_to_say_which_are_easier() -> None:
     """The tracks' own fresh problems: of two digits hundreds of pairs again and again, of three hardly one twice."""
     one, other = Score(correct=620, total=1000), Score(correct=500, total=1000)
     quick, standard = load_track("quick"), load_track("standard")
-    assert list(check_published("x", one, other, fresh_problems(quick, 2, 7).prompts())) == []
-    assert len(list(check_published("x", one, other, fresh_problems(standard, 3, 7).prompts()))) == 1
+    scored = {"test": one, "fresh": other}
+    assert list(check_published("x", scored, fresh_suites(quick, 2, 7))) == []
+    assert len(list(check_published("x", scored, fresh_suites(standard, 3, 7)))) == 1
 
 
 def test_an_untrained_model_may_guess_the_commonest_answer_and_no_more() -> None:

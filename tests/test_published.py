@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.audits import audit
 from harness.encoding import encode
 from harness.plan import PlannedTrial
 from harness.published import check_published_layouts
@@ -85,6 +86,23 @@ def test_positions_that_tell_the_rows_of_a_published_batch_apart_are_found(knowi
 
 def test_positions_of_a_row_alone_are_no_finding(write_submission: Callable[..., Submission]) -> None:
     assert check_published_layouts(write_submission(positions=OWN), TRACK, 2, [0]) == []
+
+
+def test_positions_without_a_gradient_at_the_length_of_training_are_found_before_they_train(
+    write_submission: Callable[..., Submission],
+) -> None:
+    """The audits before a trial differentiate at the length of its tests, and a graph may depend on the length."""
+    forward = "return protocol.Terms(embedding=self.table[(layout != 0).long().cumsum(1)])"
+    assert OWN.count(forward) == 1
+    copied = """x = self.table[(layout != 0).long().cumsum(1)]
+        if self.training and layout.shape[1] < len(self.table) - 1:
+            x = torch.ops.aten.copy(torch.zeros_like(x), x)
+        return protocol.Terms(embedding=x)"""
+    submission = write_submission(positions=OWN.replace(forward, copied))
+    assert not [finding for finding in audit(submission, TRACK) if finding.level == "gate"]
+    (finding,) = check_published_layouts(submission, TRACK, 2, [0])
+    assert (finding.rule, finding.level) == ("P00", "gate")
+    assert "do not assign into a tensor" in finding.message
 
 
 def test_positions_are_looked_at_with_every_seed_of_a_job(write_submission: Callable[..., Submission]) -> None:

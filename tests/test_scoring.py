@@ -19,7 +19,7 @@ from harness.ranking.standing import State, standing_of, state_of
 from harness.ranking.statistics import Estimate
 from harness.records import Audit, Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path
 from harness.submissions import discover, read_folder
-from harness.task import fixed_suites, fresh_problems, strata
+from harness.task import fixed_suites, fresh_suites, strata
 from harness.track import EvaluationDefinition
 
 
@@ -330,15 +330,17 @@ LENGTH = make_track(
 def test_as_many_problems_are_asked_as_the_task_draws(tmp_path):
     one = make_submission(tmp_path, "one")
     for track, digits in ((make_track(), 3), (make_track(), 6), (LENGTH, 3)):
-        drawn = fixed_suites(track, digits)
+        drawn = fresh_suites(track, digits, 1) | fixed_suites(track, digits)
+        beyond = strata(drawn, "fresh_lengths")
         counted = {suite: Score(correct=0, total=len(problems)) for suite, problems in drawn.items()}
         lengths = {key: counted[f"lengths/{key}"] for key in strata(drawn, "lengths")}
         suites = Suites(
-            fresh=Score(correct=0, total=len(fresh_problems(track, digits, 1))),
+            fresh=counted["fresh"],
             test=counted["test"],
             edge=counted["edge"],
             carry={key: counted[f"carry/{key}"] for key in strata(drawn, "carry")},
             lengths=lengths,
+            fresh_lengths={key: Score(correct=0, total=len(drawn[f"fresh_lengths/{key}"])) for key in beyond},
         )
         best = Checkpoint(step=10, validation_accuracy=0, lengths=lengths) if lengths else None
         record = make_record(one, track, digits, 0, 0, suites=suites, best=best)
@@ -358,6 +360,7 @@ def test_as_many_problems_are_asked_as_the_task_draws(tmp_path):
         ("lengths/5", 10**9, 1000),
         ("lengths/6", 1000, 0),
         ("best/4", 1, 1000),
+        ("fresh_lengths/4", 1, 1000),
     ],
 )
 def test_a_sealed_record_of_other_problems_than_the_track_asks_is_unverified(tmp_path, suite, total, asked):

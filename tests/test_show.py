@@ -43,11 +43,14 @@ def test_lengths_and_chains_stand_in_the_order_of_numbers_as_a_record_on_disk_do
     track, one = load_track("length"), make_submission(tmp_path, "one")
     record = make_record(one, track, 10, 0, 0.5)
     lengths = {str(length): Score(correct=length, total=20) for length in range(1, 21)}
-    suites = record.suites.model_copy(update={"lengths": lengths})
+    fresh = {str(length): Score(correct=5, total=20) for length in range(11, 21)}
+    suites = record.suites.model_copy(update={"lengths": lengths, "fresh_lengths": fresh})
     save_all(tmp_path, [record.model_copy(update={"suites": suites})])
     text = shown(one, track, tmp_path / "results")
     in_order = "  ".join(f"{length}: {length / 20:.3f}" for length in range(1, 21))
     assert f"lengths     {in_order}" in text
+    assert f"fresh     {'  '.join(f'{length}: 0.250' for length in range(11, 21))}   (drawn for this trial)" in text
+    assert f"ranked by   {sum(range(11, 21)) / 200:.3f}, the mean of the lengths beyond" in text
     assert "carry       0: 0.500  1: 0.500  2: 0.500" in text
     assert "9: 0.500  10: 0.500   (by longest chain)" in text
 

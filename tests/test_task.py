@@ -29,7 +29,7 @@ from harness.task import (
     draw,
     edge_problems,
     fixed_suites,
-    fresh_problems,
+    fresh_suites,
     training_problems,
     validation_problems,
 )
@@ -52,7 +52,7 @@ def problems_of(pairs: list[tuple[int, int]], columns: int = MAX_DIGITS) -> Prob
 
 def suites(track: Track, digits: int, fresh_seed: int) -> dict[str, Problems]:
     """All that a trial is scored on."""
-    return {"fresh": fresh_problems(track, digits, fresh_seed), **fixed_suites(track, digits)}
+    return {**fresh_suites(track, digits, fresh_seed), **fixed_suites(track, digits)}
 
 
 def pairs_of(problems: Problems) -> list[tuple[int, int]]:
@@ -195,7 +195,10 @@ def test_train_test_fresh_and_edge_share_no_unordered_pair(digits, longest, seed
         evaluation=EvaluationDefinition(fresh=1500, test=1500, carry=50, lengths=lengths, validation=lengths),
     )
     found = {name: unordered(problems) for name, problems in suites(track, digits, fresh_seed=seed + 1).items()}
-    train, fresh, edge = unordered(training_problems(track, digits)), found.pop("fresh"), found.pop("edge")
+    train, edge = unordered(training_problems(track, digits)), found.pop("edge")
+    drawn = [found.pop(name) for name in fresh_suites(track, digits, seed + 1)]
+    assert len(drawn) == 1 + (longest - digits if longest else 0)
+    fresh = set().union(*drawn)
     assert len(found) == 1 + (digits + 1) + (longest or 0)
     found.pop("lengths/1", None)  # all hundred problems of one digit, trained or not
     test = set().union(*found.values(), *map(unordered, validation_problems(track, digits).values()))
@@ -332,6 +335,11 @@ def test_the_length_track_trains_up_to_its_digits_and_tests_every_length_beyond(
         assert {max(len(str(a)), len(str(b))) for a, b in pairs_of(problems)} == {1, 2, 3, 4}
     for length in range(1, 10):
         assert {max(len(str(a)), len(str(b))) for a, b in pairs_of(found[f"lengths/{length}"])} == {length}
+    for length in range(5, 10):
+        assert {max(len(str(a)), len(str(b))) for a, b in pairs_of(found[f"fresh_lengths/{length}"])} == {length}
+        assert len(found[f"fresh_lengths/{length}"]) == 30
+        again = fresh_suites(track, 4, fresh_seed=2)[f"fresh_lengths/{length}"]
+        assert pairs_of(again) != pairs_of(found[f"fresh_lengths/{length}"])
 
 
 def test_one_digit_problems_are_all_hundred_of_them():

@@ -386,6 +386,7 @@ def test_a_length_trial_scores_every_length_for_the_final_and_for_the_best_weigh
         assert record.best is not None
         assert list(record.best.lengths) == list(record.suites.lengths) == ["1", "2", "3", "4"]
         assert [score.total for score in record.best.lengths.values()] == [100, 50, 50, 50]
+        assert {length: score.total for length, score in record.suites.fresh_lengths.items()} == {"3": 50, "4": 50}
         assert {tuple(point.lengths) for point in record.curve} == {("3", "4")}
         means = {point.step: sum(point.lengths.values()) / 2 for point in record.curve}
         assert record.best.validation_accuracy == pytest.approx(max(means.values()))

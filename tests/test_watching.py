@@ -10,7 +10,7 @@ from made_records import make_record, make_submission, make_track
 from harness.commands import watching
 from harness.commands.watching import MAX_SEEDS_A_JOB, watch_trials
 from harness.plan import PlannedTrial
-from harness.records import Audit, Seconds
+from harness.records import Audit, Score, Seconds
 from harness.run import Finished
 
 TRACK = make_track(digits=[3], seeds=[0])
@@ -59,6 +59,19 @@ def test_a_gpu_that_the_environment_hides_is_none(hidden: str, monkeypatch: pyte
     assert watching._has_gpu()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     assert not watching._has_gpu()
+
+
+def test_where_lengths_beyond_training_rank_a_trial_ends_with_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, seconds = make_submission(tmp_path, "one"), Seconds(encode=1, train=2, decode=1, total=4)
+    record = make_record(one, TRACK, 3, 0, 0.9, seconds=seconds)
+    assert record.suites is not None
+    lengths = {str(length): Score(correct=right, total=50) for length, right in ((2, 50), (3, 45), (4, 20), (5, 5))}
+    record = record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})})
+    monkeypatch.setattr(watching, "run_trials", lambda *_, **__: iter([Finished("one d3-s0", record)]))
+    watch_trials([PlannedTrial(one, 3, 0, "missing")], TRACK, tmp_path, device="cpu", num_workers=1)
+    assert "one d3-s0: exact match 0.900, 0.250 beyond the trained lengths, in 4 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.records import Score
 from harness.submissions import Submission
-from harness.task import Problems
+from harness.task import Problems, strata
 
 NUM_EDITS = 4000
 NUM_NUMBERS = 500
@@ -99,7 +99,8 @@ def check_again(
                 submission.name, "T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
             )
         ]
-    fresh = [text for name, (texts, _) in prompts.items() if name.startswith("fresh/") for text in texts]
+    is_drawn = ("fresh/", "fresh_lengths/")
+    fresh = [text for name, (texts, _) in prompts.items() if name.startswith(is_drawn) for text in texts]
     return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
 
 
@@ -152,23 +153,32 @@ def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str
         yield gate(submission, "T30", f"{seen}; {others}. Let decode undo encode and know nothing else")
 
 
-def check_published(submission: str, test: Score, fresh: Score, drawn: Sequence[str]) -> Iterator[Finding]:
-    """T90: the published problems are no easier than those drawn when the trial began; Fisher, p < 1e-4.
+def check_published(
+    submission: str, scored: Mapping[str, Score], problems: Mapping[str, Problems]
+) -> Iterator[Finding]:
+    """T90: published problems are no easier than those of the same law that were drawn when the trial began.
 
-    Not applied where the fresh ones repeat: at two digits a split holds only hundreds of pairs, the same in every
-    trial, and which of them are published makes a difference that is more than chance.
+    `test` is held against `fresh`, and each length beyond the trained ones against fresh problems of that length:
+    Fisher, p < 1e-4 over as many tests as there are. Not applied where the fresh ones repeat: at two digits a split
+    holds only hundreds of pairs, the same in every trial, and which of them are published makes a difference that is
+    more than chance.
 
     Args:
-        drawn: the prompts of `fresh`.
+        scored: every suite's score, by name.
+        problems: every suite, by name.
     """
-    if len(set(drawn)) < MIN_DISTINCT * len(drawn):
-        return
-    probability = fisher((test.correct, test.total), (fresh.correct, fresh.total))
-    if probability < SIGNIFICANCE:
-        seen = f"{test.correct} of {test.total} right on `test`, {fresh.correct} of {fresh.total} on `fresh`"
-        why = f"p = {probability:.1g}, though both have the same distribution"
-        message = f"{seen} ({why}); remove whatever knows the published ones"
-        yield Finding(submission=submission, rule="T90", level="review", message=message)
+    pairs = {"test": "fresh"} | {f"lengths/{n}": f"fresh_lengths/{n}" for n in strata(scored, "fresh_lengths")}
+    for known, drawn in pairs.items():
+        prompts = problems[drawn].prompts()
+        if len(set(prompts)) < MIN_DISTINCT * len(prompts):
+            continue
+        test, fresh = scored[known], scored[drawn]
+        probability = fisher((test.correct, test.total), (fresh.correct, fresh.total))
+        if probability < SIGNIFICANCE / len(pairs):
+            seen = f"{test.correct} of {test.total} right on `{known}`, {fresh.correct} of {fresh.total} on `{drawn}`"
+            why = f"p = {probability:.1g}, though both have the same distribution"
+            message = f"{seen} ({why}); remove whatever knows the published ones"
+            yield Finding(submission=submission, rule="T90", level="review", message=message)
 
 
 def check_untrained(submission: str, num_right: int, answers: Sequence[str]) -> Iterator[Finding]:

@@ -51,6 +51,13 @@ def _trial(
         lines += [f"  {name:<11} {_with_interval(getattr(record.suites, name))}" for name in ("fresh", "test", "edge")]
         lines += [f"  carry       {carry}   (by longest chain)"] if carry else []
         lines += [f"  lengths     {lengths}"] if lengths else []
+        fresh_lengths, beyond = _by_number(record.suites.fresh_lengths), record.beyond()
+        lines += [f"    fresh     {fresh_lengths}   (drawn for this trial)"] if fresh_lengths else []
+        lines += (
+            [f"  ranked by   {beyond:.3f}, the mean of the lengths beyond the trained ones"]
+            if beyond is not None
+            else []
+        )
     if record.best:
         lines.append(f"  best        {_by_number(record.best.lengths)}   (the weights after step {record.best.step:,})")
     if record.drift:

@@ -154,8 +154,10 @@ def _ended(record: Record, cleared: Sequence[Cleared]) -> _Ended:
         return _Ended(record.submission, line, "yellow")
     assert record.suites is not None
     assert record.seconds is not None
-    score = record.suites.fresh
-    return _Ended(record.submission, f"exact match {score.correct / score.total:.3f} in {record.seconds.total:.0f} s")
+    score, beyond = record.suites.fresh, record.beyond()
+    longer = "" if beyond is None else f", {beyond:.3f} beyond the trained lengths,"
+    line = f"exact match {score.correct / score.total:.3f}{longer} in {record.seconds.total:.0f} s"
+    return _Ended(record.submission, line)
 
 
 def validate_and_train(

@@ -114,7 +114,8 @@ def contradiction(record: Record, track: Track) -> str | None:
     if record.suites is None:
         return "the record says ok but holds no suites; run the trial again"
     scores = {"fresh": record.suites.fresh, "test": record.suites.test, "edge": record.suites.edge}
-    several = {"carry": record.suites.carry, "lengths": record.suites.lengths}
+    suites = record.suites
+    several = {"carry": suites.carry, "lengths": suites.lengths, "fresh_lengths": suites.fresh_lengths}
     if record.best:
         several["best"] = record.best.lengths
     scores |= {f"{suite}/{key}": score for suite, found in several.items() for key, score in found.items()}
@@ -124,6 +125,8 @@ def contradiction(record: Record, track: Track) -> str | None:
     if record.fingerprints.track != track.fingerprint:
         return None  # the track asked for other numbers then; the record is stale
     asked = _num_problems(track, record.digits, with_best=record.best is not None)
+    if suites.fresh_lengths:  # older records have none
+        asked |= {f"fresh_lengths/{length}": track.evaluation.lengths for length in track.lengths_beyond(record.digits)}
     for suite in asked | scores:
         was, is_asked = scores[suite].total if suite in scores else 0, asked.get(suite, 0)
         if was != is_asked:
