@@ -26,7 +26,7 @@ CHARACTERS = {character: index for index, character in enumerate("0123456789+=")
 
 
 class Round(NamedTuple):
-    """Seconds per text: the submission's, including everything from its host to checked ids, and the reference's."""
+    """Seconds per text: the submission's, with the pipe to its host and the checks of its ids, and the reference's."""
 
     own: float
     reference: float

@@ -1,8 +1,5 @@
 """Where a record comes from: which submission, track and code, which device, versions and commit. Never loads torch."""
 
-import contextlib
-import math
-import os
 import platform
 import subprocess
 import sys
@@ -16,9 +13,6 @@ from harness.fingerprint import harness_fingerprint
 from harness.records import Environment, Fingerprints, Record
 from harness.submissions import Submission
 from harness.track import Track
-
-CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Holds a quota and a period: microseconds of processor time allowed in each period, in microseconds; or `max`."""
 
 
 def identity(
@@ -84,15 +78,6 @@ def cpu_name() -> str:
         models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
     return f"CPU: {name}"
-
-
-def num_cores() -> int:
-    """The cores that this process may use: under `taskset` or in a container, fewer than there are."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):  # a container's share of time; "max" means all of it
-        quota, period = map(int, CONTAINER_QUOTA.read_text(encoding="ascii").split())
-        cores = min(cores, math.ceil(quota / period))
-    return cores
 
 
 @cache

@@ -37,7 +37,8 @@ class Sequences:
 def share_seen(sequences: Sequences, trained: Sequences) -> float:
     """The share of the sequences, in [0, 1], whose prompt and answer ids equal those of a trained one.
 
-    A format may write two pairs of operands alike. Both sets must have been assembled to the same widths.
+    Two different problems may have the same ids: unordered column pairs write `3+70` and `0+73` alike. Both sets must
+    have been assembled to the same widths.
     """
     rows = [row.tobytes() for row in sequences.token_ids]
     seen = set(rows).intersection(row.tobytes() for row in trained.token_ids)

@@ -16,7 +16,7 @@ from bad_folders import MANIFEST, TINY, descendants, is_worker, left_running, ma
 from made_records import make_record
 
 from harness.engines import local, worker
-from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, run
+from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, num_cores, run
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -354,3 +354,15 @@ def test_all_seeds_of_a_job_share_one_budget_when_they_are_tried_again_one_by_on
     assert len(budgets) == 4
     assert isinstance(budgets[0], client.Budget)
     assert all(each is budgets[0] for each in budgets)
+
+
+@pytest.mark.parametrize(("content", "share"), [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None)])
+def test_a_containers_share_of_time_counts_as_so_many_cores(
+    content: str, share: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "CONTAINER_QUOTA", tmp_path / "none")
+    all_of_them = num_cores()
+    assert all_of_them >= 1
+    (tmp_path / "cpu.max").write_text(content)
+    monkeypatch.setattr(local, "CONTAINER_QUOTA", tmp_path / "cpu.max")
+    assert num_cores() == min(share or all_of_them, all_of_them)

@@ -13,7 +13,7 @@ from made_records import make_submission, make_track
 from harness import provenance
 from harness.errors import SubmissionError
 from harness.fingerprint import harness_fingerprint
-from harness.provenance import commit_and_changes, cpu_name, failed_record, identity, num_cores
+from harness.provenance import commit_and_changes, cpu_name, failed_record, identity
 from harness.records import read, save
 
 
@@ -83,16 +83,6 @@ def test_a_failure_is_a_record_with_the_rule_and_the_reason(tmp_path):
     assert failure.reason.startswith("T10: ids out of range; x")
     assert len(failure.reason) == 1000
     assert read(save(failure, tmp_path / "results")) == failure
-
-
-@pytest.mark.parametrize(("content", "share"), [("150000 100000\n", 2), ("50000 100000\n", 1), ("max 100000\n", None)])
-def test_a_containers_share_of_time_counts_as_so_many_cores(content, share, tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "CONTAINER_QUOTA", tmp_path / "none")
-    all_of_them = num_cores()
-    assert all_of_them >= 1
-    (tmp_path / "cpu.max").write_text(content)
-    monkeypatch.setattr(provenance, "CONTAINER_QUOTA", tmp_path / "cpu.max")
-    assert num_cores() == min(share or all_of_them, all_of_them)
 
 
 def test_the_cpu_has_a_name():

@@ -20,7 +20,7 @@ def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.
 
     Args:
-        track: of the trials to be run, if any: a submission is told its max_digits and sees its batches.
+        track: of the trials to be run, if any; its widths and its batch size, which a submission can see, are used too.
     """
     widths = list(dict.fromkeys([*MAX_DIGITS, *(map(track.max_digits, track.digits) if track else ())]))
     batch_size = track.training.batch_size if track else BATCH_SIZE

@@ -7,11 +7,12 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.commands.new import TEMPLATE
+from harness.engines.local import num_cores
 from harness.files import require_writable
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
-from harness.provenance import commit_and_changes, cpu_name, num_cores
+from harness.provenance import commit_and_changes, cpu_name
 from harness.submissions import Broken, discover, read_folder
 
 PACKAGES = (

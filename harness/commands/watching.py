@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 from harness.commands.progress import Display
 from harness.definitions import keep_definition
-from harness.engines.local import keeping_workers
+from harness.engines.local import keeping_workers, num_cores
 from harness.engines.messages import Device
 from harness.errors import ExitCode
 from harness.files import require_writable
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import Plan, PlannedTrial
-from harness.provenance import num_cores
 from harness.ranking.rulings import Cleared, read_rulings
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record

@@ -1,6 +1,7 @@
 """Runs jobs in worker processes on this machine."""
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -31,6 +32,8 @@ from harness.errors import ExitCode
 MEMORY_SHARE = 0.75
 """Share of the available memory for all workers together; the rest is for their hosts and the system."""
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+CONTAINER_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Holds a quota and a period: microseconds of processor time allowed in each period, in microseconds; or `max`."""
 MIN_MEMORY_BYTES = 6 << 30
 """Of each worker, however many there are: twice the 3.2 GB that `hints_random_fire` takes on the track `length`."""
 
@@ -116,6 +119,15 @@ def keeping_workers() -> Iterator[None]:
     finally:
         _dismiss(_kept)
         _kept = None
+
+
+def num_cores() -> int:
+    """The cores that this process may use: under `taskset` or in a container, fewer than there are."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # a container's share of time; "max" means all of it
+        quota, period = map(int, CONTAINER_QUOTA.read_text(encoding="ascii").split())
+        cores = min(cores, math.ceil(quota / period))
+    return cores
 
 
 def memory_of_a_worker(num_workers: int, meminfo: Path = Path("/proc/meminfo")) -> int | None:

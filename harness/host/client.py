@@ -206,6 +206,7 @@ class Host:
         Raises:
             SubmissionError: the code broke the contract, and the child could say where.
             HostError: the process died, hung, flooded its output or broke the wire format.
+            EngineError: no fault of the submission: the host could not lock itself down, or its zygote has ended.
         """
         try:
             reply = unpack(self._exchange(pack(Frame(message, arrays or {}))))
@@ -220,7 +221,11 @@ class Host:
         return reply
 
     def describe(self) -> Vocabulary:
-        """The tokenizer's vocabulary; asked for before any text is sent, so that it cannot depend on any."""
+        """The tokenizer's vocabulary; asked for before any text is sent, so that it cannot depend on any.
+
+        Raises:
+            SubmissionError: it is not one that rule T00 allows; and whatever `ask` raises, as in the methods below.
+        """
         message = self.ask({"do": "describe"}).message
         size, pad_id, eos_id = (message.get(name) for name in ("vocab_size", "pad_id", "eos_id"))
         if type(size) is not int or type(pad_id) is not int or type(eos_id) is not int:
