@@ -2,22 +2,24 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from bad_folders import make_submission
-from cheats.sources import HONEST, LIVE, submission_of
+from cheats.sources import HONEST, LIVE, SUM, submission_of
 
 from harness import throughput
 from harness.audits.chance import fisher
 from harness.audits.findings import Finding
-from harness.audits.live import check_planted, check_published, check_untrained
+from harness.audits.live import check_again, check_planted, check_published, check_untrained
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
+from harness.host.client import Host
 from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, Score
 from harness.submissions import Submission
-from harness.task import fresh_suites
+from harness.task import Split, UniformDigits, draw, fresh_suites
 from harness.track import Track, load_track
 from harness.trial import run_job
 
@@ -185,3 +187,17 @@ def test_an_untrained_model_may_guess_the_commonest_answer_and_no_more() -> None
     one_digit = ["9"] * 10 + [str(number % 9) for number in range(90)]
     assert list(check_untrained("x", 12, one_digit)) == []
     assert list(check_untrained("x", 1, ["4", "5", "6", "7"])) == []
+
+
+@pytest.mark.parametrize(("encode", "rules"), [(SUM, {"T70"}), (HONEST["columns, unordered"], set[str]())])
+def test_edits_that_travel_alone_tell_by_themselves_whether_a_token_holds_the_sum(
+    tmp_path: Path, encode: str, rules: set[str]
+) -> None:
+    """Without those that travel together, by which a trial finds most cheats before it asks this one."""
+    submission = submission_of(tmp_path, encode)
+    texts = draw(UniformDigits(6), Split.TEST, count=300, track_seed=1).prompts()
+    with Host(submission, "prompts", max_digits=6) as host:
+        vocabulary = host.describe()
+        ids = host.encode(texts, vocabulary)
+    found = check_again(submission, vocabulary, 6, {"fresh/0": (texts, ids)}, np.random.default_rng(0))
+    assert {finding.rule for finding in found if finding.level == "gate"} == rules

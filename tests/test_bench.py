@@ -137,3 +137,37 @@ def test_a_ratio_of_answers_is_the_loops_time_by_ours(monkeypatch: pytest.Monkey
     loop, *ours = bench._answering(Track.model_validate(yaml.safe_load(SMALL)), 2, CPU)
     for row in ours:
         assert row.ratio == pytest.approx(median(loop.samples_s) / median(row.samples_s))
+
+
+def test_the_rate_of_answers_is_of_as_many_as_were_answered() -> None:
+    answers = [row for row in measured().rows if row.digits == 2 and row.work.startswith("256 answers")]
+    assert len(answers) == 3
+    for row in answers:
+        assert row.examples_per_second == pytest.approx(256 / median(row.samples_s))
+
+
+def test_the_peak_counts_a_multiplication_and_an_addition_for_each_term_of_a_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the time made up: 1024 rows by 1024 columns of 1024 terms in half a second."""
+    monkeypatch.setattr(bench, "_in_turn", lambda ways, device: [[0.5]])
+    assert bench._peak_flops(CPU) == 2 * 1024**3 * 2
+
+
+def test_a_report_gives_milliseconds_mebibytes_and_shares() -> None:
+    row = bench.Row(
+        work="training step",
+        digits=2,
+        num_seeds=3,
+        how="recorded",
+        samples_s=[0.001, 0.0025, 0.9],
+        examples_per_second=76_800.0,
+        ratio=1.5,
+        floor_share=0.25,
+        peak_memory_bytes=64 << 20,
+    )
+    about = {"device": "GPU", "driver": "1.2", "torch": "2", "python": "3", "commit": None, "track": "quick"}
+    report = bench.Report(**about, products="default", threads=1, peak_flops=1.5e12, rows=[row])
+    text = report.as_markdown()
+    assert text.splitlines()[-1] == "| training step | 2 | 3 | recorded | 2.5 ms | 76,800 | 1.50 | 25% | 64 MiB |"
+    assert "1.5 TFLOP/s" in text

@@ -5,13 +5,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from made_records import HARNESS, THROUGHPUT, make_submission, make_trials
+from made_records import HARNESS, THROUGHPUT, make_record, make_submission, make_track, make_trials
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw, is_drawing_of
 from harness.board.labels import annotate, spread
-from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Series, digest, plots_of
+from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Series, ThroughputPlot, digest, plots_of
 from harness.ranking.scoring import rows_of
 from harness.ranking.statistics import Estimate
 from harness.submissions import read_folder
@@ -200,3 +200,67 @@ def test_an_edited_drawing_is_told_from_what_was_drawn():
     assert not is_drawing_of(plot, DARK, drawn)
     for edited in (drawn.replace("</svg>", "<text>100 %</text></svg>"), drawn + "<p>", drawn.rpartition("<!--")[0], ""):
         assert not is_drawing_of(plot, LIGHT, edited)
+
+
+def one_of(label: str, *estimates: Estimate, place: int = 0, is_open: bool = False) -> Series:
+    return Series(place=place, label=label, is_open=is_open, estimates=list(estimates), best=[], seed_shares=[])
+
+
+def test_bars_stand_best_first_each_with_its_interval_and_its_share():
+    worse, better = one_of("worse", Estimate(0.3, 0.2, 0.45)), one_of("better", Estimate(0.6, 0.5, 0.75))
+    (axes,) = _figure_of(AccuracyPlot(digits=[2], series=[worse, better], trained_to=None), LIGHT).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["better", "worse"]
+    assert [bar.get_width() for bar in axes.patches] == [0.6, 0.3]
+    assert [line.get_xydata().tolist() for line in axes.lines[::2]] == [[[0.5, 0], [0.75, 0]], [[0.2, 1], [0.45, 1]]]
+    assert {text.get_text(): text.get_position()[1] for text in axes.texts} == {"60.0 %": 0, "30.0 %": 1}
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # so that place 0 is at the top
+
+
+def test_a_line_is_named_where_it_ends_and_is_dashed_if_it_is_of_the_open_division():
+    falls = one_of("falls", Estimate(0.9, 0.8, 1.0), Estimate(0.1, 0.0, 0.2))
+    rises = one_of("rises", Estimate(0.1, 0.0, 0.2), Estimate(0.9, 0.8, 1.0), place=1, is_open=True)
+    (axes,) = _figure_of(AccuracyPlot(digits=[3, 6], series=[falls, rises], trained_to=None), LIGHT).axes
+    assert {text.get_text(): text.get_position()[1] for text in axes.texts} == pytest.approx(
+        {"falls": 0.1, "rises (open)": 0.9}
+    )
+    colours = {text.get_text(): text.get_color() for text in axes.texts}
+    drawn = {line.get_color(): line for line in axes.lines if list(line.get_xdata()) == [3, 6]}
+    leads = {line.get_color(): line.get_ydata()[0] for line in axes.lines if line.get_xdata()[0] > 6}
+    assert leads == {colours["falls"]: 0.1, colours["rises (open)"]: 0.9}
+    styles = {name: drawn[colour].get_linestyle() for name, colour in colours.items()}
+    assert styles == {"falls": "-", "rises (open)": "--"}
+    assert drawn[colours["falls"]].get_ydata().tolist() == [0.9, 0.1]
+
+
+def test_a_panel_by_length_shades_the_trained_lengths_and_the_interval_and_marks_nine_in_ten():
+    estimates = [Estimate(0.5, 0.3, 0.9)] * 4
+    plot = AccuracyPlot(digits=[1, 2, 3, 4], series=[one_of("one", *estimates)], trained_to=2)
+    (axes,) = _figure_of(plot, LIGHT).axes
+    (shaded,) = axes.patches
+    assert (shaded.get_x(), shaded.get_width()) == (1, 1)
+    assert axes.lines[0].get_ydata() == [0.9, 0.9]
+    (band,) = axes.collections
+    assert {y for path in band.get_paths() for _, y in path.vertices.tolist()} == {0.3, 0.9}
+
+
+def test_a_point_stands_at_its_speed_and_its_share_on_its_interval_beside_the_line_of_the_reference():
+    plot = ThroughputPlot(panels={"Some CPU": [(1.25, one_of("one", Estimate(0.5, 0.2, 0.9)))]})
+    (axes,) = _figure_of(plot, LIGHT).axes
+    assert [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"] == [[[1.25, 0.5]]]
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"] == [[1, 1]]
+    ((interval,),) = (lines.get_paths() for lines in axes.collections)
+    assert interval.vertices.tolist() == [[1.25, 0.2], [1.25, 0.9]]
+
+
+def test_a_plot_has_its_digits_in_order_and_says_which_submission_is_open_and_which_the_fastest(tmp_path):
+    track = make_track(digits=[6, 3], seeds=[0])
+    tuned, plain_one = make_submission(tmp_path, "tuned", open_division=True), make_submission(tmp_path, "plain_one")
+    records = [make_record(tuned, track, digits, 0, share) for digits, share in ((3, 0.9), (6, 0.5))]
+    fast = THROUGHPUT.model_copy(update={"train_ratio": 3.0})
+    records += make_trials(plain_one, track, 0.25, throughput=fast)
+    accuracy, speed = plots_of(track, rows_of(track, [tuned, plain_one], records, HARNESS))
+    assert isinstance(accuracy, AccuracyPlot)
+    assert accuracy.digits == [3, 6]
+    shown = {one.label: ([estimate.value for estimate in one.estimates], one.is_open) for one in accuracy.series}
+    assert shown == {"tuned": ([0.9, 0.5], True), "plain_one": ([0.25, 0.25], False)}
+    assert speed.description.endswith("the fastest is plain_one at 3.00 times the reference with 25.0 %")

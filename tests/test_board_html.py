@@ -13,10 +13,24 @@ import pytest
 from made_records import HARNESS, make_record, make_submission, make_track, make_trials, save_all, save_track
 
 import harness.board.rendering
-from harness.board.html import _carry, _curves, _details, _marked, html_page
+from harness.board.html import (
+    TRIAL_HEADINGS,
+    _carry,
+    _columns,
+    _curves,
+    _details,
+    _facts,
+    _lengths,
+    _marked,
+    _mistakes,
+    _trial,
+    html_page,
+)
 from harness.board.rendering import sections_of
-from harness.records import CurvePoint, Mistake
-from harness.track import EvaluationDefinition, load_track
+from harness.ranking.rulings import Cleared, Rulings
+from harness.ranking.scoring import Row, rows_of
+from harness.records import Audit, Checkpoint, CurvePoint, Environment, Mistake, Parameters, Score, Seconds
+from harness.track import EvaluationDefinition, Track, load_track
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</mark></td><b>\" onclick='a' {{ 7 * 7 }} \x1b[31m\u202e"
@@ -264,3 +278,90 @@ def test_a_curve_runs_over_examples(tmp_path):
 
 def test_details_are_of_the_largest_number_of_digits():
     assert any("at 6 digits" in column.help for column in _details(make_track(digits=[3, 6])))
+
+
+def shown_in(track: Track, row: Row) -> dict[str, str]:
+    """By the head of its column, what stands in the row's cell."""
+    return {column.heading: column.cell(row).text for column in _columns(track, [row])}
+
+
+def test_every_column_shows_the_number_that_its_head_names(tmp_path):
+    evaluation = EvaluationDefinition(fresh=100, test=100, carry=100, lengths=100, validation=10)
+    track = make_track(digits=[2], seeds=[0], longest=4, evaluation=evaluation)
+    one = make_submission(tmp_path, "one")
+    record = make_record(one, track, 2, 0, 0.92, seen=0.11, digit_accuracy=0.98)
+    assert record.suites is not None
+    carry = {str(chain): Score(correct=50 - 10 * chain, total=100) for chain in range(3)}
+    suites = record.suites.model_copy(update={"carry": carry, "edge": Score(correct=19, total=25)})
+    (row,) = rows_of(track, [one], [record.model_copy(update={"suites": suites})], HARNESS)
+    cells = shown_in(track, row)
+    # 92 of 100 at each of four lengths: that is 90 % by the share, and at no length by the interval.
+    expected = {"reach": "4", "ids seen": "11.0", "digit accuracy": "98.0", "longest carry": "30.0", "edge": "76.0"}
+    assert {head: cells[head] for head in expected} == expected
+    assert cells["examples to 90 %"] == "12.8k"
+    keys = [column.cell(row).key for column in _columns(track, [row]) if column.is_number]
+    assert all(isinstance(key, (int, float)) for key in keys)  # or a click would sort 10 before 9
+
+
+def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_path):
+    track, one = make_track(digits=[3, 6], seeds=[0]), make_submission(tmp_path, "one")
+    records = [make_record(one, track, digits, 0, share) for digits, share in ((3, 0.9), (6, 0.5))]
+    (row,) = rows_of(track, [one], records, HARNESS)
+    assert list(shown_in(track, row).values())[2:5] == ["70.0", "90.0", "50.0"]
+
+
+def test_a_trial_is_told_under_the_headings_of_its_table(tmp_path):
+    track, one = make_track(digits=[3], seeds=[4]), make_submission(tmp_path, "one")
+    environment = Environment(device="Some CPU", torch="2.13.0", python="3.11.2", commit="abc", dirty=True)
+    curve = [CurvePoint(step=i, examples=i, loss=3.0 - i, accuracy=0, digit_accuracy=0) for i in (1, 2)]
+    seconds = Seconds(encode=1, train=20, decode=3, total=31)
+    more = {"curve": curve, "seconds": seconds, "environment": environment, "isolation": "medium"}
+    record = make_record(one, track, 3, 4, 0.9, **more)
+    assert dict(zip(TRIAL_HEADINGS, _trial(record), strict=True)) == {
+        "trial": "3 digits, seed 4",
+        "fresh": "900 of 1000",
+        "test": "900 of 1000",
+        "edge": "44 of 49",
+        "loss at the end": "1.0000",
+        "s": "31",
+        "device": "Some CPU, torch 2.13.0",
+        "sandbox": "medium",
+        "commit": "abc (changed)",
+        "fresh seed": "1004",
+    }
+    clean = record.model_copy(update={"environment": environment.model_copy(update={"dirty": False})})
+    assert "abc" in _trial(clean)
+
+
+def test_a_card_has_a_curve_for_every_seed_and_adds_up_their_carries(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0, 1]), make_submission(tmp_path, "one")
+    curve = [CurvePoint(step=i, examples=i, loss=None, accuracy=0, digit_accuracy=0) for i in (0, 9)]
+    trials = [make_record(one, track, 3, seed, share, curve=curve) for seed, share in ((0, 0.9), (1, 0.5))]
+    assert [line.label for line in _curves("curve", trials).lines] == ["seed 0", "seed 1"]
+    assert dict(_carry(trials)) == {str(chain): "70.0" for chain in range(4)}
+    many = [Mistake(prompt=f"{n}+1=", answer=str(n + 1), got="0") for n in range(20)]
+    assert len(_mistakes([trials[0].model_copy(update={"mistakes": many})])) == 10
+
+
+def test_the_best_checkpoint_is_the_thin_line_beside_the_final_weights(tmp_path):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=100, validation=10)
+    track = make_track(digits=[2], seeds=[0], longest=3, evaluation=evaluation)
+    one = make_submission(tmp_path, "one")
+    lengths = {str(length): Score(correct=100, total=100) for length in (1, 2, 3)}
+    best = Checkpoint(step=1, validation_accuracy=0.5, lengths=lengths)
+    (row,) = rows_of(track, [one], [make_record(one, track, 2, 0, 0.5, best=best)], HARNESS)
+    final, thin = _lengths(row.results[2], 2).lines
+    # On 260 by 90 points: half at each of three lengths, and all.
+    assert (final.label, final.points, final.is_beside) == ("final weights", "0.0,45.0 130.0,45.0 260.0,45.0", False)
+    assert (thin.points, thin.is_beside) == ("0.0,0.0 130.0,0.0 260.0,0.0", True)
+
+
+def test_a_card_tells_how_many_parameters_lie_where_and_what_a_maintainer_cleared(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    doubt = Audit(rule="T50", level="review", seen="a token moves")
+    record = make_record(one, track, 3, 0, 0.9, audits=[doubt], parameters=Parameters(model=668_942, positions=12))
+    ruling = Cleared(submission="one", fingerprint=one.fingerprint, rule="T50", reason="Fine.", date="2026-11-27")
+    (row,) = rows_of(track, [one], [record], HARNESS, Rulings(cleared=[ruling]))
+    facts = _facts(row)
+    assert "668,942 parameters in the model, 12 in the positions" in facts
+    assert "T50 cleared by a maintainer: Fine. (2026-11-27)" in facts

@@ -233,3 +233,48 @@ def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
     done = harness(root, "cross", "--tokenizers", "a,nobody")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no submission 'nobody'; there are: a, b, c" in done.stderr
+
+
+def test_the_best_tokenizer_and_the_best_positions_come_first_with_their_own_numbers_and_effects(root: Path) -> None:
+    """Sums of two parts, named from the worst on, so that every label, cell and effect has to move."""
+    entries = list(found_in(root).values())
+    grid = grid_of(entries, [], [])
+    of_tokenizer, of_positions = {"a": 0.1, "b": 0.5}, {"a": 0.1, "b": 0.0, "c": 0.3}
+    records = [
+        make_record(one, TRACK, 3, 0, of_tokenizer[one.name[0]] + of_positions[one.name[2]])
+        for line in grid.pairs()
+        for one in line
+    ]
+    save_all(root, records, below="cross")
+    crossing = crossing_of(grid, TRACK, rows_of_cross(grid, entries, TRACK, root / "results", HARNESS))
+    assert crossing.command == "harness cross --tokenizers b,a --positions c,a,b --track mine"
+    text = as_text(crossing)
+    assert "1 c:LearnedPositions  2 a:LearnedPositions  3 b:LearnedPositions" in text
+    table, _, _, _, _, tokenizers, positions = (part.splitlines() for part in text.rstrip("\n").split("\n\n"))
+    assert [line.split() for line in table[2:]] == [
+        ["b:Characters", "80.0", "60.0", "50.0"],
+        ["a:Characters", "40.0", "20.0", "10.0"],
+    ]
+    # The mean is 43.3; of the sum of squares 1/3, rows have 3 (0.2² + 0.2²), columns 2 (0.167² + 0.033² + 0.133²).
+    effects = [[line.split()[:2] for line in lines[2:]] for lines in (tokenizers, positions)]
+    assert effects == [
+        [["b:Characters", "+20.0"], ["a:Characters", "-20.0"]],
+        [["c:LearnedPositions", "+16.7"], ["a:LearnedPositions", "-3.3"], ["b:LearnedPositions", "-13.3"]],
+    ]
+    assert re.search(r"the tokenizers explain 72 % \[\d+, \d+\], the positions 28 % \[\d+, \d+\]", text)
+    for low, high in re.findall(r"% \[(\d+), (\d+)\]", text):
+        assert int(low) <= int(high)
+    assert "With pairs missing" not in text
+
+
+def test_a_pair_whose_record_is_stale_is_not_run_yet_and_moves_no_effect(root: Path) -> None:
+    entries = list(found_in(root).values())
+    grid = grid_of(entries, [], ["a", "c"])
+    *records, last = [make_record(one, TRACK, 3, 0, 0.5) for line in grid.pairs() for one in line]
+    old = last.fingerprints.model_copy(update={"harness": "of old"})
+    stale = make_record(grid.pairs()[1][1], TRACK, 3, 0, 0.9).model_copy(update={"fingerprints": old})
+    save_all(root, [*records, stale], below="cross")
+    text = as_text(crossing_of(grid, TRACK, rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)))
+    assert [line.split()[1:] for line in text.splitlines()[2:4]] == [["50.0", "50.0"], ["50.0", "·"]]
+    assert "Mean of the grid: 50.0 %" in text
+    assert "With pairs missing the three do not add up." in text

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.ranking.effects import main_effects
+from harness.ranking.effects import main_effects, stretch
 from harness.ranking.statistics import Counts
 
 TOTAL = 1_000_000
@@ -138,3 +138,17 @@ def test_the_luck_of_two_seeds_is_subtracted_as_the_moments_say():
     effects = main_effects(grid)
     assert effects is not None
     assert effects.interplay.value == pytest.approx((m**2 - d**2) / (r**2 + m**2 - d**2), abs=1e-4)
+
+
+def test_bounds_are_widened_by_student_and_by_the_seeds_that_a_draw_repeats():
+    """By the printed table of t at 97.5 %: 12.706, 4.303 and 2.776 for 1, 2 and 4 degrees of freedom."""
+    for num_seeds, t in ((2, 12.706), (3, 4.303), (5, 2.776)):
+        assert stretch(num_seeds) == pytest.approx(t / 1.96 * np.sqrt(num_seeds / (num_seeds - 1)), rel=1e-3)
+    assert stretch(1) == 1
+
+
+def test_a_grid_of_nothing_but_right_answers_may_have_been_lucky():
+    effects = main_effects([[cell(1.0, 100)] * 2] * 2)
+    assert effects is not None
+    assert effects.mean.value == pytest.approx(1)
+    assert 0.98 < effects.mean.low < 1  # of 400 right answers in all: 3 / 400 is what may be wrong (rule of three)

@@ -366,3 +366,68 @@ def test_a_containers_share_of_time_counts_as_so_many_cores(
     (tmp_path / "cpu.max").write_text(content)
     monkeypatch.setattr(local, "CONTAINER_QUOTA", tmp_path / "cpu.max")
     assert num_cores() == min(share or all_of_them, all_of_them)
+
+
+def test_a_worker_gets_its_share_by_the_workers_that_there_are_work_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[int] = []
+    monkeypatch.setattr(local, "memory_of_a_worker", shares.append)
+    refused = trial_job(make_submission(tmp_path), findings=[Found("T10", "gate", "does not come back")])
+    assert len(records_of(run([refused], num_workers=8))) == 1
+    assert shares == [1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system keeps the limit")
+def test_a_memory_limit_holds_for_its_job_alone_and_never_exceeds_what_the_process_may_have() -> None:
+    program = """
+import resource
+from harness.engines.worker import limit_memory
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 40, 1 << 40))
+for num_bytes in (1 << 33, None, 1 << 34, 1 << 41):
+    limit_memory(num_bytes)
+    print(*resource.getrlimit(resource.RLIMIT_DATA))
+"""
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ | path
+    )
+    soft = [1 << 33, 1 << 40, 1 << 34, 1 << 40]
+    assert done.stdout.split() == [str(number) for one in soft for number in (one, 1 << 40)]
+
+
+def test_a_worker_that_ends_by_itself_is_a_bug_and_says_with_which_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of a trial, in the real worker: no known input ends one so."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, harness.trial\nharness.trial.run_job = lambda *arguments: os._exit(3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (*_, event) = run([trial_job(make_submission(tmp_path))], num_workers=1)
+    assert isinstance(event.reply, Failed)
+    assert (event.reply.exit_code, event.reply.signal) == (ExitCode.BUG, None)
+    assert event.reply.message.startswith("the worker ended with code 3; ")
+
+
+def test_a_worker_has_a_session_of_its_own_and_imports_nothing_from_the_folder_it_is_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C reaches the command alone; and a file called harness.py there is not ours."""
+    (tmp_path / "harness.py").write_text("raise SystemExit('not the harness')")
+    monkeypatch.chdir(tmp_path)
+    refused = trial_job(make_submission(tmp_path), findings=[Found("T10", "gate", "does not come back")])
+    before = descendants(os.getpid())
+    with keeping_workers():
+        assert len(records_of(run([refused], num_workers=1))) == 1
+        (idle,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
+        assert os.getsid(idle) == idle
+
+
+def test_seeds_that_are_tried_again_one_by_one_keep_the_problems_that_were_theirs(tmp_path: Path) -> None:
+    picky = "assert torch.initial_seed() % 2, 'even'\nreturn Terms(embedding=self.table[None, :length])"
+    entry = make_submission(tmp_path, "picky", forward=picky)
+    job = trial_job(entry, seeds=range(8), fresh_seeds=list(range(100, 108)))
+    found = {record.seed: record.fresh_seed for record in records_of(run([job], 1)) if record.status == "ok"}
+    assert len(found) > 1
+    assert found == {seed: 100 + seed for seed in found}

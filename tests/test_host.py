@@ -652,3 +652,33 @@ def test_a_verbose_tokenizer_at_a_hundred_digits_fits_its_frames(tmp_path: Path)
     submission = make_submission(tmp_path, encode=encode, decode=decode)
     with Host(submission, "answers", max_digits=100) as host:
         assert host.decode(host.encode(texts, host.describe())) == texts
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from harness.host.client import Host
+from harness.submissions import read_folder
+_, hard = resource.getrlimit(resource.RLIMIT_DATA)
+resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, hard))
+with Host(read_folder(Path(sys.argv[1])), "answers") as host:
+    print(host.describe().texts[0] == str((hard, hard)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are limited on Linux alone")
+def test_a_host_does_not_inherit_the_limit_of_the_worker_that_starts_it(tmp_path: Path) -> None:
+    asked = "import resource\nreturn str(resource.getrlimit(resource.RLIMIT_DATA))"
+    command = [sys.executable, "-c", LIMITED, str(make_submission(tmp_path, decode=asked).folder)]
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | path)
+    assert done.stdout.split() == ["True"]
+
+
+def test_a_host_does_not_learn_whose_command_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USER", "LOGNAME", "MAIL", "PATH"):
+        monkeypatch.setenv(name, f"/home/ada:{os.environ.get(name, '')}")
+    question = "import os\nreturn repr(dict(os.environ))"
+    seen = decoded(make_submission(tmp_path, decode=question), hash_seed=79)
+    assert "PATH" in seen
+    assert "ada" not in seen

@@ -7,10 +7,12 @@ import pytest
 import torch
 from bad_folders import TINY, make_submission, write_folder, write_tiny
 from commands import harness, refused
-from made_records import make_record, make_track
+from made_records import HARNESS, make_record, make_track, save_all
 from made_records import make_submission as make_any
 
 from harness import probe as probes
+from harness.audits.recoverable import columns
+from harness.commands import probe as probe_command
 from harness.commands.probe import as_text
 from harness.decoding import Decoder
 from harness.model import NO_DROPOUT, FrozenModel
@@ -142,6 +144,8 @@ def test_what_the_states_tell_is_found_in_its_layer_and_after_its_token_and_nowh
     assert found.digits[0] is not None
     assert found.digits[0] > 0.95
     assert found.test.total == LARGE.evaluation.test
+    for line in (found.digits_passing, *found.trained_passing):
+        assert [one is None for one in line] == [True, False, True]  # 10^1 has no column below; longer is no column
 
 
 def test_probes_are_judged_on_problems_whose_ids_they_have_not_been_fitted_on(tmp_path) -> None:
@@ -247,3 +251,46 @@ def test_a_trial_is_probed_as_it_was_recorded_and_what_cannot_be_is_refused(tmp_
     refused(harness(tmp_path, "probe", "one", "-t", track, "--seed", "7"), 2, f"--seed 7: {trial} 0; name one")
     refused(harness(tmp_path, "probe", "broken", "-t", track), 2, "holds no submission.yaml", "fix it first")
     refused(harness(tmp_path, "probe", "dies", "-t", track), 1, "dies: breaks T00")
+
+
+def test_a_carry_is_passed_on_where_the_digits_of_a_column_with_one_below_sum_to_nine() -> None:
+    problems = draw(UniformDigits(4), Split.TEST, count=300, track_seed=3)
+    found = probes._passing(problems)
+    assert list(found) == ["10^2", "10^3", "10^4"]
+    for index, prompt in enumerate(problems.prompts()):
+        a, b = map(int, prompt.rstrip("=").split("+"))
+        for power in (2, 3, 4):
+            column = 10 ** (power - 1)
+            assert found[f"10^{power}"][index] == (a // column % 10 + b // column % 10 == 9), prompt
+
+
+def test_an_answer_goes_on_until_as_many_tokens_are_read_as_it_has_digits(tmp_path) -> None:
+    _, data, vocabulary = prepared(make_submission(tmp_path), DEEP)
+    num_digits = np.array([len(answer) for answer in fixed_suites(DEEP, 2)["test"].answers()])
+    assert set(num_digits) == {2, 3}
+    for num_read in range(4):
+        goes_on = probes._goes_on(data["test"], num_read, (vocabulary.pad_id, vocabulary.eos_id))
+        assert (goes_on == (num_read <= num_digits)).all()
+
+
+def test_a_judged_problem_is_seen_if_its_ids_are_those_of_a_trained_one(tmp_path) -> None:
+    """Unordered pairs of digits, column by column, of which a trained problem may have the same ids."""
+    pairs = "a, b = (text.rstrip('=').split('+') + [''])[:2]\nwidth = max(len(a), len(b)) if b else 0\n"
+    pairs += "told = ''.join(x for pair in zip(a.zfill(width), b.zfill(width)) for x in sorted(pair)) + '='\n"
+    pairs += "return [CHARACTERS.index(character) for character in (told if b else a)]"
+    track = LARGE.model_copy(update={"training": LARGE.training.model_copy(update={"problems": 2000})})
+    found = probe(make_submission(tmp_path, encode=pairs), track, 2, 0, torch.device("cpu"), lambda progress: None)
+    sets = (training_problems(track, 2), fresh_problems(track, 2, 0), fixed_suites(track, 2)["test"])
+    trained, fitted, test = ({columns(prompt) for prompt in one.prompts()} for one in sets)
+    judged = test - fitted
+    assert found.num_judged == len(judged)
+    assert 0 < found.seen == pytest.approx(len(judged & trained) / len(judged))
+
+
+def test_a_record_of_other_code_is_not_held_beside_a_probe(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track, one = make_track(digits=[3], seeds=[0]), make_any(tmp_path, "one")
+    record = make_record(one, track, 3, 0, 0.9)
+    save_all(tmp_path, [record])
+    for fingerprint, expected in ((HARNESS, record.sealed()), ("another harness", None)):
+        monkeypatch.setattr(probe_command, "harness_fingerprint", lambda fingerprint=fingerprint: fingerprint)
+        assert probe_command._record(one, track, tmp_path / "results", 3, 0) == expected

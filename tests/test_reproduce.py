@@ -119,3 +119,31 @@ def test_trials_that_left_no_result_are_no_success(tmp_path, monkeypatch):
     found = recorded_trials(one, TRACK, tmp_path / "results", HARNESS)
     monkeypatch.setattr(reproduce, "watch_trials", lambda *_, **__: ExitCode.BUG)
     assert reproduce.run_again(found, TRACK, device="cpu", num_workers=1, tell=print) is ExitCode.BUG
+
+
+def test_one_trial_that_comes_out_differently_is_enough_for_no(tmp_path, monkeypatch):
+    one = make_submission(tmp_path, "one")
+    records = [make_record(one, TRACK, digits, 0, 0.9) for digits in TRACK.digits]
+    save_all(tmp_path, records)
+    found = recorded_trials(one, TRACK, tmp_path / "results", HARNESS)
+
+    def again(*_, on_record, **__):
+        on_record(records[0])
+        on_record(make_record(one, TRACK, 6, 0, 0.8))
+        return ExitCode.DONE
+
+    monkeypatch.setattr(reproduce, "watch_trials", again)
+    said: list[str] = []
+    assert reproduce.run_again(found, TRACK, device="cpu", num_workers=1, tell=said.append) is ExitCode.NEGATIVE
+    assert [line.startswith(f"one d{digits}-s0: ") for digits, line in zip((3, 6), said, strict=True)] == [True, True]
+    assert ["the same to the bit" in line for line in said] == [True, False]
+
+
+@pytest.mark.parametrize(("what", "there"), [("torch", "2.99.0"), ("products", "other")])
+def test_a_difference_names_what_of_the_machine_could_have_made_it(tmp_path, what, there):
+    submission = make_submission(tmp_path, "one")
+    then, now = (make_record(submission, TRACK, 3, 0, share) for share in (0.9, 0.8))
+    elsewhere = then.environment.model_copy(update={what: there})
+    _, line = verdict(then, now.model_copy(update={"environment": elsewhere}))
+    assert f"on another machine: {what} " in line
+    assert f" -> {there})" in line

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 from bad_folders import MANIFEST, TINY, make_submission, write_folder
-from made_records import make_track
+from cheats.sources import COLUMNS, submission_of
+from made_records import make_record, make_track
 
 from harness.definitions import keep_definition
 from harness.engines import local
 from harness.engines.local import Event, Job
-from harness.engines.messages import Failed
+from harness.engines.messages import Failed, Recorded
 from harness.errors import ExitCode
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
@@ -179,3 +180,52 @@ def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_th
     before = kept.read_text()
     assert keep(has_trials=False, training=TrainingDefinition(problems=64, epochs=1)) == before
     assert keep(has_trials=True, training=TrainingDefinition(problems=64, epochs=1)) == file.read_text()
+
+
+def test_an_audit_before_trials_looks_at_the_digits_of_their_track(tmp_path: Path) -> None:
+    columns = COLUMNS + "return [20 + (x + y if self.max_digits == 2 else 100 + 10 * x + y) for x, y in columns] + [11]"
+    sums_at_two_digits = submission_of(tmp_path, columns)
+    gates = []
+    for track in (None, make_track(digits=[2])):
+        (verdict,) = audit_all([sums_at_two_digits], 1, track=track)
+        assert not isinstance(verdict, Crashed)
+        gates.append({rule for rule, level, _ in verdict[1] if level == "gate"})
+    assert gates[0] == set()
+    assert "T40" in gates[1]
+
+
+@pytest.mark.parametrize("killed_by", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_trial_whose_record_is_saved_keeps_it_though_its_worker_dies_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_by: signal.Signals
+) -> None:
+    """The events of such a job, made up: no graph can be told to wait for its neighbour."""
+    one, results = make_submission(tmp_path, "one"), tmp_path / "results"
+    record = make_record(one, TINY, 1, 0, 1.0).sealed()
+
+    def dying(jobs: Sequence[Job], *_: object) -> Iterator[Event]:
+        (job,) = jobs
+        yield Event(job, Recorded(record=record))
+        yield Event(job, Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=killed_by))
+
+    monkeypatch.setattr("harness.run.run", dying)
+    trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1)]
+    events = run_trials(trials, TINY, results, device="cpu", num_workers=1, max_seeds=2, verdicts={})
+    first, second = events
+    assert isinstance(first, Finished)
+    assert read(record_path(results, "tiny", "one", 1, 0)) == first.record == record
+    if killed_by is signal.SIGSEGV:
+        assert isinstance(second, Finished)
+        assert (second.record.seed, second.record.status) == (1, "failed")
+    else:
+        assert second == Crashed("one d1-s0,1", "ended", ExitCode.INCOMPLETE, num_trials=1)
+
+
+def test_a_worker_that_dies_before_a_record_costs_every_trial_of_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make_submission(tmp_path, "one")
+    killed = Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=signal.SIGKILL)
+    monkeypatch.setattr("harness.run.run", lambda jobs, *_: iter([Event(jobs[0], killed)]))
+    trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1)]
+    (crash,) = run_trials(trials, TINY, tmp_path, device="cpu", num_workers=1, max_seeds=2, verdicts={})
+    assert crash == Crashed("one d1-s0,1", "ended", ExitCode.INCOMPLETE, num_trials=2)

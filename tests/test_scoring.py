@@ -17,7 +17,7 @@ from harness.errors import RecordError
 from harness.ranking.scoring import Row, Speed, _reach, ranking_heading, rows_of
 from harness.ranking.standing import State, standing_of, state_of
 from harness.ranking.statistics import Estimate
-from harness.records import Audit, Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path
+from harness.records import Audit, Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path, save
 from harness.submissions import discover, read_folder
 from harness.task import fixed_suites, fresh_suites, strata
 from harness.track import EvaluationDefinition
@@ -451,3 +451,20 @@ def test_a_row_is_in_the_gravest_state_of_its_trials(tmp_path):
 
 def test_a_length_is_reached_from_nine_in_ten_on():
     assert _reach({1: Estimate(0.9, 0.8, 1.0)}) == (1, 0, 1)
+
+
+def test_a_row_of_which_one_trial_is_stale_and_another_ran_without_a_sandbox_is_stale(tmp_path):
+    """It runs again by itself; what ran without a sandbox does not."""
+    track, one = make_track(digits=[3]), make_submission(tmp_path, "one")
+    open_air = make_record(one, track, 3, 0, 0.5, isolation="none")
+    old = make_record(one, track, 3, 1, 0.5)
+    old = old.model_copy(update={"fingerprints": old.fingerprints.model_copy(update={"harness": "old"})})
+    assert standing_of(one, [open_air, old], [], track, HARNESS, ()).state is State.STALE
+
+
+def test_a_row_whose_only_record_is_torn_is_unverified_and_not_one_that_never_ran(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0]), make_submission(tmp_path, "one")
+    path = save(make_record(one, track, 3, 0, 0.5), tmp_path / "results")
+    path.write_text("{")
+    (row,) = rows_of(track, [one], read_all(tmp_path / "results", track.name), HARNESS)
+    assert row.standing.state is State.UNVERIFIED

@@ -5,8 +5,8 @@ from made_records import HARNESS, make_record, make_submission, make_track, save
 
 import harness.commands.show
 from harness.commands.show import shown
-from harness.records import Audit, Score
-from harness.track import load_track
+from harness.records import Audit, Checkpoint, CurvePoint, Drift, Parameters, Score
+from harness.track import EvaluationDefinition, load_track
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +65,24 @@ def test_nothing_in_a_record_can_draw_on_the_terminal(tmp_path):
     text = shown(one, track, tmp_path / "results")
     assert text.count("?]0;OWNED?# #[group]?[2J") == 3
     assert "\x1b" not in text
+
+
+def test_parameters_the_table_the_curve_and_the_best_checkpoint_are_shown_each_under_its_name(tmp_path):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=100, validation=10)
+    track = make_track(digits=[2], seeds=[0], longest=3, evaluation=evaluation)
+    one = make_submission(tmp_path, "one")
+    lengths = {str(length): Score(correct=100 - length, total=100) for length in (1, 2, 3)}
+    more = {
+        "best": Checkpoint(step=1200, validation_accuracy=0.5, lengths=lengths),
+        "drift": Drift(rows=12, touched_rows=8, touched=0.25, untouched=0.003),
+        "parameters": Parameters(model=668_942, positions=1536),
+        "curve": [CurvePoint(step=10, examples=640, loss=1.5, accuracy=0.25, digit_accuracy=0.75)],
+    }
+    save_all(tmp_path, [make_record(one, track, 2, 0, 0.5, **more)])
+    text = shown(one, track, tmp_path / "results")
+    assert "  best        1: 0.990  2: 0.980  3: 0.970   (the weights after step 1,200)\n" in text
+    assert "  drift       8 of 12 rows of the table trained by 0.25; the others by 0.003\n" in text
+    assert "  parameters  668,942 in the model, 1,536 in the positions\n" in text
+    headings, _, point = text.split("\n\n")[-2].splitlines()
+    assert headings.split() == ["examples", "loss", "exact", "match", "digit", "accuracy"]
+    assert point.split() == ["640", "1.500", "0.250", "0.750"]

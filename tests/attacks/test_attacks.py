@@ -233,3 +233,17 @@ def test_no_host_runs_as_root_or_with_a_capability(tmp_path: Path, level: Isolat
     if os.getuid() == 0:
         assert seen == "(65534, 65534, 65534) (65534, 65534, 65534) []"
     assert "(0," not in seen
+
+
+MOST = {"CPU": 300, "NPROC": 256, "NOFILE": 256, "FSIZE": 0, "CORE": 0, "MEMLOCK": 0, "MSGQUEUE": 0}
+"""Seconds, threads, descriptors, and bytes of what no host needs at all."""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_host_is_held_by_every_limit_and_cannot_lift_one(tmp_path: Path, level: Isolation) -> None:
+    asked = f"import resource\nSEEN = [resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in {list(MOST)}]\n"
+    code = asked + HONEST.replace('return "".join', 'return repr(SEEN) if list(token_ids) == [0] else "".join')
+    with Host(submission_of(tmp_path, code), "answers", level=level) as host:
+        seen = dict(zip(MOST, json.loads(host.describe().texts[0].translate({40: 91, 41: 93})), strict=True))
+    assert all(soft == hard for soft, hard in seen.values())
+    assert {name for name, (_, hard) in seen.items() if not 0 <= hard <= MOST[name]} == set()
