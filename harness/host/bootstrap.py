@@ -1,4 +1,4 @@
-"""The first lines of a zygote: `python -I bootstrap.py '{"path": […], "level": "strong", "socket": 7, …}'`.
+"""The first lines of a zygote: `python -P -s bootstrap.py '{"path": […], "level": "strong", "socket": 7, …}'`.
 
 Run as a script, so that nothing of the harness is imported before the import path is the one that the parent gave.
 """

@@ -99,7 +99,8 @@ def why_not(level: Isolation) -> str | None:
 def command(level: Isolation, settings: dict[str, object]) -> list[str]:
     """The command line of a zygote at that level."""
     bootstrap = Path(__file__).with_name("bootstrap.py")
-    python = [sys.executable, "-I", str(bootstrap), json.dumps(settings)]
+    # Not -I, which would ignore PYTHONHASHSEED as well; of the caller's environment nothing is passed on anyway.
+    python = [sys.executable, "-P", "-s", str(bootstrap), json.dumps(settings)]
     return [*_bubblewrap(), *python] if level is Isolation.STRONG else python
 
 
@@ -140,6 +141,7 @@ def _bubblewrap() -> list[str]:
     """bubblewrap's part of the command line: new namespaces and a root that holds what can be read and nothing else."""
     program = shutil.which("bwrap") or "bwrap"  # found here, since it is started with the hosts' PATH
     arguments = [program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    arguments += ["--hostname", "host"]
     arguments += ["--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if os.getuid() == 0:
         # The real root makes the mounts and gives up root inside (bootstrap.py): in a user namespace of its own it

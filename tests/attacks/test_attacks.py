@@ -247,3 +247,15 @@ def test_a_host_is_held_by_every_limit_and_cannot_lift_one(tmp_path: Path, level
         seen = dict(zip(MOST, json.loads(host.describe().texts[0].translate({40: 91, 41: 93})), strict=True))
     assert all(soft == hard for soft, hard in seen.values())
     assert {name for name, (_, hard) in seen.items() if not 0 <= hard <= MOST[name]} == set()
+
+
+@pytest.mark.skipif(bool(why_not(Isolation.STRONG)), reason=f"strong: {why_not(Isolation.STRONG)}")
+def test_at_the_strong_level_a_host_does_not_learn_the_machines_name(tmp_path: Path) -> None:
+    code = "import os\nSEEN = os.uname().nodename\n" + HONEST.replace(
+        'return "".join', 'return SEEN if list(token_ids) == [0] else "".join'
+    )
+    seen: list[str] = []
+    for level in (Isolation.NONE, Isolation.STRONG):
+        with Host(submission_of(tmp_path, code), "answers", level=level) as host:
+            seen.append(host.describe().texts[0])
+    assert seen[0] == os.uname().nodename != seen[1]
