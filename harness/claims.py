@@ -10,7 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 FILE = ".claims"
 """In the folder of a track's results, while something runs; it is empty. A claim is a lock on one of its bytes, whose
@@ -25,9 +25,8 @@ class Claims:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Args: folder: exists, and can be written."""
         self._path = folder / FILE
-        self._file = self._path.open("ab")
+        self._file = self._opened()
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +47,11 @@ class Claims:
                 return is_ours
             # Whoever took the file away held every byte, so that this process has no claim yet that it could lose here.
             self._file.close()
-            self._file = self._path.open("ab")
+            self._file = self._opened()
+
+    def _opened(self) -> BinaryIO:
+        self._path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed the results meanwhile
+        return self._path.open("ab")
 
     def _is_current(self) -> bool:
         """Whether the open file is the one that other runs find."""

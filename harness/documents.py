@@ -101,11 +101,8 @@ def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> 
     except RecursionError as error:
         raise DocumentError("nests too deeply; two levels of keys are enough") from error
     if not isinstance(values, dict):
-        got = (
-            "is empty"
-            if values is None
-            else f"holds {'a list' if isinstance(values, list) else 'a single value'}, no keys"
-        )
+        held = "a list" if isinstance(values, list) else "a single value"
+        got = "is empty" if values is None else f"holds {held}, no keys"
         raise DocumentError(f"{got}; write a key, a colon and a value a line; allowed keys: {_allowed(model)}")
     try:
         return model.model_validate(values)

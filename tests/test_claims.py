@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -75,6 +76,19 @@ def test_who_opened_the_file_before_it_was_taken_away_claims_for_all_to_see(tmp_
         assert claims.take("one d3")
         with another_process(tmp_path, "one d3", "other d3") as (_, got):
             assert got == [False, True]
+
+
+def test_results_that_are_removed_meanwhile_can_be_claimed_anew(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    with Claims(results) as claims:
+        assert claims.take("one d3")
+        shutil.rmtree(results)
+        assert claims.take("other d3")
+        with another_process(results, "other d3") as (_, got):
+            assert got == [False]
+        shutil.rmtree(results)
+    assert not results.exists()
 
 
 def test_on_a_disk_without_locks_everything_can_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

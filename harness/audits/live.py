@@ -99,8 +99,8 @@ def check_again(
                 submission.name, "T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
             )
         ]
-    is_drawn = ("fresh/", "fresh_lengths/")
-    fresh = [text for name, (texts, _) in prompts.items() if name.startswith(is_drawn) for text in texts]
+    drawn = ("fresh/", "fresh_lengths/")
+    fresh = [text for name, (texts, _) in prompts.items() if name.startswith(drawn) for text in texts]
     return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
 
 

@@ -141,6 +141,7 @@ class _Ended(NamedTuple):
 
 
 LEFT = _Ended("", "left to another run, which is training it", "yellow", ExitCode.INCOMPLETE)
+"""How a trial ends for this run that another run has begun and not finished."""
 
 
 def _ended(record: Record, cleared: Sequence[Cleared]) -> _Ended:
