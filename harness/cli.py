@@ -17,7 +17,7 @@ from harness.errors import ExitCode, HarnessError, UsageError
 from harness.printable import json_text
 from harness.rerun import Rerun
 from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
-from harness.terminal import counted, ignore_stdout, messages, put, replace_closed_streams, say, work_in
+from harness.terminal import counted, ignore_stdout, messages, put, replace_closed_streams, say, to_be_typed, work_in
 
 if TYPE_CHECKING:
     from harness.plan import Plan
@@ -196,7 +196,7 @@ def new(
         put(line)
     if like is not None:
         put(f"the summary, the reference and README.md are still those of {Path(like).name}")
-    put(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`")
+    put(to_be_typed(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`"))
 
 
 @app.command()
@@ -297,7 +297,7 @@ def show(
     if isinstance(entry, Broken):
         raise UsageError(f"{entry.error}; fix it first")
     loaded, _ = find_track(track, context.obj / "results")
-    put(shown(entry, loaded, context.obj / "results"), end="")
+    put(to_be_typed(shown(entry, loaded, context.obj / "results")), end="")
 
 
 @app.command()

@@ -50,19 +50,20 @@ def work_in(directory: Path) -> None:
     _command = f"harness -C {shlex.quote(str(directory))}"
 
 
+def to_be_typed(text: str) -> str:
+    """The text with its commands, such as `harness run NAME`, as they work from where the person is."""
+    return text.replace("`harness ", f"`{_command} ")
+
+
 def say(line: str, style: str = "") -> None:
     """Prints a message to stderr; no text of strangers in it can style it, or steer the terminal."""
-    messages.print(_printable(line), style=style, markup=False, highlight=False, soft_wrap=True)
+    line = visible(to_be_typed(line), keep="\n")
+    messages.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def put(text: str, end: str = "\n") -> None:
     """Prints a result to stdout; no text of strangers in it can steer the terminal, or the workflow that runs this."""
-    print(_printable(text), end=end, flush=True)
-
-
-def _printable(text: str) -> str:
-    """The text as one can see and type it: its commands as they work from where the person is."""
-    return visible(text.replace("`harness ", f"`{_command} "), keep="\n")
+    print(visible(text, keep="\n"), end=end, flush=True)
 
 
 def counted(number: int, noun: str) -> str:
