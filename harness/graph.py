@@ -252,9 +252,10 @@ class _Sizes(fx.Interpreter):
                 f"{self.line}: the operators of forward up to here read {self.num_read} numbers; at most "
                 f"{MAX_READ_ELEMENTS} are allowed"
             )
-        # Of a dimension of no rows, torch makes as many chunks as it is asked for.
-        parts = [max(tensor.shape, default=0) for tensor in read] + [each for each in args if isinstance(each, int)]
-        if target in SPLITTING and max(parts) > MAX_PARTS:
+        parts = [max(tensor.shape, default=0) for tensor in read] if target in SPLITTING else []
+        if target is torch.ops.aten.chunk.default:  # of a dimension of no rows, torch makes as many as it is asked for
+            parts += [each for each in (*args, *kwargs.values()) if isinstance(each, int)]
+        if max(parts, default=0) > MAX_PARTS:
             raise GraphError(f"{self.line}: {target} may give no more than {MAX_PARTS} tensors")
         with self.products:
             result = super().call_function(target, args, kwargs)

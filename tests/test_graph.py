@@ -240,6 +240,7 @@ HUGE = [
     [call("a", "aten.ones.default", [1 << 20]), call("b", "aten.split.Tensor", {"node": "a"}, 1)],
     [call(f"a{index}", "aten.ones.default", [1 << 26]) for index in range(9)],
     [call("a", "aten.zeros.default", [0]), call("b", "aten.chunk.default", {"node": "a"}, 1 << 20)],
+    [call("a", "aten.zeros.default", [0]), call("b", "aten.chunk.default", {"node": "a"}, chunks=1 << 20)],
 ]
 
 

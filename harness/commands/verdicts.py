@@ -30,7 +30,7 @@ def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequen
 def _annotation(name: str, rule: str, level: str, message: str) -> str:
     """A workflow command; nothing that a submission put into its name or the message can leave its field."""
     kind = {"gate": "error", "review": "warning"}.get(level, "notice")
-    lender = re.search(r"\bin the borrowed submissions/([a-z0-9_]+):", message)
+    lender = re.match(r"in the borrowed submissions/([a-z0-9_]+):", message)
     place = re.search(r"([\w./-]+\.(?:py|yaml))(?::|,) line (\d+)\b", message)
     named, line = (place[1], f",line={place[2]}") if place else ("submission.yaml", "")
     file = _escaped(f"submissions/{lender[1] if lender else name}/{named}").replace(":", "%3A").replace(",", "%2C")
