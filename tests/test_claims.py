@@ -122,7 +122,7 @@ def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) ->
 
 def test_two_runs_at_the_same_time_train_each_trial_once(tmp_path: Path) -> None:
     track = write_tiny(tmp_path / "tiny.yaml")
-    for name in ("a", "b", "c", "d"):
+    for name in ("a", "b"):
         write_folder(tmp_path, name, top=f"NAME = {name!r}")
     with ThreadPoolExecutor(2) as pool:
         commands = [("run", "-j", "1", "-t", str(track), "--device", "cpu")] * 2
@@ -130,6 +130,6 @@ def test_two_runs_at_the_same_time_train_each_trial_once(tmp_path: Path) -> None
     assert {run.returncode for run in runs} <= {0, 3}
     lines = [run.stderr.splitlines() for run in runs]
     trained = [[line.split()[1] for line in each if line.endswith(" s")] for each in lines]
-    assert sorted(trained[0] + trained[1]) == ["a", "b", "c", "d"], lines
+    assert sorted(trained[0] + trained[1]) == ["a", "b"], lines
     for own, each in zip(trained, lines, strict=True):
-        assert len(own) + sum("another run" in line for line in each) == 4
+        assert len(own) + sum("another run" in line for line in each) == 2
