@@ -15,11 +15,6 @@ from harness.submissions import Submission, read_folder
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported, here and in every process started
 
-if (number := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")) and hasattr(os, "sched_setaffinity"):
-    # A core of its own for each process of `-n auto`: commands then start as many workers as there are cores for them.
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(number) % len(cores)]})
-
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Without a sandbox every second test would fail, each with the same reason: better to say it once."""
