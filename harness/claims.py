@@ -4,10 +4,13 @@ They may be two terminals, a run for each of several GPUs, or machines of a clus
 what it begins, and passes over what another has claimed.
 """
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import os
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -34,20 +37,30 @@ class Claims:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._lock(start=0, length=0):  # every byte: no other run has a claim
+        # The file goes if no other run has a claim in it, which is so if every byte can be locked. Where somebody has
+        # removed it, there may be another in its place, with claims of others.
+        if self._is_current() and self._lock(start=0, length=0) and self._is_current():
             self._path.unlink(missing_ok=True)
         self._file.close()
 
-    def take(self, name: str) -> bool:
-        """Whether `name` is this process's from now on; False if another has it."""
-        digest = hashlib.sha256(name.encode()).digest()
+    def take(self, names: Sequence[str]) -> bool:
+        """Whether all `names` are this process's from now on; if another process has one of them, none is."""
         while True:
-            is_ours = self._lock(start=int.from_bytes(digest[:8]) % LARGEST_OFFSET, length=1)
+            mine = list(takewhile(lambda name: self._lock(start=_offset(name), length=1), names))
             if self._is_current():
-                return is_ours
+                break
             # Whoever took the file away held every byte, so that this process has no claim yet that it could lose here.
             self._file.close()
             self._file = self._opened()
+        if len(mine) < len(names):
+            self.release(mine)
+        return len(mine) == len(names)
+
+    def release(self, names: Sequence[str]) -> None:
+        """Gives up the claims of this process to `names`."""
+        for name in names:
+            with contextlib.suppress(OSError):  # a disk without locks
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(name))
 
     def _opened(self) -> BinaryIO:
         self._path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have removed the results meanwhile
@@ -66,3 +79,8 @@ class Claims:
         except OSError as refusal:
             return refusal.errno not in {errno.EACCES, errno.EAGAIN}
         return True
+
+
+def _offset(name: str) -> int:
+    """The byte that stands for a name; practically no two names share one."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % LARGEST_OFFSET

@@ -1,7 +1,8 @@
 """Runs a plan: audits and trials go to workers, records come back and are saved as they come."""
 
+import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record
-from harness.records import Record, read, record_path, save, trial_name
+from harness.records import Fingerprints, Record, read, record_path, save, trial_name
 from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import Track
@@ -71,7 +72,7 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A trial that another run had begun, with its record if that run has finished it."""
+    """A trial that another run was training or had trained when its turn came, with its record if there is one."""
 
     trial: PlannedTrial
     record: Record | None
@@ -138,20 +139,29 @@ def run_trials(
 
         def may_begin(job: Job) -> bool:
             group = left[job.name]
+            names = [trial.name for trial in group]
             # Claimed first: what another run still claims now may be recorded a moment later.
-            is_ours = claims.take(f"{group[0].submission.name} d{group[0].digits}")
-            if is_ours and not all(_recorded_since(trial, results, track) for trial in group):
-                return True
+            if claims.take(names):
+                if not all(_recorded_since(trial, results, track) for trial in group):
+                    return True
+                claims.release(names)
             elsewhere.extend(group)
             return False
 
-        yield from _trial_events(run(jobs, num_workers, may_begin), left, track, results)
+        # Closed here, so that the workers have ended before the claims are given up, whatever is raised.
+        with contextlib.closing(run(jobs, num_workers, may_begin)) as events:
+            for told in _trial_events(events, left, track, results):
+                if isinstance(told, Finished):
+                    claims.release([told.record.trial])
+                elif isinstance(told, Crashed):
+                    claims.release([trial.name for trial in left[told.job]])
+                yield told
     for trial in elsewhere:
         yield Elsewhere(trial, _recorded_since(trial, results, track))
 
 
 def _trial_events(
-    events: Iterator[Event], left: dict[str, list[PlannedTrial]], track: Track, results: Path
+    events: Iterable[Event], left: dict[str, list[PlannedTrial]], track: Track, results: Path
 ) -> Iterator[Running | Finished | Crashed]:
     """What the events of trials' jobs mean; saves the records.
 
@@ -179,10 +189,12 @@ def _trial_events(
 
 
 def _recorded_since(trial: PlannedTrial, results: Path, track: Track) -> Record | None:
-    """The trial's record, if it came after the plan was made."""
+    """The trial's record, if it came after the plan was made, and of the same code."""
     path = record_path(results, track.name, trial.submission.name, trial.digits, trial.seed)
     record = read(path) if path.exists() else None
-    return record if isinstance(record, Record) and record.digest != trial.replaces else None
+    now = Fingerprints(submission=trial.submission.fingerprint, track=track.fingerprint, harness=harness_fingerprint())
+    is_new = isinstance(record, Record) and record.digest != trial.replaces and record.fingerprints == now
+    return record if isinstance(record, Record) and is_new else None
 
 
 def run_probe(

@@ -2,20 +2,23 @@
 
 import errno
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from bad_folders import TINY, make_submission, write_folder, write_tiny
+from bad_folders import TINY, descendants, is_worker, make_submission, write_folder, write_tiny
 from commands import harness
 from made_records import make_record
 
 from harness.claims import FILE, Claims
+from harness.errors import MachineError
+from harness.fingerprint import harness_fingerprint
 from harness.plan import PlannedTrial
 from harness.records import save
 from harness.run import Elsewhere, Finished, run_trials
@@ -25,7 +28,7 @@ import sys
 from pathlib import Path
 from harness.claims import Claims
 with Claims(Path(sys.argv[1])) as claims:
-    print(*(claims.take(name) for name in sys.argv[2:]), flush=True)
+    print(*(claims.take([name]) for name in sys.argv[2:]), flush=True)
     sys.stdin.read()
 """
 
@@ -41,27 +44,27 @@ def another_process(folder: Path, *names: str) -> Iterator[tuple[subprocess.Pope
 
 def test_what_one_process_has_claimed_no_other_can(tmp_path: Path) -> None:
     with Claims(tmp_path) as claims:
-        assert claims.take("one d3")
+        assert claims.take(["one d3"])
         with another_process(tmp_path, "one d3", "other d3") as (_, got):
             assert got == [False, True]
-            assert not claims.take("other d3")
-            assert claims.take("one d3")  # again
+            assert not claims.take(["other d3"])
+            assert claims.take(["one d3"])  # again
 
 
 def test_a_process_that_is_killed_gives_up_its_claims(tmp_path: Path) -> None:
     with Claims(tmp_path) as claims:
         with another_process(tmp_path, "one d3") as (process, got):
             assert got == [True]
-            assert not claims.take("one d3")
+            assert not claims.take(["one d3"])
             process.kill()
             process.wait()
-        assert claims.take("one d3")
+        assert claims.take(["one d3"])
 
 
 def test_the_last_one_takes_the_file_away(tmp_path: Path) -> None:
     with another_process(tmp_path, "one d3"):
         with Claims(tmp_path) as claims:
-            claims.take("other d3")
+            claims.take(["other d3"])
         assert [path.name for path in tmp_path.iterdir()] == [FILE]
         with another_process(tmp_path, "one d3") as (_, got):
             assert got == [False]
@@ -73,7 +76,7 @@ def test_who_opened_the_file_before_it_was_taken_away_claims_for_all_to_see(tmp_
         with another_process(tmp_path, "other d3"):
             pass
         assert list(tmp_path.iterdir()) == []
-        assert claims.take("one d3")
+        assert claims.take(["one d3"])
         with another_process(tmp_path, "one d3", "other d3") as (_, got):
             assert got == [False, True]
 
@@ -82,9 +85,9 @@ def test_results_that_are_removed_meanwhile_can_be_claimed_anew(tmp_path: Path) 
     results = tmp_path / "results"
     results.mkdir()
     with Claims(results) as claims:
-        assert claims.take("one d3")
+        assert claims.take(["one d3"])
         shutil.rmtree(results)
-        assert claims.take("other d3")
+        assert claims.take(["other d3"])
         with another_process(results, "other d3") as (_, got):
             assert got == [False]
         shutil.rmtree(results)
@@ -99,25 +102,85 @@ def test_on_a_disk_without_locks_everything_can_be_claimed(tmp_path: Path, monke
 
     monkeypatch.setattr(fcntl, "lockf", no_locks)
     with Claims(tmp_path) as claims:
-        assert claims.take("one d3")
+        assert claims.take(["one d3"])
+
+
+def test_of_several_names_all_are_claimed_or_none(tmp_path: Path) -> None:
+    with Claims(tmp_path) as claims, another_process(tmp_path, "b"):
+        assert not claims.take(["a", "b", "c"])
+        with another_process(tmp_path, "a", "c") as (_, got):
+            assert got == [True, True]
+        assert claims.take(["a", "c"])
+        claims.release(["c"])
+        with another_process(tmp_path, "a", "c") as (_, got):
+            assert got == [False, True]
+
+
+def test_who_claimed_in_a_file_that_was_removed_takes_no_other_file_away(tmp_path: Path) -> None:
+    with ExitStack() as later:
+        with Claims(tmp_path) as claims:
+            assert claims.take(["one d3"])
+            (tmp_path / FILE).unlink()
+            later.enter_context(another_process(tmp_path, "other d3"))
+        with another_process(tmp_path, "other d3") as (_, got):
+            assert got == [False]
 
 
 def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) -> None:
-    names = ("claimed", "recorded", "stale", "ours")
-    submissions = {name: make_submission(tmp_path, name) for name in names}
+    names = ("claimed", "recorded", "stale", "of other code", "ours")
+    submissions = {name: make_submission(tmp_path, name.replace(" ", "_")) for name in names}
     results = tmp_path / "results"
-    records = {name: make_record(submissions[name], TINY, 1, 0, 0.5).sealed() for name in ("recorded", "stale")}
-    for record in records.values():
-        save(record, results)
+    records = {name: make_record(submissions[name], TINY, 1, 0, 0.5) for name in names[1:4]}
+    for name, record in records.items():
+        harness = "other code" if name == "of other code" else harness_fingerprint()
+        fingerprints = record.fingerprints.model_copy(update={"harness": harness})
+        records[name] = record.model_copy(update={"fingerprints": fingerprints}).sealed()
+        save(records[name], results)
     replaces = {"stale": records["stale"].digest}
     trials = [PlannedTrial(submissions[name], 1, 0, "missing", replaces=replaces.get(name)) for name in names]
-    with another_process(results / TINY.name, "claimed d1") as (_, got):
+    with another_process(results / TINY.name, "claimed d1-s0") as (_, got):
         assert got == [True]
         events = list(run_trials(trials, TINY, results, device="cpu", num_workers=2, max_seeds=1, verdicts={}))
-    assert {event.record.submission for event in events if isinstance(event, Finished)} == {"stale", "ours"}
+    ended = {event.record.submission for event in events if isinstance(event, Finished)}
+    assert ended == {"stale", "of_other_code", "ours"}
     *_, claimed, recorded = events
     assert claimed == Elsewhere(trials[0], None)
     assert recorded == Elsewhere(trials[1], records["recorded"])
+
+
+def test_a_trial_is_claimed_as_long_as_it_runs(tmp_path: Path) -> None:
+    trials = [PlannedTrial(make_submission(tmp_path, name), 1, 0, "missing") for name in ("a", "b")]
+    results = tmp_path / "results"
+    seen: dict[str, list[bool]] = {}
+    for event in run_trials(trials, TINY, results, device="cpu", num_workers=1, max_seeds=1, verdicts={}):
+        state = f"{'ended' if isinstance(event, Finished) else 'running'} {event.job}"  # type: ignore[union-attr]
+        if state not in seen:
+            with another_process(results / TINY.name, "a d1-s0", "b d1-s0") as (_, seen[state]):
+                pass
+    assert seen == {
+        "running a d1-s0": [False, True],
+        "ended a d1-s0": [True, True],
+        "running b d1-s0": [True, False],
+        "ended b d1-s0": [True, True],
+    }
+
+
+def test_when_a_record_cannot_be_saved_the_workers_end_before_the_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MachineError("no room")
+
+    monkeypatch.setattr("harness.run.save", full)
+    trials = [PlannedTrial(make_submission(tmp_path, name), 1, 0, "missing") for name in ("a", "b")]
+    before = descendants(os.getpid())
+    try:
+        list(run_trials(trials, TINY, tmp_path, device="cpu", num_workers=2, max_seeds=1, verdicts={}))
+    except MachineError:  # while what was raised still holds its frames
+        assert {child for child in descendants(os.getpid()) - before if is_worker(child)} == set()
+        assert not (tmp_path / TINY.name / FILE).exists()
+    else:
+        pytest.fail("nothing was saved")
 
 
 def test_two_runs_at_the_same_time_train_each_trial_once(tmp_path: Path) -> None:
@@ -128,8 +191,5 @@ def test_two_runs_at_the_same_time_train_each_trial_once(tmp_path: Path) -> None
         commands = [("run", "-j", "1", "-t", str(track), "--device", "cpu")] * 2
         runs = list(pool.map(lambda command: harness(tmp_path, *command), commands))
     assert {run.returncode for run in runs} <= {0, 3}
-    lines = [run.stderr.splitlines() for run in runs]
-    trained = [[line.split()[1] for line in each if line.endswith(" s")] for each in lines]
-    assert sorted(trained[0] + trained[1]) == ["a", "b"], lines
-    for own, each in zip(trained, lines, strict=True):
-        assert len(own) + sum("another run" in line for line in each) == 2
+    lines = [line for run in runs for line in run.stderr.splitlines()]
+    assert sorted(line.split()[1] for line in lines if line.endswith(" s")) == ["a", "b"], lines

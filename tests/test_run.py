@@ -225,7 +225,7 @@ def test_a_worker_that_dies_before_a_record_costs_every_trial_of_its_job(
 ) -> None:
     one = make_submission(tmp_path, "one")
     killed = Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=signal.SIGKILL)
-    monkeypatch.setattr("harness.run.run", lambda jobs, *_: iter([Event(jobs[0], killed)]))
+    monkeypatch.setattr("harness.run.run", lambda jobs, *_: (Event(job, killed) for job in jobs[:1]))
     trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1)]
     (crash,) = run_trials(trials, TINY, tmp_path, device="cpu", num_workers=1, max_seeds=2, verdicts={})
     assert crash == Crashed("one d1-s0,1", "ended", ExitCode.INCOMPLETE, num_trials=2)

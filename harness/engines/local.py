@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +54,9 @@ class Event:
     reply: Progressed | Audited | Recorded | Probed | Failed | Bug
 
 
-def run(jobs: Sequence[Job], num_workers: int, may_begin: Callable[[Job], bool] = lambda job: True) -> Iterator[Event]:
+def run(
+    jobs: Sequence[Job], num_workers: int, may_begin: Callable[[Job], bool] = lambda job: True
+) -> Generator[Event, None, None]:
     """Does the jobs, in order, at most `num_workers` at a time; yields their events as they come.
 
     Closing the iterator, or an exception in its consumer, kills the workers and what they started.

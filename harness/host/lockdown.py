@@ -57,10 +57,16 @@ FCNTLS = {
     "F_SETLEASE": 1024,
     "F_GETLEASE": 1025,
     "F_NOTIFY": 1026,
+    # and a word in a file's inode, which some kernels let who may only read the file write
+    "F_GET_RW_HINT": 1035,
+    "F_SET_RW_HINT": 1036,
+    "F_GET_FILE_RW_HINT": 1037,
+    "F_SET_FILE_RW_HINT": 1038,
     # having the kernel signal another process
     "F_SETOWN": 8,
     "F_SETSIG": 10,
     "F_SETOWN_EX": 15,
+    "F_GETOWN_EX": 16,
 }
 O_TRUNC = 0o1000
 """Filtered, since before its third version Landlock lets a process empty a file that it may only read."""
