@@ -26,9 +26,6 @@ def identity(
     products: str | None = None,
 ) -> dict[str, Any]:
     """The fields of a record that are known before its trial runs."""
-    fingerprints = Fingerprints(
-        submission=submission.fingerprint, track=track.fingerprint, harness=harness_fingerprint()
-    )
     return {
         "submission": submission.name,
         "track": track.name,
@@ -37,9 +34,14 @@ def identity(
         "division": submission.division,
         "isolation": isolation,
         "settings": submission.manifest.hyperparameters.set_values(),
-        "fingerprints": fingerprints,
+        "fingerprints": fingerprints_of(submission, track),
         "environment": _environment(device_name, products),
     }
+
+
+def fingerprints_of(submission: Submission, track: Track) -> Fingerprints:
+    """Of the code that is here now, by which a record of it is known."""
+    return Fingerprints(submission=submission.fingerprint, track=track.fingerprint, harness=harness_fingerprint())
 
 
 def failed_record(

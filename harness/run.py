@@ -27,8 +27,8 @@ from harness.files import require_writable
 from harness.fingerprint import harness_fingerprint
 from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
-from harness.provenance import cpu_name, failed_record
-from harness.records import Fingerprints, Record, read, record_path, save, trial_name
+from harness.provenance import cpu_name, failed_record, fingerprints_of
+from harness.records import Record, read, record_path, save, trial_name
 from harness.rules import Found
 from harness.submissions import Submission
 from harness.track import Track
@@ -192,9 +192,9 @@ def _recorded_since(trial: PlannedTrial, results: Path, track: Track) -> Record 
     """The trial's record, if it came after the plan was made, and of the same code."""
     path = record_path(results, track.name, trial.submission.name, trial.digits, trial.seed)
     record = read(path) if path.exists() else None
-    now = Fingerprints(submission=trial.submission.fingerprint, track=track.fingerprint, harness=harness_fingerprint())
-    is_new = isinstance(record, Record) and record.digest != trial.replaces and record.fingerprints == now
-    return record if isinstance(record, Record) and is_new else None
+    if not isinstance(record, Record) or record.digest == trial.replaces:
+        return None
+    return record if record.fingerprints == fingerprints_of(trial.submission, track) else None
 
 
 def run_probe(
