@@ -207,6 +207,10 @@ def validate(
         str | None, typer.Option(metavar="REF", help="Only folders that changed since this git ref.")
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="github prints annotations for a workflow.")] = Format.text,
+    track_name: Annotated[
+        str | None,
+        typer.Option("--track", "-t", help="Also with what this track trains: its digits, batches and epochs."),
+    ] = None,
     workers: Workers = None,
     decoy: Annotated[
         bool,
@@ -219,8 +223,10 @@ def validate(
     from harness.commands.changes import changed_since
     from harness.commands.verdicts import printed
     from harness.commands.watching import watch_audits
+    from harness.definitions import find_track
     from harness.rules import Found, gates
 
+    track = find_track(track_name, context.obj / "results")[0] if track_name else None
     everyone = _discover(context.obj)
     found = select(everyone, names or [])
     if changed is not None:
@@ -231,7 +237,7 @@ def validate(
             return ExitCode.DONE
     verdicts: dict[str, list[Found]] = {}
     try:
-        code = watch_audits(found, verdicts, workers, with_decoy=decoy)
+        code = watch_audits(found, verdicts, workers, track=track, with_decoy=decoy)
     except KeyboardInterrupt:
         put(printed(verdicts, output.value), end="")
         raise

@@ -60,6 +60,13 @@ class Suites(_Part):
     fresh_lengths: dict[Number, Score] = {}
     """As `lengths`, beyond the trained ones, on problems drawn when the trial started; empty in older records."""
 
+    def by_length(self) -> dict[Number, Score]:
+        """By digits of the longer operand: beyond the trained lengths on the fresh problems, if the trial had any.
+
+        Everyone knows those of `lengths`, and could look them up.
+        """
+        return self.lengths | self.fresh_lengths
+
 
 class CurvePoint(_Part):
     step: Count
@@ -209,7 +216,7 @@ class Record(_Part):
 
     def beyond(self) -> float | None:
         """Mean exact match over the lengths beyond the trained ones, by which length tracks rank; None on others."""
-        lengths = self.suites.lengths if self.suites else {}
+        lengths = self.suites.by_length() if self.suites else {}
         shares = [score.correct / score.total for n, score in lengths.items() if int(n) > self.digits and score.total]
         return sum(shares) / len(shares) if shares else None
 

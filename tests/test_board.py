@@ -240,6 +240,7 @@ def test_beyond_the_trained_lengths_stand_the_best_checkpoint_and_how_far_the_ro
     save_all(root, [made.model_copy(update={"best": best})])
     section = section_of(board_of(root), "mine")
     assert "1,000 of each length (100 of one digit)" in section
+    assert "1 of 1 trials are older than fresh problems of these lengths" in section
     details = section.split("Details")[1]
     headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
     row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))

@@ -242,6 +242,17 @@ def test_a_new_submission_is_valid_at_once(tmp_path: Path) -> None:
     assert result.stderr.splitlines() == ["[1/1] good: valid", "1 of 1 submission valid"]
 
 
+def test_validate_on_a_track_refuses_more_epochs_than_that_track_has(tmp_path: Path) -> None:
+    """`quick` has 2, `standard` 4."""
+    assert harness(tmp_path, "new", "longer").returncode == 0
+    manifest = tmp_path / "submissions" / "longer" / "submission.yaml"
+    manifest.write_text(f"{manifest.read_text()}hyperparameters: {{epochs: 3}}\n")
+    assert harness(tmp_path, "validate", "--track", "standard").returncode == 0
+    refused = harness(tmp_path, "validate", "--track", "quick")
+    assert refused.returncode == 1
+    assert "longer: T00 (gate): hyperparameters.epochs is 3, the track has 2" in refused.stdout
+
+
 def test_validate_names_the_folders_that_hold_the_same_code(tmp_path: Path) -> None:
     for name in ("ada", "ben", "cyd"):
         assert harness(tmp_path, "new", name).returncode == 0

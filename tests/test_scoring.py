@@ -307,6 +307,24 @@ def test_length_generalisation_ranks_by_what_lies_beyond_the_trained_lengths(tmp
     assert ranking_heading(track) == "mean of 4–5 digits"
 
 
+def test_fresh_problems_rank_beyond_the_trained_lengths_since_published_ones_can_be_looked_up(tmp_path):
+    """`looked_up` has every published problem of 4 and 5 digits, and none of those that were drawn for its trial."""
+    evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
+    track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)
+    records = []
+    for name, published, fresh in (("looked_up", 1000, {4: 0, 5: 0}), ("adds", 400, {4: 500, 5: 300})):
+        record = make_record(make_submission(tmp_path, name), track, 3, 0, 1)
+        lengths = by_length(dict.fromkeys(range(1, 6), published))
+        suites = record.suites.model_copy(update={"lengths": lengths, "fresh_lengths": by_length(fresh)})
+        records.append(record.model_copy(update={"suites": suites}))
+    rows = rows_from(tmp_path, track, records)
+    assert [rows[name].rank.place for name in ("adds", "looked_up")] == [1, 2]
+    assert [rows[name].score.value for name in ("adds", "looked_up")] == pytest.approx([0.4, 0])
+    shares = {length: one.value for length, one in rows["adds"].results[3].lengths.items()}
+    assert shares == pytest.approx({1: 0.4, 2: 0.4, 3: 0.4, 4: 0.5, 5: 0.3})
+    assert [record.beyond() for record in records] == pytest.approx([0, 0.4])
+
+
 def test_a_trial_without_all_lengths_has_no_score(tmp_path):
     evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
     track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)

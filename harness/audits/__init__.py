@@ -20,7 +20,8 @@ def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.
 
     Args:
-        track: of the trials to be run, if any; its widths and its batch size, which a submission can see, are used too.
+        track: of the trials to be run, if any; its widths and its batch size, which a submission can see, are used too,
+            and a submission must not ask for more epochs than it has.
     """
     widths = list(dict.fromkeys([*MAX_DIGITS, *(map(track.max_digits, track.digits) if track else ())]))
     batch_size = track.training.batch_size if track else BATCH_SIZE
@@ -30,6 +31,8 @@ def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     try:
         findings += check_tokenizer(submission, widths)
         findings += check_positions(submission, widths, batch_size)
+        if track:
+            submission.training(track.training)
     except SubmissionError as error:  # without a tokenizer there is no layout to try the positions on
         findings.append(gate(error.submission, error.rule, error.message))
     return findings

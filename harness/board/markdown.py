@@ -38,9 +38,9 @@ HEAD = """\
 
 Which tokenizer and which positional embedding let a small transformer learn to add? Model, data and training recipe are
 the same for everyone; a submission decides only how a problem becomes tokens and how the model is told their positions.
-A problem counts when the whole sum is right. Submissions are ranked on *fresh* problems, drawn when the trial starts,
-or, in tracks of length generalisation, on problems longer than any trained one, which are the same for everyone. This
-page is written by `harness leaderboard` from the records in `results/`.
+A problem counts when the whole sum is right. Submissions are ranked on *fresh* problems, drawn when the trial starts;
+in tracks of length generalisation these are longer than any trained one. This page is written by `harness leaderboard`
+from the records in `results/`.
 """
 
 EMPTY = "Nothing has been run yet: `harness all` validates, runs and ranks everything in `submissions/`.\n"
@@ -55,9 +55,7 @@ TAIL = """\
   numbers of digits the latter is computed twice, from the seeds' means and from the seeds within each number of
   digits, since separate trainings fail by themselves, which may cancel in the means of a few seeds. All seeds train on
   the same problems in the same order, so the interval says nothing about another training set. If a scheme learns from
-  few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*. Beyond the trained
-  lengths the interval refers to the problems that everyone shares, and is narrower than one for all sums of that
-  length.
+  few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*.
 * **Fresh problems** are pairs of operands that are never trained on, in either order. With two digits there are only
   946 of them (477 if order is ignored), the same for every seed, and they repeat. Intervals refer to those pairs; for
   all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write two pairs alike, as
@@ -68,7 +66,9 @@ TAIL = """\
   beyond training. A good scheme may add the first two of these and none of the others, so *exact match by digits*,
   below the plots, lists each. There, n digits means that the longer operand has n: in half of the problems the other
   has n too, in the other half any number of digits up to n. In the column of the trained lengths, each operand's
-  length is drawn evenly from them. *By seed* refers to the lengths that rank.
+  length is drawn evenly from them. *By seed* refers to the lengths that rank. Beyond training the problems are
+  drawn when the trial starts; those of the best checkpoint and of older rows are published, the same for everyone, and
+  their intervals are narrower than those for all sums of that length.
 * **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
   0.05 in a test on the counts, with several seeds also in paired t-tests over them (of their means, and within each
   number of digits), and an interval of the difference that excludes 0. `=` marks a shared rank. A row may therefore
@@ -153,11 +153,24 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
         f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {listed(track.digits)}; "
         f"seeds {listed(track.seeds)})",
         f"* Problems a trial: {_problems(track)}",
+        *_older(rows),
         f"* Measured on: {measured or NOTHING}",
         f"* Command: `harness all --track {track.name}`",
         *_identity(track, rows),
     ]
     return [markdown(track.summary, 400), "\n".join(facts)]
+
+
+def _older(rows: Sequence[Row]) -> list[str]:
+    """That some trials were not asked the fresh problems of the lengths that rank, and what ranks them instead."""
+    suites = [trial.suites for row in rows for trial in row.trials if trial.suites and trial.suites.lengths]
+    older = sum(not one.fresh_lengths for one in suites)
+    if not older:
+        return []
+    return [
+        f"* Lengths beyond training: {older} of {len(suites)} trials are older than fresh problems of these lengths, "
+        "and count by published ones of the same law"
+    ]
 
 
 def _identity(track: Track, rows: Sequence[Row]) -> list[str]:

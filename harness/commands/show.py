@@ -54,7 +54,8 @@ def _trial(
         fresh_lengths, beyond = _by_number(record.suites.fresh_lengths), record.beyond()
         lines += [f"    fresh     {fresh_lengths}   (drawn for this trial)"] if fresh_lengths else []
         if beyond is not None:
-            lines.append(f"  ranked by   {beyond:.3f}, the mean of the lengths beyond the trained ones")
+            which = "fresh lengths" if fresh_lengths else "lengths beyond the trained ones"
+            lines.append(f"  ranked by   {beyond:.3f}, the mean of the {which}")
     if record.best:
         lines.append(f"  best        {_by_number(record.best.lengths)}   (the weights after step {record.best.step:,})")
     if record.drift:

@@ -270,7 +270,7 @@ def _ranking_counts(trials: Sequence[Record], track: Track) -> Counts | None:
 def _score(suites: Suites | None, stratum: Stratum) -> Score | None:
     if suites is None or stratum.length is None:
         return suites and suites.fresh
-    return suites.lengths.get(str(stratum.length))
+    return suites.by_length().get(str(stratum.length))
 
 
 def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
@@ -304,7 +304,7 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
     """The result of the trials at one number of digits, one per seed."""
     suites = [trial.suites for trial in trials if trial.suites]
     chains = [found.carry[str(digits)] for found in suites if str(digits) in found.carry]
-    lengths = _by_length([found.lengths for found in suites], track)
+    lengths = _by_length([found.by_length() for found in suites], track)
     best_lengths = _by_length([trial.best.lengths for trial in trials if trial.best], track)
     seen = [trial.seen for trial in trials if trial.seen is not None]
     accuracies = [trial.digit_accuracy for trial in trials if trial.digit_accuracy is not None]
@@ -322,7 +322,7 @@ def _result(trials: Sequence[Record], digits: int, track: Track) -> Result:
         lengths=lengths,
         best_lengths=best_lengths,
         reach=_reach(lengths) if lengths else None,
-        seed_reaches=[_reach(_by_length([found.lengths], track)).value for found in suites] if lengths else [],
+        seed_reaches=[_reach(_by_length([found.by_length()], track)).value for found in suites] if lengths else [],
         best_reach=_reach(best_lengths) if best_lengths else None,
         drift=trials[0].drift,
     )
