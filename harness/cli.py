@@ -16,7 +16,17 @@ from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
 from harness.printable import json_text
 from harness.rerun import Rerun
-from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, shown_name
+from harness.submissions import (
+    Broken,
+    Submission,
+    discover,
+    loose_files,
+    read_folder,
+    same_code,
+    select,
+    shown_name,
+    the_one,
+)
 from harness.terminal import counted, ignore_stdout, messages, put, replace_closed_streams, say, to_be_typed, work_in
 
 if TYPE_CHECKING:
@@ -89,7 +99,7 @@ TrackOption = Annotated[
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to train; auto takes a GPU if there is one.")]
 Workers = Annotated[
-    int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; by default one a core, or two on a GPU.")
+    int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; by default one per core, or two on a GPU.")
 ]
 RerunOption = Annotated[
     Rerun | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
@@ -215,7 +225,7 @@ def validate(
     decoy: Annotated[
         bool,
         typer.Option(
-            "--decoy", help="Also train on addition and on a decoy task (rule T97); takes minutes a submission."
+            "--decoy", help="Also train on addition and on a decoy task (rule T97); takes minutes per submission."
         ),
     ] = False,
 ) -> ExitCode:
@@ -299,9 +309,7 @@ def show(
     from harness.commands.show import shown
     from harness.definitions import find_track
 
-    (entry,) = select(_discover(context.obj), [name])
-    if isinstance(entry, Broken):
-        raise UsageError(f"{entry.error}; fix it first")
+    entry = the_one(_discover(context.obj), name)
     loaded, _ = find_track(track, context.obj / "results")
     put(to_be_typed(shown(entry, loaded, context.obj / "results")), end="")
 
@@ -314,14 +322,14 @@ def compare(
     track: TrackOption = "quick",
 ) -> ExitCode:
     """Compares two submissions. Exit 1 if A is worse than B by more than luck explains."""
-    from harness.commands.compare import Verdict, hold_against
+    from harness.commands.compare import Verdict, comparison
     from harness.definitions import find_track
 
     results = context.obj / "results"
     found = _discover(context.obj)
     (one,), (two,) = select(found, [name]), select(found, [other])
     loaded, _ = find_track(track, results)
-    text, verdict = hold_against(one, two, loaded, results)
+    text, verdict = comparison(one, two, loaded, results)
     put(text, end="")
     return ExitCode.NEGATIVE if verdict is Verdict.WORSE else ExitCode.DONE
 
@@ -341,7 +349,7 @@ def reproduce(
 
     results = context.obj / "results"
     loaded, _ = find_track(track, results)
-    (entry,) = select(_discover(context.obj), [name])
+    entry = the_one(_discover(context.obj), name)
     found = recorded_trials(entry, loaded, results, harness_fingerprint())
     for line in found.passed_over:
         say(f"passed over {line}")
@@ -405,13 +413,13 @@ def probe(
     device: DeviceOption = Device.auto,
 ) -> ExitCode:
     """Trains one trial and asks which carries linear probes read off its states, by layer and by token."""
-    from harness.commands.probe import probed
+    from harness.commands.probe import train_and_probe
     from harness.definitions import find_track
 
-    (entry,) = select(_discover(context.obj), [name])
+    entry = the_one(_discover(context.obj), name)
     results = context.obj / "results"
     loaded, _ = find_track(track, results)
-    text, code = probed(entry, loaded, results, digits, seed, device.value)
+    text, code = train_and_probe(entry, loaded, results, digits, seed, device.value)
     put(text, end="")
     return code
 

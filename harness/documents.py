@@ -103,7 +103,7 @@ def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> 
     if not isinstance(values, dict):
         held = "a list" if isinstance(values, list) else "a single value"
         got = "is empty" if values is None else f"holds {held}, no keys"
-        raise DocumentError(f"{got}; write a key, a colon and a value a line; allowed keys: {_allowed(model)}")
+        raise DocumentError(f"{got}; write one `key: value` per line; allowed keys: {_allowed(model)}")
     try:
         return model.model_validate(values)
     except ValidationError as error:

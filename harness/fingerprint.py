@@ -47,7 +47,8 @@ The next change of a frozen module has another digest, so that nothing is taken 
 @cache
 def harness_fingerprint() -> str:
     """What records are compared by: the digest of the frozen modules, or that of earlier ones with the same numbers."""
-    return SAME_NUMBERS.get(digest_of_code(), digest_of_code())
+    digest = digest_of_code()
+    return SAME_NUMBERS.get(digest, digest)
 
 
 def digest_of_code() -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
-from harness.ranking.rulings import Rulings, marks_of
+from harness.ranking.rulings import Cleared, Rulings, marks_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials, trial_name
 from harness.rerun import Rerun
@@ -46,6 +46,8 @@ class Plan:
     """Submissions that a maintainer marked as hacked; nothing of theirs runs, since no result would rank."""
     num_redefined: int
     """Trials to run that replace records of another definition of a track of this name."""
+    cleared: Sequence[Cleared] = ()
+    """Reviews that a maintainer cleared."""
 
     def summary(self, track: str, *, dry_run: bool) -> str:
         """`track quick: 3 trials to run, 27 up to date`"""
@@ -97,7 +99,7 @@ def plan(
                 num_up_to_date += 1
             else:
                 num_stale += 1
-    return Plan(to_run, num_up_to_date, failed, num_stale, len(marks), num_redefined)
+    return Plan(to_run, num_up_to_date, failed, num_stale, len(marks), num_redefined, rulings.cleared)
 
 
 def _state(

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.model import NO_DROPOUT
 from harness.preparation import prepare
-from harness.probing import Accuracies, Probing
+from harness.probe_report import Accuracies, ProbeReport
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Problems, fixed_suites, fresh_problems, training_problems, validation_problems
@@ -67,7 +67,7 @@ def probe(
     seed: int,
     device: torch.device,
     report: Callable[[Progress], None],
-) -> Probing:
+) -> ProbeReport:
     """Trains the trial of that seed, and probes it for carries before and after.
 
     Raises:
@@ -98,7 +98,7 @@ def probe(
         after = states_of(trainer, fit.data), states_of(trainer, test.data)
         decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
         is_right = decoder.teacher_forced(data["test"]).is_right
-        return Probing(
+        return ProbeReport(
             labels=list(fit.labels),
             digits=accuracies(*from_digits, fit.labels, test.labels),
             untrained=untrained,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.claims import Claims
-from harness.engines.local import Event, Job, run
+from harness.engines.local import Event, Job, run_jobs
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -94,7 +94,7 @@ def audit_all(
     jobs = [
         Job(name, AuditJob(code=_code_of(group[0]), track=track, decoy=with_decoy)) for name, group in by_name.items()
     ]
-    for event in run(jobs, num_workers):
+    for event in run_jobs(jobs, num_workers):
         group, reply = by_name[event.job.name], event.reply
         if isinstance(reply, Audited):
             yield from ((one, reply.findings) for one in group)
@@ -116,7 +116,7 @@ def run_trials(
 ) -> Iterator[Running | Finished | Crashed | Elsewhere]:
     """Runs the trials and saves each record the moment it comes.
 
-    What another run on the same results has begun or recorded since the plan was made is left to it, and told last.
+    What another run on the same results has begun or recorded since the plan was made is left to it, and reported last.
 
     Args:
         max_seeds: how many seeds one job may train side by side.
@@ -149,7 +149,7 @@ def run_trials(
             return False
 
         # Closed here, so that the workers have ended before the claims are given up, whatever is raised.
-        with contextlib.closing(run(jobs, num_workers, may_begin)) as events:
+        with contextlib.closing(run_jobs(jobs, num_workers, may_begin)) as events:
             for told in _trial_events(events, left, track, results):
                 if isinstance(told, Finished):
                     claims.release([told.record.trial])
@@ -202,7 +202,7 @@ def run_probe(
 ) -> Iterator[Running | Probed | Crashed]:
     """How far the probe of one trial has got, and in the end what it found."""
     work = ProbeJob(code=_code_of(submission), track=track, digits=digits, seed=seed, device=device)
-    for event in run([Job(trial_name(submission.name, digits, seed), work)], 1):
+    for event in run_jobs([Job(trial_name(submission.name, digits, seed), work)], 1):
         name, reply = event.job.name, event.reply
         if isinstance(reply, Progressed):
             yield Running(name, reply)

@@ -203,6 +203,18 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
     return [entry for entry in found if not names or entry.name in map(shown_name, wanted)]
 
 
+def the_one(found: list[Submission | Broken], name: str) -> Submission:
+    """The submission of that name.
+
+    Raises:
+        UsageError: no folder has the name, or the one that has it cannot be read.
+    """
+    (entry,) = select(found, [name])
+    if isinstance(entry, Broken):
+        raise UsageError(f"{entry.error}; fix it first")
+    return entry
+
+
 def shown_name(folder_name: str) -> str:
     """The folder's name, safe to show.
 

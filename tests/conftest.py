@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.engines import local
 from harness.errors import MachineError
 from harness.host.sandbox import isolation
 from harness.submissions import Submission, read_folder
@@ -28,6 +29,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_finish() -> None:
     """What was imported stays, so that looking for garbage among it is wasted time."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def idle_workers() -> Iterator[list[Any]]:
+    """Workers without a job, between the tests that share them."""
+    workers: list[Any] = []
+    yield workers
+    local._dismiss(workers)
+
+
+@pytest.fixture
+def shared_workers(idle_workers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs go to workers that earlier tests have started: starting one takes as long as a dozen tiny trials."""
+    monkeypatch.setattr(local, "_kept", idle_workers)
 
 
 @pytest.fixture

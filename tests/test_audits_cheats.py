@@ -11,6 +11,10 @@ from harness.audits.tokens import MAX_DIGITS, check_tokenizer, judge_prompts
 
 NUM_SEEDS = int(os.environ.get("AUDIT_SEEDS", "1"))
 """Draws of the audits for every honest design; the release check takes 50."""
+PROMPT_RULES = ("T40", "T50", "T60")
+PROMPT_CHEATS = [name for name, cheat in CHEATS.items() if not cheat.rules.isdisjoint(PROMPT_RULES)]
+ONE_EACH = {next(name for name in PROMPT_CHEATS if rule in CHEATS[name].rules) for rule in PROMPT_RULES}
+THROUGH_A_HOST = [name for name in CHEATS if name in ONE_EACH or name not in PROMPT_CHEATS]
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -27,8 +31,9 @@ def test_the_secret_of_the_cheat_can_be_read_from_its_ids(name: str) -> None:
         assert cheat.secret(ids, a, b) == cheat.truth(a, b), (a, b, ids)
 
 
-@pytest.mark.parametrize("name", CHEATS)
+@pytest.mark.parametrize("name", THROUGH_A_HOST)
 def test_validate_refuses_the_cheat(tmp_path: Path, name: str) -> None:
+    """Through a host; of the cheats of the prompts one for each rule, as all are tried without one below."""
     cheat = CHEATS[name]
     findings = check_tokenizer(submission_of(tmp_path, cheat.encode, cheat.decode))
     gates = {finding.rule for finding in findings if finding.level == "gate"}
@@ -45,7 +50,7 @@ def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> 
             assert findings == []
 
 
-@pytest.mark.parametrize("name", [name for name in CHEATS if CHEATS[name].rules & {"T40", "T50", "T60"}])
+@pytest.mark.parametrize("name", PROMPT_CHEATS)
 def test_every_draw_of_the_audits_finds_a_cheat_of_the_prompts(name: str) -> None:
     for seed in range(NUM_SEEDS):
         found: set[str] = set()

@@ -3,12 +3,11 @@
 import errno
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from bad_folders import TINY, descendants, is_worker, make_submission, write_fol
 from commands import harness
 from made_records import make_record
 
-from harness.claims import FILE, Claims
+from harness.claims import Claims
 from harness.errors import MachineError
 from harness.fingerprint import harness_fingerprint
 from harness.plan import PlannedTrial
@@ -61,37 +60,13 @@ def test_a_process_that_is_killed_gives_up_its_claims(tmp_path: Path) -> None:
         assert claims.take(["one d3"])
 
 
-def test_the_last_one_takes_the_file_away(tmp_path: Path) -> None:
-    with another_process(tmp_path, "one d3"):
-        with Claims(tmp_path) as claims:
-            claims.take(["other d3"])
-        assert [path.name for path in tmp_path.iterdir()] == [FILE]
-        with another_process(tmp_path, "one d3") as (_, got):
-            assert got == [False]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_who_opened_the_file_before_it_was_taken_away_claims_for_all_to_see(tmp_path: Path) -> None:
+def test_who_opened_the_file_before_another_run_ended_claims_for_all_to_see(tmp_path: Path) -> None:
     with Claims(tmp_path) as claims:
         with another_process(tmp_path, "other d3"):
             pass
-        assert list(tmp_path.iterdir()) == []
         assert claims.take(["one d3"])
         with another_process(tmp_path, "one d3", "other d3") as (_, got):
             assert got == [False, True]
-
-
-def test_results_that_are_removed_meanwhile_can_be_claimed_anew(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    results.mkdir()
-    with Claims(results) as claims:
-        assert claims.take(["one d3"])
-        shutil.rmtree(results)
-        assert claims.take(["other d3"])
-        with another_process(results, "other d3") as (_, got):
-            assert got == [False]
-        shutil.rmtree(results)
-    assert not results.exists()
 
 
 def test_on_a_disk_without_locks_everything_can_be_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,16 +91,7 @@ def test_of_several_names_all_are_claimed_or_none(tmp_path: Path) -> None:
             assert got == [False, True]
 
 
-def test_who_claimed_in_a_file_that_was_removed_takes_no_other_file_away(tmp_path: Path) -> None:
-    with ExitStack() as later:
-        with Claims(tmp_path) as claims:
-            assert claims.take(["one d3"])
-            (tmp_path / FILE).unlink()
-            later.enter_context(another_process(tmp_path, "other d3"))
-        with another_process(tmp_path, "other d3") as (_, got):
-            assert got == [False]
-
-
+@pytest.mark.usefixtures("shared_workers")
 def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) -> None:
     names = ("claimed", "recorded", "stale", "of other code", "ours")
     submissions = {name: make_submission(tmp_path, name.replace(" ", "_")) for name in names}
@@ -148,6 +114,7 @@ def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) ->
     assert recorded == Elsewhere(trials[1], records["recorded"])
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_a_trial_is_claimed_as_long_as_it_runs(tmp_path: Path) -> None:
     trials = [PlannedTrial(make_submission(tmp_path, name), 1, 0, "missing") for name in ("a", "b")]
     results = tmp_path / "results"
@@ -178,7 +145,8 @@ def test_when_a_record_cannot_be_saved_the_workers_end_before_the_claims(
         list(run_trials(trials, TINY, tmp_path, device="cpu", num_workers=2, max_seeds=1, verdicts={}))
     except MachineError:  # while what was raised still holds its frames
         assert {child for child in descendants(os.getpid()) - before if is_worker(child)} == set()
-        assert not (tmp_path / TINY.name / FILE).exists()
+        with another_process(tmp_path / TINY.name, "a d1-s0", "b d1-s0") as (_, got):
+            assert got == [True, True]
     else:
         pytest.fail("nothing was saved")
 

@@ -157,7 +157,7 @@ def test_a_thousand_impossible_values_make_a_short_message(file):
 @pytest.mark.parametrize("text", ["", "# nothing\n", "- title: t\n", "title\n", "7\n", "null\n"])
 def test_what_is_no_mapping_is_refused_with_the_keys_that_are_allowed(file, text):
     message = refusal(file, text)
-    assert message.endswith("; write a key, a colon and a value a line; allowed keys: title, counts, is_open, inner")
+    assert message.endswith("; write one `key: value` per line; allowed keys: title, counts, is_open, inner")
     assert message.startswith(("is empty; ", "holds a list, no keys; ", "holds a single value, no keys; "))
 
 

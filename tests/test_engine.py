@@ -16,7 +16,7 @@ from bad_folders import MANIFEST, TINY, descendants, is_worker, left_running, ma
 from made_records import make_record
 
 from harness.engines import local, worker
-from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, num_cores, run
+from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, num_cores, run_jobs
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -113,14 +113,14 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
     before = descendants(os.getpid())
     refused = trial_job(honest, findings=[Found("T10", "gate", "does not come back")])
-    events = run([trial_job(hanging), refused], num_workers=1)
+    events = run_jobs([trial_job(hanging), refused], num_workers=1)
     assert is_encoding(next(events))
     (worker,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
     os.kill(worker, signal.SIGKILL)
     ended = last_of(list(events))
     assert (ended["hanging"].kind, ended["hanging"].signal) == ("error", signal.SIGKILL)
     assert ended["hanging"].exit_code is ExitCode.INCOMPLETE
-    assert "the worker was killed (SIGKILL), probably for want of memory; if" in ended["hanging"].message
+    assert "the worker was killed (SIGKILL), probably because memory ran out; if" in ended["hanging"].message
     assert ended["honest"].record.reason == "T10: does not come back"
 
 
@@ -129,7 +129,7 @@ def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_ne
     honest = make_submission(tmp_path, "honest")
     jobs = [audit_job(honest), impossible_job(honest), audit_job(honest)]
     before, workers, kinds = descendants(os.getpid()), [], []
-    for event in run(jobs, num_workers=1):
+    for event in run_jobs(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
         kinds.append(event.reply.kind)
     assert kinds == ["findings", "progress", "bug", "findings"]
@@ -147,22 +147,23 @@ def test_workers_that_are_kept_do_the_jobs_of_the_next_run_no_more_of_them_than_
         return {child for child in descendants(os.getpid()) - before if is_worker(child)}
 
     with keeping_workers():
-        assert [event.reply.kind for event in run(jobs, num_workers=2)] == ["error", "error"]
+        assert [event.reply.kind for event in run_jobs(jobs, num_workers=2)] == ["error", "error"]
         first = workers()
-        assert [event.reply.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
+        assert [event.reply.kind for event in run_jobs(jobs, num_workers=1)] == ["error", "error"]
         assert len(first) == 2
         assert workers() < first
     assert workers() == set()
-    assert [event.reply.kind for event in run(jobs, num_workers=1)] == ["error", "error"]
+    assert [event.reply.kind for event in run_jobs(jobs, num_workers=1)] == ["error", "error"]
     assert workers() == set()
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_a_seed_that_cannot_be_finished_takes_none_of_its_neighbours_with_it(tmp_path: Path) -> None:
     picky = (
         "assert torch.initial_seed() % 2, 'not from an even seed'\nreturn Terms(embedding=self.table[None, :length])"
     )
     entry = make_submission(tmp_path, "picky", forward=picky)
-    records = records_of(run([trial_job(entry, seeds=range(8))], num_workers=1))
+    records = records_of(run_jobs([trial_job(entry, seeds=range(8))], num_workers=1))
     assert [record.seed for record in records] == list(range(8))
     assert {record.status for record in records} == {"ok", "failed"}
 
@@ -182,7 +183,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     shutil.rmtree(tmp_path / "submissions" / "gone")
     no_gpu = Job("no_gpu", trial_job(honest, device="cuda").work)
     jobs = [trial_job(raising), audit_job(honest), gone, impossible_job(honest), no_gpu]
-    events = list(run(jobs, num_workers=1))
+    events = list(run_jobs(jobs, num_workers=1))
     ended = last_of(events)
     assert list(dict.fromkeys(event.job.name for event in events)) == [job.name for job in jobs]
 
@@ -199,6 +200,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     assert "torch sees no CUDA device here; use --device cpu" in ended["no_gpu"].message
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(tmp_path: Path) -> None:
     """An edit, or a `git pull`, while the job waited for its turn."""
     edited, honest = make_submission(tmp_path, "edited"), make_submission(tmp_path, "honest")
@@ -206,7 +208,7 @@ def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(t
     jobs = [audit_job(edited), Job("trial", trial_job(edited).work), Job("another", another.work)]
     with (edited.folder / "submission.py").open("a") as file:
         file.write("# one comment more\n")
-    ended = last_of(list(run([*jobs, audit_job(honest)], num_workers=1)))
+    ended = last_of(list(run_jobs([*jobs, audit_job(honest)], num_workers=1)))
     assert {name: reply.kind for name, reply in ended.items()} == {
         "edited": "error",
         "trial": "error",
@@ -223,11 +225,11 @@ def test_a_kept_worker_that_died_without_a_job_costs_none(tmp_path: Path) -> Non
     refused = trial_job(honest, findings=[Found("T10", "gate", "does not come back")])
     before = descendants(os.getpid())
     with keeping_workers():
-        assert len(records_of(run([refused], num_workers=1))) == 1
+        assert len(records_of(run_jobs([refused], num_workers=1))) == 1
         (idle,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
         os.kill(idle, signal.SIGKILL)
         assert left_running([idle]) == set()
-        assert len(records_of(run([refused], num_workers=1))) == 1
+        assert len(records_of(run_jobs([refused], num_workers=1))) == 1
 
 
 def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
@@ -243,7 +245,7 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
     honest = make_submission(tmp_path, "honest")
     jobs = [Job("full", trial_job(honest).work), audit_job(honest)]
     before, workers, replies = descendants(os.getpid()), [], {}
-    for event in run(jobs, num_workers=1):
+    for event in run_jobs(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
         replies[event.job.name] = event.reply
     assert replies["full"].message.startswith("the GPU has no more memory; run again with a smaller -j")
@@ -252,15 +254,17 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
     assert workers[0] != workers[-1]
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_a_contract_that_the_trial_on_the_decoy_breaks_is_a_finding_beside_the_others(tmp_path: Path) -> None:
     epochs = make_submission(tmp_path, "epochs", manifest=f"{MANIFEST}hyperparameters: {{epochs: 3}}\n")
     job = Job("epochs", AuditJob(code=code_of(epochs), decoy=True))
-    (event,) = run([job], num_workers=1)
+    (event,) = run_jobs([job], num_workers=1)
     assert isinstance(event.reply, Audited)
     assert [(found.rule, found.level) for found in event.reply.findings] == [("T80", "tag"), ("T00", "gate")]
     assert "epochs" in event.reply.findings[1].message
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
     doubtful = [Found("T50", "review", "a token moves"), Found("T80", "tag", "positional")]
@@ -268,7 +272,7 @@ def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None
         trial_job(honest, seeds=(3, 5), findings=doubtful),
         trial_job(honest, seeds=(7, 8), findings=[Found("T10", "gate", "does not come back")]),
     ]
-    records = records_of(run(jobs, 1))
+    records = records_of(run_jobs(jobs, 1))
     assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
     assert records[0].curve != records[1].curve
     # What the audits before the trial found, short of a gate, the record keeps.
@@ -279,7 +283,7 @@ def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None
 def test_closing_the_iterator_ends_every_process_that_it_started(tmp_path: Path) -> None:
     hanging = make_submission(tmp_path, encode="while True: pass")
     before = descendants(os.getpid())
-    events = run([trial_job(hanging)], num_workers=4)
+    events = run_jobs([trial_job(hanging)], num_workers=4)
     assert is_encoding(next(events))
     started = descendants(os.getpid()) - before
     assert started
@@ -288,12 +292,13 @@ def test_closing_the_iterator_ends_every_process_that_it_started(tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system says how much memory there is, or keeps the limit")
+@pytest.mark.usefixtures("shared_workers")
 def test_a_graph_that_takes_more_than_a_workers_share_of_the_memory_breaks_a_rule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "memory_of_a_worker", lambda num_workers: 3 << 29)
     greedy, honest = make_submission(tmp_path, "greedy", forward=BROADCAST), make_submission(tmp_path, "honest")
-    ended = last_of(list(run([audit_job(greedy), trial_job(greedy), trial_job(honest)], num_workers=1)))
+    ended = last_of(list(run_jobs([audit_job(greedy), trial_job(greedy), trial_job(honest)], num_workers=1)))
     reason = ended["greedy"].record.reason
     assert reason.startswith("P00: submission.py, line ")
     assert "can't allocate memory" in reason
@@ -301,9 +306,10 @@ def test_a_graph_that_takes_more_than_a_workers_share_of_the_memory_breaks_a_rul
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system says how much memory there is, or keeps the limit")
+@pytest.mark.usefixtures("shared_workers")
 def test_an_audit_of_such_a_graph_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "memory_of_a_worker", lambda num_workers: 3 << 29)
-    (event,) = run([audit_job(make_submission(tmp_path, forward=BROADCAST))], num_workers=1)
+    (event,) = run_jobs([audit_job(make_submission(tmp_path, forward=BROADCAST))], num_workers=1)
     assert isinstance(event.reply, Audited)
     rule, level, message = event.reply.findings[-1]
     assert (rule, level) == ("P00", "gate")
@@ -335,7 +341,7 @@ def test_each_job_draws_on_a_budget_of_its_own(tmp_path: Path, monkeypatch: pyte
         worker.do(Request(job=job.work, memory=None), events)
         last = reply_in(events.getvalue().splitlines()[-1])
         said = last.findings[-1].message if isinstance(last, Audited) else last.record.reason
-        assert f"{what} its hosts were waited for" in said
+        assert f"{what}, waiting for its hosts took" in said
 
 
 def test_all_seeds_of_a_job_share_one_budget_when_they_are_tried_again_one_by_one_too(
@@ -349,7 +355,7 @@ def test_all_seeds_of_a_job_share_one_budget_when_they_are_tried_again_one_by_on
         budgets.append(client._budget.get())
         raise SubmissionError(submission.name, "T00", "always")
 
-    monkeypatch.setattr(worker, "_trained", broken)
+    monkeypatch.setattr(worker, "_train", broken)
     worker.do(Request(job=trial_job(submission, seeds=[0, 1, 2]).work, memory=None), io.StringIO())
     assert len(budgets) == 4
     assert isinstance(budgets[0], client.Budget)
@@ -370,13 +376,14 @@ def test_a_containers_share_of_time_counts_as_so_many_cores(
     assert num_cores() == cores
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_a_worker_gets_its_share_by_the_workers_that_there_are_work_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares: list[int] = []
     monkeypatch.setattr(local, "memory_of_a_worker", shares.append)
     refused = trial_job(make_submission(tmp_path), findings=[Found("T10", "gate", "does not come back")])
-    assert len(records_of(run([refused], num_workers=8))) == 1
+    assert len(records_of(run_jobs([refused], num_workers=8))) == 1
     assert shares == [1]
 
 
@@ -406,7 +413,7 @@ def test_a_worker_that_ends_by_itself_is_a_bug_and_says_with_which_code(
         "import os, harness.trial\nharness.trial.run_job = lambda *arguments: os._exit(3)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    (*_, event) = run([trial_job(make_submission(tmp_path))], num_workers=1)
+    (*_, event) = run_jobs([trial_job(make_submission(tmp_path))], num_workers=1)
     assert isinstance(event.reply, Failed)
     assert (event.reply.exit_code, event.reply.signal) == (ExitCode.BUG, None)
     assert event.reply.message.startswith("the worker ended with code 3; ")
@@ -421,15 +428,16 @@ def test_a_worker_has_a_session_of_its_own_and_imports_nothing_from_the_folder_i
     refused = trial_job(make_submission(tmp_path), findings=[Found("T10", "gate", "does not come back")])
     before = descendants(os.getpid())
     with keeping_workers():
-        assert len(records_of(run([refused], num_workers=1))) == 1
+        assert len(records_of(run_jobs([refused], num_workers=1))) == 1
         (idle,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
         assert os.getsid(idle) == idle
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_seeds_that_are_tried_again_one_by_one_keep_the_problems_that_were_theirs(tmp_path: Path) -> None:
     picky = "assert torch.initial_seed() % 2, 'even'\nreturn Terms(embedding=self.table[None, :length])"
     entry = make_submission(tmp_path, "picky", forward=picky)
     job = trial_job(entry, seeds=range(8), fresh_seeds=list(range(100, 108)))
-    found = {record.seed: record.fresh_seed for record in records_of(run([job], 1)) if record.status == "ok"}
+    found = {record.seed: record.fresh_seed for record in records_of(run_jobs([job], 1)) if record.status == "ok"}
     assert len(found) > 1
     assert found == {seed: 100 + seed for seed in found}

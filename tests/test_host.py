@@ -273,7 +273,7 @@ def test_hosts_that_each_keep_their_deadline_share_one_budget(tmp_path: Path) ->
     with budget("the audit", 1.0) as own, pytest.raises(SubmissionError) as caught:
         ask_hosts()
     assert caught.value.rule == "T00"
-    assert caught.value.message.startswith("in the audit its hosts were waited for 1 seconds in all, the most that is")
+    assert caught.value.message.startswith("in the audit, waiting for its hosts took 1 seconds, the most that is")
     assert own.left_s <= 0
     with Host(sleeping, "answers") as host:  # outside there is none
         assert host.encode(["12"], host.describe()).rows() == [[1]]
@@ -292,7 +292,7 @@ def test_an_audit_of_a_folder_that_sleeps_in_every_host_ends_in_a_gate(tmp_path:
     with budget("the audit", 2.5):
         findings = audit(sleeping)
     assert [(finding.rule, finding.level) for finding in findings] == [("T00", "gate")]
-    assert "waited for 2.5 seconds in all" in findings[0].message
+    assert "waiting for its hosts took 2.5 seconds" in findings[0].message
     assert "remove what sleeps" in findings[0].message
 
 

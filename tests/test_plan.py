@@ -80,6 +80,7 @@ def test_what_a_maintainer_ruled_holds_for_the_plan_as_for_the_board(tmp_path, s
         made = plan(TRACK, entries, tmp_path / "results", HARNESS, rerun, rulings)
         assert {trial.submission.name.replace("_", " ") for trial in made.to_run} == runs
         assert made.num_hacked == 1
+        assert made.cleared == [cleared]
         assert "; 1 submission marked as hacked, not run" in made.summary("tiny", dry_run=False)
 
 

@@ -18,7 +18,7 @@ from harness.decoding import Decoder
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.preparation import Prepared, prepare
 from harness.probe import MIN_OF_A_KIND, States, accuracies, carries, probe, states_of
-from harness.probing import Probing
+from harness.probe_report import ProbeReport
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Split, UniformDigits, UniformLengths, draw, fixed_suites, fresh_problems, training_problems
@@ -182,7 +182,7 @@ def test_a_label_with_too_few_of_a_kind_is_not_probed_and_neither_are_states_tha
     assert accuracies(np.full_like(states, np.nan), states, {"x": enough}, {"x": enough}) == [None]
 
 
-FOUND = Probing(
+FOUND = ProbeReport(
     labels=["10^1", "longer"],
     digits=[0.98, 0.96],
     untrained=[[0.6, 0.5], [0.7, None]],

@@ -9,7 +9,6 @@ from harness.commands import reproduce
 from harness.commands.reproduce import recorded_trials, verdict
 from harness.errors import ExitCode, UsageError
 from harness.records import CurvePoint, Environment, Record, Score, read, save
-from harness.submissions import Broken, discover
 
 TRACK = make_track(digits=[3, 6], seeds=[0])
 
@@ -40,14 +39,6 @@ def test_without_a_record_of_the_code_that_is_here_nothing_is_run(tmp_path):
     path.write_text(path.read_text().replace('"correct": 900', '"correct": 901'))
     with pytest.raises(UsageError, match=r"one d3-s0: was edited after it was written"):
         recorded_trials(submission, TRACK, results, HARNESS)
-
-
-def test_a_folder_that_cannot_be_read_says_why(tmp_path):
-    (tmp_path / "submissions" / "one").mkdir(parents=True)
-    (entry,) = discover(tmp_path)
-    assert isinstance(entry, Broken)
-    with pytest.raises(UsageError, match=r"submission\.yaml.*fix it first"):
-        recorded_trials(entry, TRACK, tmp_path / "results", HARNESS)
 
 
 def test_time_and_place_may_differ_and_nothing_else(tmp_path):

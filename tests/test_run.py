@@ -65,6 +65,7 @@ export._as_json = tampered
         ("aten.mul.left_t", [[], 2**63 - 1], {}, "computes with Python's numbers"),
     ],
 )
+@pytest.mark.usefixtures("shared_workers")
 def test_a_graph_that_its_host_forged_can_neither_crash_nor_hold_up_the_worker(
     tmp_path: Path, operator: str, arguments: list[object], keywords: dict[str, object], reason: str
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_graph_that_its_host_forged_can_neither_crash_nor_hold_up_the_worker(
     assert reason in message
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other", top="X = 1")
     copy = make_submission(tmp_path, "copy")
@@ -85,9 +87,9 @@ def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monk
 
     def noting(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
         asked.extend(job.name for job in jobs)
-        return local.run(jobs, num_workers)
+        return local.run_jobs(jobs, num_workers)
 
-    monkeypatch.setattr("harness.run.run", noting)
+    monkeypatch.setattr("harness.run.run_jobs", noting)
     verdicts = list(audit_all([one, other, copy], 2))
     assert asked == ["one", "other"]
     found = {verdict[0].name: verdict[1] for verdict in verdicts if not isinstance(verdict, Crashed)}
@@ -96,6 +98,7 @@ def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monk
     assert [finding.rule for finding in found["one"]] == ["T80"]
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_noise_of_a_tables_shape_is_no_lookup_in_it(tmp_path: Path) -> None:
     noise = "noise = torch.randn_like(self.table) if self.training else torch.zeros_like(self.table)"
     forward = f"{noise}\nreturn Terms(embedding=(self.table + 0.1 * noise)[None, :length])"
@@ -104,6 +107,7 @@ def test_noise_of_a_tables_shape_is_no_lookup_in_it(tmp_path: Path) -> None:
     assert not [found for found in verdict[1] if found[1] == "gate"]
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_findings_name_the_folder_that_the_code_of_each_lies_in(tmp_path: Path) -> None:
     """One borrows all of the other, so their fingerprints are the same."""
     lender = make_submission(tmp_path, "lender", encode="raise KeyError(text)")
@@ -182,6 +186,7 @@ def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_th
     assert keep(has_trials=True, training=TrainingDefinition(problems=64, epochs=1)) == file.read_text()
 
 
+@pytest.mark.usefixtures("shared_workers")
 def test_an_audit_before_trials_looks_at_the_digits_of_their_track(tmp_path: Path) -> None:
     columns = COLUMNS + "return [20 + (x + y if self.max_digits == 2 else 100 + 10 * x + y) for x, y in columns] + [11]"
     sums_at_two_digits = submission_of(tmp_path, columns)
@@ -207,7 +212,7 @@ def test_a_trial_whose_record_is_saved_keeps_it_though_its_worker_dies_in_the_ne
         yield Event(job, Recorded(record=record))
         yield Event(job, Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=killed_by))
 
-    monkeypatch.setattr("harness.run.run", dying)
+    monkeypatch.setattr("harness.run.run_jobs", dying)
     trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1)]
     events = run_trials(trials, TINY, results, device="cpu", num_workers=1, max_seeds=2, verdicts={})
     first, second = events
@@ -225,7 +230,7 @@ def test_a_worker_that_dies_before_a_record_costs_every_trial_of_its_job(
 ) -> None:
     one = make_submission(tmp_path, "one")
     killed = Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=signal.SIGKILL)
-    monkeypatch.setattr("harness.run.run", lambda jobs, *_: (Event(job, killed) for job in jobs[:1]))
+    monkeypatch.setattr("harness.run.run_jobs", lambda jobs, *_: (Event(job, killed) for job in jobs[:1]))
     trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1)]
     (crash,) = run_trials(trials, TINY, tmp_path, device="cpu", num_workers=1, max_seeds=2, verdicts={})
     assert crash == Crashed("one d1-s0,1", "ended", ExitCode.INCOMPLETE, num_trials=2)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.errors import SubmissionError, UsageError
 from harness.hyperparameters import Hyperparameters
-from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select
+from harness.submissions import Broken, Submission, discover, loose_files, read_folder, same_code, select, the_one
 from harness.track import TrainingDefinition
 
 MANIFEST = "title: A title\nauthors: [Ada]\nsummary: One line.\n"
@@ -125,6 +125,17 @@ def test_a_file_that_cannot_be_read_breaks_its_folder_and_those_that_borrow_from
     monkeypatch.setattr(Path, "read_bytes", denied)
     assert "'submission.py' cannot be read: Permission denied; remove it or make it readable" in refusal(lender)
     assert "borrows from submissions/lender: 'submission.py' cannot be read" in refusal(borrower)
+
+
+def test_a_folder_that_is_asked_for_alone_has_to_be_one_that_can_be_read(tmp_path):
+    good = make_submission(tmp_path, "good")
+    (tmp_path / "submissions" / "empty").mkdir()
+    found = discover(tmp_path)
+    assert the_one(found, "good") == good
+    with pytest.raises(UsageError, match=r"submission\.yaml.*fix it first"):
+        the_one(found, "empty")
+    with pytest.raises(UsageError, match="gone"):
+        the_one(found, "gone")
 
 
 def test_a_missing_manifest_is_refused(tmp_path):

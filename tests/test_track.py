@@ -180,9 +180,9 @@ def test_a_wrong_file_is_refused_with_the_line_and_the_remedy(file, old, new, li
         (GOOD.replace("tests", "t\u00e9sts").encode("latin-1"), "is not UTF-8 text (byte 36); save it as UTF-8"),
         (
             "- name: mine\n",
-            "holds a list, no keys; write a key, a colon and a value a line; allowed keys: name, summary, ranked",
+            "holds a list, no keys; write one `key: value` per line; allowed keys: name, summary, ranked",
         ),
-        ("", "is empty; write a key, a colon and a value a line; allowed keys: name, summary, ranked, seed"),
+        ("", "is empty; write one `key: value` per line; allowed keys: name, summary, ranked, seed"),
         ("name: !!python/object/apply:os.getcwd []\n", "line 1: not the YAML that is read here: the tag"),
     ],
 )

@@ -10,6 +10,7 @@ from made_records import make_record, make_submission, make_track
 from harness.commands import watching
 from harness.commands.watching import MAX_SEEDS_A_JOB, watch_trials
 from harness.plan import PlannedTrial
+from harness.ranking.rulings import Cleared
 from harness.records import Audit, Score, Seconds
 from harness.run import Finished
 
@@ -89,10 +90,13 @@ def test_a_trial_whose_review_was_cleared_ends_like_one_without_a_finding(
     seconds = Seconds(encode=1, train=2, decode=1, total=4)
     record = make_record(one, TRACK, 3, 0, 0.9, audits=[found], seconds=seconds)
     monkeypatch.setattr(watching, "run_trials", lambda *_, **__: iter([Finished("one d3-s0", record)]))
-    results = tmp_path / "results"
-    results.mkdir(exist_ok=True)
-    if is_cleared:
-        row = f'- {{submission: one, fingerprint: "{one.fingerprint}", rule: T50, reason: Seen., date: 2026-11-27}}'
-        (results / "cleared.yaml").write_text(f"rows:\n{row}\n")
-    watch_trials([PlannedTrial(one, 3, 0, "missing")], TRACK, results, device="cpu", num_workers=1)
+    seen = Cleared(submission="one", fingerprint=one.fingerprint, rule="T50", reason="Seen.", date="2026-11-27")
+    watch_trials(
+        [PlannedTrial(one, 3, 0, "missing")],
+        TRACK,
+        tmp_path / "results",
+        device="cpu",
+        num_workers=1,
+        cleared=[seen] if is_cleared else [],
+    )
     assert f"one d3-s0: {told}" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -51,7 +52,9 @@ def _foreign(part: Part) -> Iterator[tuple[str, int, str]]:
         if not name.endswith(".py"):
             continue
         try:
-            tree = ast.parse(content)
+            with warnings.catch_warnings():  # an escape such as "\d" would be told to the terminal, as it stands
+                warnings.simplefilter("ignore")
+                tree = ast.parse(content)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue  # the host that imports the file says where
         for node in ast.walk(tree):

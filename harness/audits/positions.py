@@ -28,7 +28,7 @@ BATCH_SIZE = 64
 """Examples of a training step where no track says otherwise, as in most."""
 NUM_KINDS = 2000
 MAX_KINDS_SHOWN = 12
-NUM_COMPANIES = 4
+NUM_REPLACEMENTS = 4
 """How often a batch's other rows are replaced: what depends on a parity of theirs stays as it is every other time."""
 MAX_SECONDS = 300
 """For all widths; a graph within the limits of `graph.py` may take seconds, and is run some twenty times at each."""
@@ -131,7 +131,7 @@ def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator
     rng = np.random.default_rng(SEED)
     order = rng.permutation(len(batch))
     others: list[tuple[Tensor, Sequence[int] | NDArray[np.int64], NDArray[np.int64], str]] = []
-    for shift in range(1, NUM_COMPANIES + 1):
+    for shift in range(1, NUM_REPLACEMENTS + 1):
         kept = np.flatnonzero(rng.random(len(batch)) < 0.5)
         replaced = batch.roll(shift, dims=0)
         replaced[kept] = batch[kept]

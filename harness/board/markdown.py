@@ -140,7 +140,7 @@ def _section(section: Section) -> str:
         parts += _ranking(section.track, section.rows)
         parts += _unranked(section.track, section.rows, section.never_run)
         parts += [_picture(section.track, plot) for plot in section.plots]
-        parts += _by_length(section.track, section.rows)
+        parts += _by_length(section.rows)
         parts += _details(section.track, section.rows)
         parts += _mistakes(section.rows)
     return "\n\n".join(parts) + "\n"
@@ -232,7 +232,7 @@ def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
     return {device: f" ({name})" for device, name in zip(devices, apart, strict=True)}
 
 
-def _by_length(track: Track, rows: Sequence[Row]) -> list[str]:
+def _by_length(rows: Sequence[Row]) -> list[str]:
     """Exact match at every length from the longest trained one; the best checkpoint below the final weights."""
     lines: list[dict[str, str | None]] = []
     for row in rows:

@@ -16,6 +16,7 @@ from harness.ranking.standing import State
 from harness.ranking.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
 from harness.records import read_all
 from harness.submissions import Broken, Submission
+from harness.terminal import counted
 from harness.track import Track
 
 NOTHING = "-"
@@ -29,7 +30,7 @@ class Verdict(StrEnum):
     NOT_SEPARATED = "not separated"
 
 
-def hold_against(
+def comparison(
     one: Submission | Broken, other: Submission | Broken, track: Track, results: Path
 ) -> tuple[str, Verdict]:
     """A table and its verdict as text for a terminal, and the verdict itself, by the board's test.
@@ -46,7 +47,7 @@ def hold_against(
 
 
 def compared(one: Row, other: Row, track: Track, argument: str) -> tuple[str, Verdict]:
-    """`hold_against`, for two rows of the board.
+    """`comparison`, for two rows of the board.
 
     Args:
         argument: how the command line names the track.
@@ -66,8 +67,7 @@ def compared(one: Row, other: Row, track: Track, argument: str) -> tuple[str, Ve
         texts = [[text_of(row.results[digits]) for digits in track.digits] for row in (one, other)]
         if any(map(any, texts)):
             lines.append([heading, *(" / ".join(text or NOTHING for text in own) for own in texts), "", ""])
-    seeds = "1 seed" if len(track.seeds) == 1 else f"{len(track.seeds)} seeds"
-    headers = (f"{track.name}, {seeds}", one.name, other.name, "difference", "p")
+    headers = (f"{track.name}, {counted(len(track.seeds), 'seed')}", one.name, other.name, "difference", "p")
     table = tabulate(lines, headers, disable_numparse=True, colalign=("left", "right", "right", "right", "right"))
     verdict = _verdict(first, second)
     return f"{table}\n\n{_said(one, other, first, second, verdict)}", verdict

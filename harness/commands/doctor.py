@@ -14,6 +14,7 @@ from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
 from harness.provenance import commit_and_changes, cpu_name
 from harness.submissions import Broken, discover, read_folder
+from harness.terminal import counted
 
 PACKAGES = (
     "torch",
@@ -92,7 +93,8 @@ def _commit() -> str:
 def _submissions(root: Path) -> str:
     found = discover(root)
     broken = [entry.name for entry in found if isinstance(entry, Broken)]
-    return f"{len(found)} folders in {root / 'submissions'}" + (f", broken: {', '.join(broken)}" if broken else "")
+    which = f", broken: {', '.join(broken)}" if broken else ""
+    return f"{counted(len(found), 'folder')} in {root / 'submissions'}{which}"
 
 
 def _writable(root: Path) -> str:

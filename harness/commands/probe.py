@@ -11,13 +11,13 @@ from harness.engines.local import keeping_workers
 from harness.engines.messages import Device
 from harness.errors import ExitCode, UsageError
 from harness.fingerprint import harness_fingerprint
-from harness.probing import Accuracies, Probing
+from harness.probe_report import Accuracies, ProbeReport
 from harness.ranking.standing import State, state_of
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read, record_path, trial_name
 from harness.rules import Found, gates
 from harness.run import Crashed, Running, run_probe
-from harness.submissions import Broken, Submission
+from harness.submissions import Submission
 from harness.track import Track
 
 EXPLANATION = """\
@@ -28,8 +28,8 @@ others, of which {seen:.0%} have the ids of a trained problem. What can be read 
 PASSING = "Where the digits of the column before sum to nine, so that a carry has to come from further below:"
 
 
-def probed(
-    entry: Submission | Broken, track: Track, results: Path, digits: int | None, seed: int | None, device: Device
+def train_and_probe(
+    entry: Submission, track: Track, results: Path, digits: int | None, seed: int | None, device: Device
 ) -> tuple[str, ExitCode]:
     """The tables of one trial; empty if the submission is not valid or could not be trained.
 
@@ -38,11 +38,9 @@ def probed(
         seed: one of the track's; its first if None.
 
     Raises:
-        UsageError: the folder cannot be read, or the track has no such trial.
+        UsageError: the track has no such trial.
         MachineError: there is no sandbox, and nobody said that the submissions are trusted; or no such device.
     """
-    if isinstance(entry, Broken):
-        raise UsageError(f"{entry.error}; fix it first")
     digits, seed = _one_of("--digits", digits, track.digits, track), _one_of("--seed", seed, track.seeds, track)
     verdicts: dict[str, list[Found]] = {}
     with keeping_workers():
@@ -72,7 +70,7 @@ def _record(submission: Submission, track: Track, results: Path, digits: int, se
     return None if standing.state in {State.STALE, State.UNVERIFIED} else record
 
 
-def as_text(found: Probing, what: str, record: Record | None) -> str:
+def as_text(found: ProbeReport, what: str, record: Record | None) -> str:
     """What the probes read at `=` by layer, and in the last layer by token, beside what less than the model gives."""
     depth = len(found.trained)
     untrained = [(f"layer {depth} untrained", found.untrained[-1])]

@@ -1,7 +1,7 @@
 """Runs recorded trials again, on the very problems that they drew, and tells what comes out differently."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +10,10 @@ from harness.definitions import argument_for
 from harness.engines.messages import Device
 from harness.errors import ExitCode, RecordError, UsageError
 from harness.plan import PlannedTrial
+from harness.ranking.rulings import Cleared, read_rulings
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
-from harness.submissions import Broken, Submission
+from harness.submissions import Submission
 from harness.track import Track
 
 COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "seen", "parameters"}
@@ -28,9 +29,11 @@ class Reproducible(NamedTuple):
     """Their records, by the trial's name."""
     passed_over: list[str]
     """The other trials, and why they cannot be run again as they were."""
+    cleared: Sequence[Cleared]
+    """Reviews that a maintainer cleared."""
 
 
-def recorded_trials(entry: Submission | Broken, track: Track, results: Path, harness: str) -> Reproducible:
+def recorded_trials(entry: Submission, track: Track, results: Path, harness: str) -> Reproducible:
     """The trials of the track that can be run again as they were, with their records, and why the others cannot.
 
     Args:
@@ -39,9 +42,7 @@ def recorded_trials(entry: Submission | Broken, track: Track, results: Path, har
     Raises:
         UsageError: no trial of the track can be run again as it was.
     """
-    if isinstance(entry, Broken):
-        raise UsageError(f"{entry.error}; fix it first")
-    found = Reproducible([], {}, [])
+    found = Reproducible([], {}, [], read_rulings(results).cleared)
     for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
         why_not = _why_not(record, entry, track, harness)
         fresh_seed = record.fresh_seed if isinstance(record, Record) else None
@@ -74,7 +75,15 @@ def run_again(
         tell(line)
 
     with tempfile.TemporaryDirectory() as aside:
-        code = watch_trials(found.trials, track, Path(aside), device=device, num_workers=num_workers, on_record=judge)
+        code = watch_trials(
+            found.trials,
+            track,
+            Path(aside),
+            device=device,
+            num_workers=num_workers,
+            cleared=found.cleared,
+            on_record=judge,
+        )
     if len(alike) < len(found.trials):
         return code
     return ExitCode.DONE if all(alike) else ExitCode.NEGATIVE

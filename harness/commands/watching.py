@@ -15,7 +15,7 @@ from harness.errors import ExitCode
 from harness.files import require_writable
 from harness.host.sandbox import Isolation, isolation
 from harness.plan import Plan, PlannedTrial
-from harness.ranking.rulings import Cleared, read_rulings
+from harness.ranking.rulings import Cleared
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record
 from harness.rules import Found, gates
@@ -80,12 +80,14 @@ def watch_trials(
     device: Device,
     num_workers: int | None,
     verdicts: Mapping[str, Sequence[Found]] | None = None,
+    cleared: Sequence[Cleared] = (),
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> ExitCode:
     """Runs the trials (`run.run_trials`), with a line for each that ends.
 
     Args:
         verdicts: by submission, what the audits found.
+        cleared: reviews that a maintainer cleared; a trial ends like any other if nothing else was found.
         on_record: called with each record once it is saved.
         num_workers: jobs at a time. If none is given, one per core on a CPU, where each computes with one thread, and
             two on a GPU: while one trains, the other's submission encodes.
@@ -97,9 +99,9 @@ def watch_trials(
         return ExitCode.DONE
     _require_sandbox()
     on_gpu = device == "cuda" or (device == "auto" and _has_gpu())
-    cleared = read_rulings(results).cleared
     code = ExitCode.DONE
-    told: set[_Ended] = set()
+    told: set[tuple[str, str | None]] = set()
+    """Submissions and the reasons why their trials failed, each of which is printed once in full."""
     with Display(track.name, len(trials)) as display:
         for event in run_trials(
             trials,
@@ -122,10 +124,10 @@ def watch_trials(
                 code = max(code, ended.code)
             else:
                 on_record(event.record)
-                ended = _ended(event.record, cleared)
-                is_told = event.record.status == "failed" and ended in told
-                line = "failed as before" if is_told else ended.line
-                told.add(ended)
+                ended, failure = _ended(event.record, cleared), (event.record.submission, event.record.reason)
+                line = "failed as before" if failure in told else ended.line
+                if event.record.status == "failed":
+                    told.add(failure)
                 display.done(event.job, f"{event.record.trial}: {line}", ended.style)
                 code = max(code, ended.code)
     return code
@@ -134,30 +136,29 @@ def watch_trials(
 class _Ended(NamedTuple):
     """How a trial ended, for a terminal."""
 
-    submission: str
     line: str
     style: str = ""
     code: ExitCode = ExitCode.DONE
 
 
-LEFT = _Ended("", "left to another run, which is training it", "yellow", ExitCode.INCOMPLETE)
+LEFT = _Ended("left to another run, which is training it", "yellow", ExitCode.INCOMPLETE)
 """How a trial ends for this run that another run has begun and not finished."""
 
 
 def _ended(record: Record, cleared: Sequence[Cleared]) -> _Ended:
     if record.status == "failed":
-        return _Ended(record.submission, f"failed: {record.reason}", "red", ExitCode.INCOMPLETE)
+        return _Ended(f"failed: {record.reason}", "red", ExitCode.INCOMPLETE)
     if held_back := held_back_by_audits(record, cleared):
         line = f"{held_back.state}: {held_back.reason}"
         if held_back.state is State.REFUSED:
-            return _Ended(record.submission, line, "red", ExitCode.INCOMPLETE)
-        return _Ended(record.submission, line, "yellow")
+            return _Ended(line, "red", ExitCode.INCOMPLETE)
+        return _Ended(line, "yellow")
     assert record.suites is not None
     assert record.seconds is not None
     score, beyond = record.suites.fresh, record.beyond()
     longer = "" if beyond is None else f", {beyond:.3f} beyond the trained lengths,"
     line = f"exact match {score.correct / score.total:.3f}{longer} in {record.seconds.total:.0f} s"
-    return _Ended(record.submission, line)
+    return _Ended(line)
 
 
 def validate_and_train(
@@ -185,7 +186,15 @@ def validate_and_train(
         code = watch_audits(list(due.values()), verdicts, num_workers, track=track)
         trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
         keep_definition(track, track_file, results / track.name, has_trials=bool(trials))
-        trained = watch_trials(trials, track, results, device=device, num_workers=num_workers, verdicts=verdicts)
+        trained = watch_trials(
+            trials,
+            track,
+            results,
+            device=device,
+            num_workers=num_workers,
+            verdicts=verdicts,
+            cleared=planned.cleared,
+        )
     return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 

@@ -7,7 +7,6 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ class Event:
     reply: Progressed | Audited | Recorded | Probed | Failed | Bug
 
 
-def run(
+def run_jobs(
     jobs: Sequence[Job], num_workers: int, may_begin: Callable[[Job], bool] = lambda job: True
 ) -> Generator[Event, None, None]:
     """Does the jobs, in order, at most `num_workers` at a time; yields their events as they come.
@@ -64,47 +63,39 @@ def run(
     Args:
         may_begin: asked about each job when its turn has come; one that may not is left out, without an event.
     """
-    waiting = deque(jobs)
+    due = filter(may_begin, jobs)  # lazy: a job is asked about when its turn has come
     idle = [] if _kept is None else _kept
     _dismiss(idle, keep=min(num_workers, len(jobs)))
     memory = memory_of_a_worker(min(num_workers, len(jobs)))
     busy: list[_Worker] = []
     with selectors.DefaultSelector() as selector:
 
-        def next_job() -> Job | None:
-            while waiting:
-                job = waiting.popleft()
-                if may_begin(job):
-                    return job
-            return None
-
-        def hire() -> None:
+        def begin_next() -> None:
+            """Gives the next job, if there is one, to an idle worker or to a new one."""
+            if (job := next(due, None)) is None:
+                return
             while idle and idle[-1].process.poll() is not None:  # it has died since its last job
                 idle.pop().kill()
-            if job := next_job():
-                busy.append(idle.pop() if idle else _Worker())
-                busy[-1].begin(job, memory)
-                selector.register(busy[-1].output, selectors.EVENT_READ, busy[-1])
+            worker = idle.pop() if idle else _Worker()
+            busy.append(worker)
+            worker.begin(job, memory)
+            selector.register(worker.output, selectors.EVENT_READ, worker)
 
         try:
             for _ in range(num_workers):
-                hire()
+                begin_next()
             while selector.get_map():
                 for key, _ in selector.select():
                     worker: _Worker = key.data
                     yield from worker.read()
-                    if worker.job is not None:
-                        continue
-                    if not worker.is_spent and (job := next_job()):
-                        worker.begin(job, memory)
-                    else:
+                    if worker.job is None:
                         selector.unregister(worker.output)
+                        busy.remove(worker)
                         if worker.is_spent:
                             worker.kill()
-                            hire()
                         else:
                             idle.append(worker)
-                        busy.remove(worker)
+                        begin_next()
         finally:
             _dismiss(busy)
             if _kept is None:
@@ -113,7 +104,7 @@ def run(
 
 @contextlib.contextmanager
 def keeping_workers() -> Iterator[None]:
-    """Keeps workers from one `run` to the next: loading torch, and zygotes to fork hosts from, takes them seconds."""
+    """Keeps workers from one `run_jobs` to the next: loading torch and starting zygotes takes them seconds."""
     global _kept
     _kept = []
     try:
@@ -187,7 +178,7 @@ class _Worker:
             if job is not None:
                 code = self.process.wait()
                 killed = code == -signal.SIGKILL
-                ended = "was killed (SIGKILL), probably for want of memory" if killed else f"ended with code {code}"
+                ended = "was killed (SIGKILL), probably because memory ran out" if killed else f"ended with code {code}"
                 message = f"the worker {ended}; if memory ran out, run again with a smaller -j, or with more memory"
                 exit_code = ExitCode.INCOMPLETE if killed else ExitCode.BUG
                 yield Event(job, Failed(message=message, exit_code=exit_code, signal=-code if code < 0 else None))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from harness.errors import ExitCode
-from harness.probing import Probing
+from harness.probe_report import ProbeReport
 from harness.records import Record
 from harness.rules import Found
 from harness.track import Track
@@ -96,7 +96,7 @@ class Recorded(_Message):
 
 class Probed(_Message):
     kind: Literal["probed"] = "probed"
-    found: Probing
+    found: ProbeReport
 
 
 class Failed(_Message):
@@ -122,7 +122,7 @@ class Done(_Message):
 
     kind: Literal["done"] = "done"
     is_last: bool = False
-    """The worker has ended itself."""
+    """The worker has exited."""
 
 
 Reply = Annotated[Progressed | Audited | Recorded | Probed | Failed | Bug | Done, Field(discriminator="kind")]

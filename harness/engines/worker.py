@@ -93,17 +93,17 @@ def do(request: Request, events: TextIO) -> None:
     limit_memory(request.memory if is_on_cpu else None)
     submission = _submission_of(job.code)
     if isinstance(job, AuditJob):
-        _send(events, Audited(findings=_audited(job, submission)))
+        _send(events, Audited(findings=_audit(job, submission)))
         return
     if isinstance(job, ProbeJob):
-        _send(events, _probed(job, submission, events))
+        _send(events, _probe(job, submission, events))
         return
     with budget("the trial", TRIAL_BUDGET_S):
         for record in _trials(job, submission, events):
             _send(events, Recorded(record=record))
 
 
-def _audited(job: AuditJob, submission: Submission) -> list[Found]:
+def _audit(job: AuditJob, submission: Submission) -> list[Found]:
     with budget("the audit", AUDIT_BUDGET_S):
         findings = audit(submission, job.track)
     if job.decoy and not any(finding.level == "gate" for finding in findings):
@@ -169,7 +169,7 @@ def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[R
         yield from (_failed(job, submission, seed, error) for seed in job.seeds)
         return
     try:
-        records = _trained(job, submission, events)
+        records = _train(job, submission, events)
     except SubmissionError as error:
         if len(job.seeds) == 1:
             yield _failed(job, submission, job.seeds[0], error)
@@ -182,7 +182,7 @@ def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[R
     yield from (_with_audits(record, job.findings) for record in records)
 
 
-def _trained(job: TrialJob, submission: Submission, events: TextIO) -> list[Record]:
+def _train(job: TrialJob, submission: Submission, events: TextIO) -> list[Record]:
     """The records of all seeds of the job, trained together.
 
     Raises:
@@ -195,7 +195,7 @@ def _trained(job: TrialJob, submission: Submission, events: TextIO) -> list[Reco
     return run_job(submission, job.track, job.digits, job.seeds, device, report, job.fresh_seeds)
 
 
-def _probed(job: ProbeJob, submission: Submission, events: TextIO) -> Probed:
+def _probe(job: ProbeJob, submission: Submission, events: TextIO) -> Probed:
     from harness.probe import probe  # scikit-learn takes a second or two to import, and no other job needs it
 
     with budget("the trial", TRIAL_BUDGET_S):

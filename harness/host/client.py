@@ -211,13 +211,13 @@ class Host:
         try:
             reply = unpack(self._exchange(pack(Frame(message, arrays or {}))))
         except FrameError as error:
-            raise self._failed(f"sent {error}") from error
+            raise self._host_error(f"sent {error}") from error
         error = reply.message.get("error")
         if error is not None:
             if not isinstance(error, dict):
-                raise self._failed("sent a malformed error")
+                raise self._host_error("sent a malformed error")
             text, rule = str(error.get("message"))[:1000], str(error.get("rule"))
-            raise self._broke(rule if rule in RULES else "T00", remedied(text, self._part.files))
+            raise self._breach(rule if rule in RULES else "T00", remedied(text, self._part.files))
         return reply
 
     def describe(self) -> Vocabulary:
@@ -229,14 +229,14 @@ class Host:
         message = self.ask({"do": "describe"}).message
         size, pad_id, eos_id = (message.get(name) for name in ("vocab_size", "pad_id", "eos_id"))
         if type(size) is not int or type(pad_id) is not int or type(eos_id) is not int:
-            raise self._failed("sent a vocabulary that is not ints")
+            raise self._host_error("sent a vocabulary that is not ints")
         if not 2 <= size <= MAX_VOCAB_SIZE:
-            raise self._broke("T00", f"vocab_size is {size}; 2 to {MAX_VOCAB_SIZE} ids are allowed")
+            raise self._breach("T00", f"vocab_size is {size}; 2 to {MAX_VOCAB_SIZE} ids are allowed")
         for name, value in (("pad_id", pad_id), ("eos_id", eos_id)):
             if not 0 <= value < size:
-                raise self._broke("T00", f"{name} is {value}; ids must be in [0, {size}). Count your special tokens")
+                raise self._breach("T00", f"{name} is {value}; ids must be in [0, {size}). Count your special tokens")
         if pad_id == eos_id:
-            raise self._broke(
+            raise self._breach(
                 "T00", f"pad_id and eos_id are both {pad_id}; an answer's end must differ from its padding"
             )
         texts = self._texts(message.get("texts"), size)
@@ -266,28 +266,29 @@ class Host:
         for row, column in np.argwhere(present & ((ids < 0) | (ids >= size)))[:1]:
             got = f"vocab_size is {size} but encode({texts[row]!r}) gave id {ids[row, column]}"
             remedy = "Count your special tokens" if ids[row, column] >= size else "The first id is 0"
-            raise self._broke("T00", f"{got}; ids must be in [0, vocab_size). {remedy}")
+            raise self._breach("T00", f"{got}; ids must be in [0, vocab_size). {remedy}")
         for name, special in (("pad_id", vocabulary.pad_id), ("eos_id", vocabulary.eos_id)):
             for row, _ in np.argwhere(ids == special)[:1]:
                 got = f"encode({texts[row]!r}) holds {name} {special}"
-                raise self._broke("T00", f"{got}; the harness adds it, leave it out")
+                raise self._breach("T00", f"{got}; the harness adds it, leave it out")
 
     def _exchange(self, request: bytes) -> bytes:
         """Sends `request` and returns the bytes of one frame; the time it takes is charged to the budget, if any."""
         own, start = _budget.get(), time.monotonic()
         allowed_s = self._deadline_s if own is None else min(self._deadline_s, own.left_s)
         try:
-            return self._sent(request, start + allowed_s)
+            return self._send_and_receive(request, start + allowed_s)
         except TimeoutError as error:
             if own is not None and allowed_s < self._deadline_s:
                 raise self._out_of(own) from error
             seen = f"gave no answer within {self._deadline_s:g} seconds{self._where()}"
-            raise self._failed(f"{seen}; look for an endless loop, or for code that is slow in every call") from error
+            remedy = "look for an endless loop, or for code that is slow in every call"
+            raise self._host_error(f"{seen}; {remedy}") from error
         finally:
             if own is not None:
                 own.used_s += time.monotonic() - start
 
-    def _sent(self, request: bytes, end: float) -> bytes:
+    def _send_and_receive(self, request: bytes, end: float) -> bytes:
         """Sends `request` and returns the answer, reading what the process prints meanwhile.
 
         Raises:
@@ -313,7 +314,7 @@ class Host:
                     else:
                         chunk = os.read(self._replies, min(expected - len(reply), 1 << 20))
                         if not chunk:
-                            raise self._failed(self._death())
+                            raise self._host_error(self._death())
                         reply += chunk
                         if len(reply) == LENGTHS.size:
                             expected = frame_size(bytes(reply))
@@ -340,16 +341,16 @@ class Host:
             return unsent[:0]
 
     def _out_of(self, own: Budget) -> SubmissionError:
-        used = f"in {own.what} its hosts were waited for {own.allowed_s:g} seconds in all, the most that is allowed"
+        used = f"in {own.what}, waiting for its hosts took {own.allowed_s:g} seconds, the most that is allowed"
         remedy = "make the code that runs at import, in __init__, encode and decode faster, and remove what sleeps"
-        return self._broke("T00", f"{used} (at last the {self._role} host); {remedy}")
+        return self._breach("T00", f"{used} (the last was the {self._role} host); {remedy}")
 
     def _read_output(self) -> bool:
         """Keeps what was printed; returns False at the end of the output."""
         chunk = os.read(self._output_pipe, 65536)
         self._output += chunk
         if len(self._output) > MAX_OUTPUT_BYTES:
-            raise self._failed(
+            raise self._host_error(
                 f"printed more than {MAX_OUTPUT_BYTES // 1024} KiB, which nobody sees; remove the print calls"
             )
         return bool(chunk)
@@ -388,13 +389,13 @@ class Host:
         """The sequences in an answer; lengths are checked before memory is allocated for them."""
         ids, lengths = arrays.get("ids"), arrays.get("lengths")
         if ids is None or lengths is None or ids.dtype != np.int32 or lengths.dtype != np.int32 or ids.ndim != 1:
-            raise self._failed("sent an encoding without ids and lengths")
+            raise self._host_error("sent an encoding without ids and lengths")
         if lengths.shape != (len(texts),) or (lengths < 0).any() or int(lengths.sum(dtype=np.int64)) != len(ids):
-            raise self._failed(f"sent lengths that do not fit {len(texts)} texts and {len(ids)} ids")
+            raise self._host_error(f"sent lengths that do not fit {len(texts)} texts and {len(ids)} ids")
         allowed = self._max_ids(texts)
         for index in np.flatnonzero((lengths < 1) | (lengths > allowed))[:1]:
             got = f"encode({texts[index]!r}) gave {lengths[index]} ids"
-            raise self._broke(
+            raise self._breach(
                 "T00", f"{got}; 1 to {allowed} (4 per character of the longest prompt, and 8 more) are allowed"
             )
         return Ragged.from_flat(ids, lengths)
@@ -406,21 +407,21 @@ class Host:
 
     def _texts(self, texts: object, count: int) -> list[str]:
         if not isinstance(texts, list) or len(texts) != count:
-            raise self._failed(f"did not send the {count} texts it was asked for")
+            raise self._host_error(f"did not send the {count} texts it was asked for")
         if not all(isinstance(text, str) and len(text) <= MAX_DECODED_CHARACTERS for text in texts):
-            raise self._failed(f"sent text that is not a str of at most {MAX_DECODED_CHARACTERS} characters")
+            raise self._host_error(f"sent text that is not a str of at most {MAX_DECODED_CHARACTERS} characters")
         try:
             "".join(texts).encode()
         except UnicodeEncodeError as error:
             got = f"decode returned half of a surrogate pair, {error.object[error.start]!r}"
-            raise self._broke("T30", f"{got}; return text that can be written as UTF-8") from error
+            raise self._breach("T30", f"{got}; return text that can be written as UTF-8") from error
         return texts
 
-    def _failed(self, what: str) -> HostError:
+    def _host_error(self, what: str) -> HostError:
         rule = "P00" if self._role == "positions" else "T00"
         return HostError(self._submission.name, rule, self._located(f"the {self._role} host {what}"))
 
-    def _broke(self, rule: str, message: str) -> SubmissionError:
+    def _breach(self, rule: str, message: str) -> SubmissionError:
         return SubmissionError(self._submission.name, rule, self._located(message))
 
     def _located(self, message: str) -> str:

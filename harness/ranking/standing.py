@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.errors import RecordError
 from harness.ranking.rulings import Cleared, cleared_of
-from harness.records import Record
+from harness.records import Checkpoint, Record, Score, Suites
 from harness.submissions import Broken, Submission
 from harness.task import edge_problems, one_digit_problems
 from harness.track import Track
@@ -113,27 +113,32 @@ def contradiction(record: Record, track: Track) -> str | None:
         return None
     if record.suites is None:
         return "the record says ok but holds no suites; run the trial again"
-    scores = {"fresh": record.suites.fresh, "test": record.suites.test, "edge": record.suites.edge}
-    suites = record.suites
-    several = {"carry": suites.carry, "lengths": suites.lengths, "fresh_lengths": suites.fresh_lengths}
-    if record.best:
-        several["best"] = record.best.lengths
-    scores |= {f"{suite}/{key}": score for suite, found in several.items() for key, score in found.items()}
+    scores = _scores(record.suites, record.best)
     for score in scores.values():
-        if not score.correct <= score.total > 0:
+        if score.total == 0 or score.correct > score.total:
             return f"the record counts {score.correct} right of {score.total}; run the trial again"
     if record.fingerprints.track != track.fingerprint:
         return None  # the track asked for other numbers then; the record is stale
     asked = _num_problems(track, record.digits, with_best=record.best is not None)
-    if suites.fresh_lengths:  # older records have none
+    if record.suites.fresh_lengths:  # older records have none
         asked |= {f"fresh_lengths/{length}": track.evaluation.lengths for length in track.lengths_beyond(record.digits)}
-    for suite in asked | scores:
-        was, is_asked = scores[suite].total if suite in scores else 0, asked.get(suite, 0)
-        if was != is_asked:
-            return (
-                f"the record counts {was} problems of {suite}, where the track asks for {is_asked}; run the trial again"
-            )
+    counted = {suite: score.total for suite, score in scores.items()}
+    for suite in asked | counted:
+        was, wanted = counted.get(suite, 0), asked.get(suite, 0)
+        if was != wanted:
+            counts = f"the record counts {was} problems of {suite}"
+            return f"{counts}, where the track asks for {wanted}; run the trial again"
     return None
+
+
+def _scores(suites: Suites, best: Checkpoint | None) -> dict[str, Score]:
+    """Every score of a record by suite: `fresh`, `carry/2`, `lengths/12`, `best/12` …"""
+    nested = {"carry": suites.carry, "lengths": suites.lengths, "fresh_lengths": suites.fresh_lengths}
+    if best:
+        nested["best"] = best.lengths
+    return {"fresh": suites.fresh, "test": suites.test, "edge": suites.edge} | {
+        f"{suite}/{stratum}": score for suite, scores in nested.items() for stratum, score in scores.items()
+    }
 
 
 def _num_problems(track: Track, digits: int, *, with_best: bool) -> dict[str, int]:

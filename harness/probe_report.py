@@ -9,7 +9,7 @@ Accuracies = list[float | None]
 0.5 for a guess; None where there are too few of either kind, or the states are not finite."""
 
 
-class Probing(NamedTuple):
+class ProbeReport(NamedTuple):
     """What probes read off the states of one model, and off the operands' digits alone."""
 
     labels: list[str]
