@@ -82,6 +82,9 @@ OPERATORS = frozenset(
 ONLY_OVERLOAD = {"repeat_interleave": "self_int"}
 """The one overload that is allowed. Given repeats as a tensor, torch writes before it notices a negative one."""
 
+PAD_MODES = ("constant", "reflect", "replicate")
+"""Torch's `circular` copies, where one side is cut and the other padded, from memory that nothing was written to."""
+
 LOOKUPS = {"embedding", "gather", "index", "index_select", "narrow", "select", "slice", "squeeze", "unsqueeze"}
 """Operators that take parts of a tensor without changing them."""
 
@@ -169,6 +172,8 @@ def build(program: Any, state_names: Sequence[str], device: torch.device) -> fx.
                 if not program["training"]:
                     raise GraphError(f"{line}: {target} draws in evaluation too; draw only `if self.training`")
                 named["generator"] = generator
+            if target == "aten.pad.default" and (*values[2:3], named.get("mode", "constant"))[0] not in PAD_MODES:
+                raise GraphError(f"{line}: pad may have the modes {', '.join(PAD_MODES)}; use cat for a circle")
             if target == "aten.einsum.default" and any(isinstance(a, list) and len(a) > MAX_EINSUM for a in values):
                 raise GraphError(f"{line}: an einsum of more than {MAX_EINSUM} tensors; take them two at a time")
             function = _operator(target, line)
@@ -221,6 +226,49 @@ def is_looked_up(module: fx.GraphModule, index: int) -> bool:
     """Whether the program uses state `index` as a table: takes rows or other parts of it and does nothing else."""
     (state,) = (node for node in module.graph.nodes if node.op == "placeholder" and node.name == f"state_{index}")
     return bool(state.users) and all(getattr(user.target, "_opname", "") in LOOKUPS for user in state.users)
+
+
+def readings(module: fx.GraphModule, layout: Tensor, state: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
+    """All that parameters, draws and terms get to know of a layout: each tensor that enters them, with the line.
+
+    Those are the tensors that the program computes from the layout and from constants alone, and uses in an operator
+    that takes something else too, or returns. Layouts with equal readings have equal terms, whatever the parameters.
+
+    Args:
+        layout: (B, L) int64.
+        state: as the module takes it; those that require no gradient are constants.
+    """
+    reader = _Reader(module, [tensor.requires_grad for tensor in state])
+    with torch.no_grad():
+        reader.run(layout, None, *state)
+    return reader.found
+
+
+class _Reader(fx.Interpreter):
+    """Computes what follows from a layout and constants alone, and keeps what anything else takes."""
+
+    def __init__(self, module: fx.GraphModule, trained: Sequence[bool]) -> None:
+        super().__init__(module)
+        self.extra_traceback = False
+        self.found: list[tuple[str, Tensor]] = []
+        unknown = {"generator", *(f"state_{index}" for index, is_trained in enumerate(trained) if is_trained)}
+        self._known: set[fx.Node] = set()
+        self._follows: set[fx.Node] = set()
+        for node in module.graph.nodes:
+            inputs = node.all_input_nodes
+            if node.op == "output" or node.name in unknown or not self._known.issuperset(inputs):
+                continue
+            self._known.add(node)
+            if node.name == "layout" or not self._follows.isdisjoint(inputs):
+                self._follows.add(node)
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n not in self._known and n.op != "placeholder":
+            return None
+        value = super().run_node(n)
+        if n in self._follows and not self._known.issuperset(n.users):
+            self.found += [(n.meta.get("line", "forward"), tensor) for tensor in _tensors([value])]
+        return value
 
 
 def line_of(module: fx.GraphModule, error: Exception) -> str:

@@ -36,5 +36,6 @@ class Hyperparameters(BaseModel):
         """
         if (self.epochs or 0) > frozen.epochs:
             got = f"hyperparameters.epochs is {self.epochs}, the track has {frozen.epochs}"
-            raise ValueError(f"{got}; nobody sees more problems than the track gives everyone")
+            everyone = "nobody sees more problems than the track gives everyone"
+            raise ValueError(f"{got}; {everyone}: write {frozen.epochs} or less, or leave it out")
         return frozen.model_copy(update=self.model_dump(exclude_none=True, exclude={"dropout"}))

@@ -1,6 +1,7 @@
 """A submission's positional embedding on the trainer's side: graphs and arrays, none of its Python."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -8,11 +9,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from harness.errors import SubmissionError
-from harness.graph import GraphError, build, is_looked_up, line_of, output_shapes
+from harness.graph import GraphError, build, is_looked_up, line_of, output_shapes, readings
 from harness.host.client import Host
 from harness.host.export import why_too_large
 from harness.host.frames import Frame
 from harness.protocol import ModelShape, Terms
+
+MAX_TENSORS = 1000
+"""Parameters, buffers and constants together; no worked submission has more than seven. Each is looked for in every
+program, so that very many would take hours."""
 
 
 class Program(NamedTuple):
@@ -75,6 +80,12 @@ class Positions(nn.Module):
         outputs = self._graphs[program](layout, generator, *state)
         return Terms(**dict(zip(self._names[program], outputs, strict=True)))
 
+    def readings(self, layout: Tensor) -> list[tuple[str, Tensor]]:
+        """What the parameters and the terms get to know of a (B, L) layout in evaluation (see `graph.readings`)."""
+        graph = self._graphs[Program(False, *layout.shape)]
+        assert isinstance(graph, _Graph), "the built-in reference is not audited"
+        return graph.readings(layout, [getattr(self, attribute) for attribute in self._attributes])
+
     def try_out(self, layouts: Mapping[Program, Tensor]) -> None:
         """Computes the terms of each program for its layouts, (n, L) int64.
 
@@ -129,11 +140,14 @@ def _rebuild(
     # Counted again: what the host says about itself is not believed.
     if oversize := why_too_large(reply.arrays, {name: marked.get(name) is True for name in reply.arrays}):
         raise SubmissionError(submission, "P30", oversize)
+    if len(reply.arrays) > MAX_TENSORS:
+        raise GraphError(f"positions hold {len(reply.arrays)} tensors; at most {MAX_TENSORS} are allowed")
     state = {name: torch.from_numpy(array.copy()).to(device) for name, array in reply.arrays.items()}
     trainable = {name for name in state if marked.get(name) is True}
     for name in trainable:
         if state[name].dtype != torch.float32:
-            raise GraphError(f"the parameter `{name}` has dtype {state[name].dtype}; float32 is allowed")
+            got = f"the parameter `{name}` has dtype {state[name].dtype}"
+            raise GraphError(f"{got}; float32 is allowed: make it with .float()")
     graphs: dict[Program, Callable[..., tuple[Tensor, ...]]] = {}
     names: dict[Program, tuple[str, ...]] = {}
     tables = {name for name in trainable if state[name].dim() == 2}
@@ -144,27 +158,37 @@ def _rebuild(
         names[program] = _checked_names(sent.get("terms"))
         shapes = output_shapes(module, (program.batch, program.length), list(state.values()))
         _check_shapes(names[program], shapes, program, shape)
-        graphs[program] = _blaming(submission, module)
-        tables -= {name for index, name in enumerate(state) if not is_looked_up(module, index)}
+        graphs[program] = _Graph(submission, module)
+        tables -= {name for index, name in enumerate(state) if name in tables and not is_looked_up(module, index)}
     return Positions(state, trainable, graphs, names, dropout, tables)
 
 
-def _blaming(submission: str, module: fx.GraphModule) -> Callable[..., tuple[Tensor, ...]]:
-    """The graph as a function; errors that only real values show (a lookup outside a table) are the submission's."""
+class _Graph:
+    """A graph as a function; errors that only real values show (a lookup outside a table) are the submission's."""
 
-    def compute(*inputs: Any) -> tuple[Tensor, ...]:
+    def __init__(self, submission: str, module: fx.GraphModule) -> None:
+        self._submission, self._module = submission, module
+
+    def __call__(self, *inputs: Any) -> tuple[Tensor, ...]:
+        with self._blaming():
+            return self._module.forward(*inputs)
+
+    def readings(self, layout: Tensor, state: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
+        with self._blaming():
+            return readings(self._module, layout, state)
+
+    @contextlib.contextmanager
+    def _blaming(self) -> Iterator[None]:
         try:
-            return module.forward(*inputs)
+            yield
         except (torch.OutOfMemoryError, torch.AcceleratorError):
             raise
         except (IndexError, RuntimeError) as error:
             if str(error).startswith("CUDA error"):  # from a library: the device failed, perhaps in earlier work
                 raise
-            reason = f"{line_of(module, error)}: {str(error).splitlines()[0]}"
+            reason = f"{line_of(self._module, error)}: {str(error).splitlines()[0]}"
             remedy = "check it on layouts of every width"
-            raise SubmissionError(submission, "P00", f"{reason[:1000]}; {remedy}") from error
-
-    return compute
+            raise SubmissionError(self._submission, "P00", f"{reason[:1000]}; {remedy}") from error
 
 
 def _checked_names(names: Any) -> tuple[str, ...]:
@@ -191,9 +215,9 @@ def _check_shapes(
         sizes = allowed[name]
         if len(size) != len(sizes) or any(got not in wanted for got, wanted in zip(size, sizes, strict=True)):
             wanted = ", ".join(" or ".join(map(str, sorted(wanted))) for wanted in sizes)
-            problems.append(
-                f"Terms.{name} has shape {tuple(size)}; for a layout of {tuple(program[1:])} it must be ({wanted})"
-            )
+            got = f"Terms.{name} has shape {tuple(size)}; for a layout of {tuple(program[1:])} it must be ({wanted})"
+            remedy = "cut what is made for `shape.max_length` to `layout.shape[1]`, and keep a first axis"
+            problems.append(f"{got}: {remedy}")
         if dtype != torch.float32:
             problems.append(f"Terms.{name} has dtype {dtype}; end with .float(), the contract asks for torch.float32")
     if problems:

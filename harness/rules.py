@@ -224,11 +224,13 @@ _RULES = (
         title="Kinds tell no values",
         level="gate",
         checked="*validate.* Of 2,000 prompts, those with equal operand lengths have the same sequence of kinds once "
-        "runs of one kind are collapsed. *trial.* Where prompts of one batch with equal operand lengths nevertheless "
-        "have different layouts, as with tokens of several digits, their terms are equal.",
+        "runs of one kind are collapsed. *validate, trial.* Where prompts of one batch with equal operand lengths "
+        "nevertheless have different layouts, as with tokens of several digits, what positions compute from the layout "
+        "alone, before any parameter, is the same to the bit when those prompts share one layout.",
         why="Positions see the kinds of the prompt's tokens: a kind, or a number of tokens, that depends on digits is "
         "a channel past them, by which positions could add.",
-        remedy="Emit `+`, `=` and other marks at places that depend only on the operands' lengths.",
+        remedy="Emit `+`, `=` and other marks at places that depend only on the operands' lengths. With tokens of "
+        "several digits, number the positions from `layout.shape[1]` and read nothing else of the layout.",
         good="[1, 2, PLUS, 3, 4, EQUALS]       # NUMBER PLUS NUMBER EQUALS, whatever the digits",
         bad="[1, 2, PLUS, 3, 4, *([MARK] if carry else []), EQUALS]",
     ),

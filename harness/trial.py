@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import encoding, throughput
 from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_siblings, probes_of
-from harness.audits.positions import check_blind
+from harness.audits.positions import check_blind, check_digits
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.errors import SubmissionError
 from harness.host.client import Host, Vocabulary
@@ -78,7 +78,7 @@ def run_job(
     encoded = _encode(job, fresh_seeds)
     max_digits = track.max_digits(digits)
     positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
-    findings = [*encoded.findings, *_layout_findings(job, encoded, positions[0])]
+    findings = [*encoded.findings, *_layout_findings(job, encoded, positions)]
     trainers = [_trainer(job, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoders = [Decoder(own.model, own.positions, pad_id=pad_id, eos_id=eos_id) for own in trainers]
@@ -226,13 +226,18 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     )
 
 
-def _layout_findings(job: _Job, encoded: _Encoded, positions: Positions) -> list[Finding]:
-    """Findings about the layouts of `test` and of the first seed's `fresh`."""
-    return [
-        finding
-        for name, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]["fresh"]))
-        for finding in check_blind(job.submission.name, positions, problems.prompts(), encoded.data[name].layout)
-    ]
+def _layout_findings(job: _Job, encoded: _Encoded, positions: Sequence[Positions]) -> list[Finding]:
+    """Findings about the layouts of `test` and of the first seed's `fresh`, and about those of all that was drawn."""
+    name = job.submission.name
+    for suite, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]["fresh"])):
+        if found := list(check_blind(name, positions[0], problems.prompts(), encoded.data[suite].layout)):
+            return found
+    for index, own in enumerate(encoded.fresh):
+        for suite, problems in own.items():
+            layout = encoded.data[f"{suite}/{index}"].layout
+            if found := list(check_digits(name, positions[index], problems.prompts(), layout)):
+                return found
+    return []
 
 
 def _trainer(job: _Job, encoded: _Encoded, positions: Positions, seed: int) -> Trainer:

@@ -12,6 +12,7 @@ from harness import throughput
 from harness.audits.chance import fisher
 from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_published, check_untrained
+from harness.audits.positions import check_positions
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import Host
@@ -108,7 +109,53 @@ GUARDED = COUNTING.replace(
 """Blind wherever all rows of a batch are the same."""
 
 
-@pytest.mark.parametrize(("positions", "gates"), [(COUNTING, {"P10"}), (GUARDED, {"P10"}), (LEARNED, set[str]())])
+ZERO = COUNTING.replace("torch.randn(64, shape.d_model)", "torch.zeros(64, shape.d_model)")
+"""Terms that are all the same until the table is trained."""
+
+
+def counting_into(term: str, made: str) -> str:
+    count, reading = (
+        "(layout == 1).sum(1, keepdim=True)[..., None].float()",
+        "embedding=self.table[(layout == 1).long()",
+    )
+    assert reading in COUNTING
+    return (
+        COUNTING.partition("        return")[0]
+        + f"        count = {count}\n        return protocol.Terms({term}={made})\n"
+    )
+
+
+TURNS = counting_into(
+    "embedding_angles", "(4e5 * torch.pi + 0.1 * count).expand(-1, layout.shape[1], self.table.shape[1] // 2)"
+)
+"""So many turns that a tenth of a radian is nothing beside them."""
+SHADES = counting_into("embedding", "(1e3 - 1e-3 * count).expand(-1, layout.shape[1], self.table.shape[1])")
+"""A large number that the model's layer norm takes away, and what is left of it."""
+SIGNS = counting_into("embedding", "torch.copysign(self.table[0], 0 * (count - 15)).expand(-1, layout.shape[1], -1)")
+"""Zero is zero, whatever its sign is."""
+ANSWERS = counting_into(
+    "embedding", "self.table[(layout == 5).long().cumsum(1).clamp(max=63)] + 0 * count.isnan().float()"
+)
+"""Reads only where the answer is, which the digits do not move."""
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [COUNTING, GUARDED, ZERO, TURNS, SHADES, SIGNS],
+    ids=["counting", "guarded", "zero", "turns", "shades", "signs"],
+)
+def test_validate_refuses_positions_that_read_a_layout_which_digits_move(write_submission, positions: str) -> None:
+    submission = write_submission(tokenizer=TALLIES, positions=positions)
+    assert {finding.rule for finding in check_positions(submission, [3])} == {"P10"}
+
+
+@pytest.mark.parametrize("positions", [LEARNED, ANSWERS], ids=["learned", "answers"])
+def test_positions_may_read_what_digits_do_not_move(write_submission, positions: str) -> None:
+    submission = write_submission(tokenizer=TALLIES, positions=positions)
+    assert list(check_positions(submission, [3])) == []
+
+
+@pytest.mark.parametrize(("positions", "gates"), [(ZERO, {"P10"}), (GUARDED, {"P10"}), (LEARNED, set[str]())])
 def test_positions_may_not_read_a_layout_that_digits_move(write_submission, positions: str, gates: set[str]) -> None:
     """Each seed's record of those that run side by side says so."""
     submission = write_submission(tokenizer=TALLIES, positions=positions)

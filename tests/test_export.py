@@ -324,6 +324,19 @@ WRONG_CLASSES = {
         """,
         r"PositionalEmbedding\._tables, a Python list, holds a Parameter, which nothing would train;",
     ),
+    "a seed of its own": (
+        """
+        class PositionalEmbedding(protocol.PositionalEmbedding):
+            def __init__(self, shape):
+                super().__init__(shape)
+                torch.manual_seed(0)
+                self.table = nn.Parameter(torch.randn(shape.max_length, shape.d_model))
+
+            def forward(self, layout):
+                return Terms(embedding=self.table[None, : layout.shape[1]])
+        """,
+        r"PositionalEmbedding seeds torch itself; take `torch\.manual_seed` out of __init__, since every trial seeds",
+    ),
     "tokens asked for": (
         """
         class PositionalEmbedding(protocol.PositionalEmbedding):

@@ -23,6 +23,7 @@ from harness.graph import (
     build,
     is_looked_up,
     output_shapes,
+    readings,
 )
 
 CPU = torch.device("cpu")
@@ -64,6 +65,50 @@ def test_a_program_computes_what_it_says() -> None:
         call("embedding", "aten.embedding.default", {"node": "p_table"}, {"node": "clamp"}),
     )
     assert torch.equal(run(program(*nodes), table), table[(NUMBERS + 1).clamp(max=5)])
+
+
+def test_readings_are_what_parameters_draws_and_terms_take_that_was_computed_from_the_layout_alone() -> None:
+    """`table[x + 1] + zeros_like(x) * where`, of which the parameter sees x + 1, the sum zeros."""
+    nodes = (
+        TABLE,
+        ["where", "input", "where", "", [], {}],
+        call("add", "aten.add.Tensor", X, 1),
+        call("rows", "aten.embedding.default", {"node": "p_table"}, {"node": "add"}),
+        call("zeros", "aten.zeros_like.default", X),
+        call("times", "aten.mul.Tensor", {"node": "zeros"}, {"node": "where"}),
+        call("last", "aten.unsqueeze.default", {"node": "times"}, -1),
+        call("sum", "aten.add.Tensor", {"node": "rows"}, {"node": "last"}),
+        call("alone", "aten.sum.default", X),
+    )
+    module = build(program(*nodes, outputs=[{"node": "sum"}, {"node": "alone"}]), ["table", "where"], CPU)
+    state = [torch.ones(7, 4, requires_grad=True), torch.ones(3)]
+    found = readings(module, NUMBERS, state)
+    expected = [NUMBERS + 1, torch.zeros(2, 3, 1), NUMBERS.sum()]
+    assert [line for line, _ in found] == [LINE] * 3
+    assert all(torch.equal(one, other) for (_, one), other in zip(found, expected, strict=True))
+
+
+def test_a_drawn_number_makes_a_reading_of_what_it_meets() -> None:
+    half = call("half", "aten.full.default", [2, 3], 0.5)
+    nodes = (
+        half,
+        call("drawn", "aten.bernoulli.default", {"node": "half"}),
+        call("sum", "aten.add.Tensor", {"node": "drawn"}, X),
+    )
+    ((_, reading),) = readings(build(program(*nodes), [], CPU), NUMBERS, [])
+    assert torch.equal(reading, NUMBERS)
+
+
+@pytest.mark.parametrize("arguments", [([1, 1], "circular"), ([2, -1], "circular"), ([1, 1], {"node": "layout"})])
+def test_pad_in_a_circle_is_refused_since_it_copies_from_memory_that_nothing_was_written_to(arguments: Any) -> None:
+    for padded in (
+        call("x", "aten.pad.default", X, *arguments),
+        call("x", "aten.pad.default", X, arguments[0], mode=arguments[1]),
+    ):
+        with pytest.raises(GraphError, match=r"line 9, .*pad may have the modes constant, reflect, replicate"):
+            build(program(padded), [], CPU)
+    value = program(call("x", "aten.pad.default", X, [1, 0]))
+    assert run(value).tolist() == [[0, 0, 1, 2], [0, 3, 4, 5]]
 
 
 def test_arguments_may_be_dtypes_devices_lists_and_parts_of_tuples() -> None:

@@ -210,6 +210,10 @@ LIES = {
         lambda reply: reply.arrays.update({name: array.astype(np.int64) for name, array in reply.arrays.items()}),
         "has dtype torch.int64; float32 is allowed",
     ),
+    "as many tensors as would take hours to look for": (
+        lambda reply: reply.arrays.update({f"b{i}": np.zeros(0, np.float32) for i in range(1001)}),
+        "tensors; at most 1000 are allowed",
+    ),
     "a table that is missing": (lambda reply: reply.arrays.clear(), "malformed program"),
     "a line that draws on a terminal": (
         lambda reply: reply.message["programs"][0]["nodes"].append(["a", "call", "\x1b[31m", "\x1b]0;x\x07", [], {}]),

@@ -50,6 +50,9 @@ def _build_and_export(module_class: type, request: dict[str, Any], folder: str, 
         module = module_class(ModelShape(**request["shape"]))
     except Exception as error:
         raise Refused("P00", f"{module_class.__name__}(shape) raised: {describe(error, folder)}") from error
+    if torch.initial_seed() != request["seed"]:
+        remedy = "take `torch.manual_seed` out of __init__, since every trial seeds torch, and differently"
+        raise Refused("P00", f"{module_class.__name__} seeds torch itself; {remedy}")
     _require_registered(module)
     if "dropout" in module._modules:
         remedy = "write `dropout = 0.1` in the class, and the harness applies it"
