@@ -69,7 +69,7 @@ def test_every_folder_has_a_row_on_the_board(first_run: tuple[Path, object]) -> 
     for name in ("good", "lossy", "broken"):
         assert f"[{name}](submissions/{name})" in board
     assert "unknown key" in board
-    assert sorted(path.suffix for path in (first_run[0] / "results" / "smoke").glob("*.*")) == [".svg"] * 4
+    assert sorted(path.suffix for path in (first_run[0] / "results" / "smoke").glob("[!.]*.*")) == [".svg"] * 4
 
 
 def test_stdout_is_the_result_and_stderr_the_progress(
