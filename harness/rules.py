@@ -31,9 +31,9 @@ class Rule:
     why: str
     remedy: str
     good: str
-    """Lines of code that keep the rule."""
+    """Lines of code that keep the rule; of a tag, the first kind."""
     bad: str
-    """Lines of code that break it."""
+    """Lines of code that break it; of a tag, the other kind."""
 
 
 HEADING = """\
@@ -45,9 +45,13 @@ one problem and write it in another way. It may not look across columns and oper
 or a carry is computed. Positions may use the kinds of the tokens, never their values.
 
 Every rule has an id that never changes. `harness validate` makes the checks marked *validate*; a trial makes those
-marked *trial* on its own problems. A **gate** refuses the submission (exit 1) or keeps the record out of the ranking; a
-**review** keeps a record out of the ranking until a maintainer has looked at it and cleared it (SECURITY.md says how);
-a **tag** is shown beside the title.
+marked *trial* on its own problems. What they find has one of three levels:
+
+* **gate**: the submission is refused (exit 1), or the record is kept out of the ranking;
+* **review**: a record is kept out of the ranking until a maintainer has looked at it and cleared it (SECURITY.md says
+  how);
+* **tag**: it is shown on the board and has no effect on validity or rank.
+
 `harness explain RULE` prints one of the sections below. This page is written by `harness explain --page`.
 """
 
@@ -149,7 +153,7 @@ _RULES = (
         level="gate",
         checked="*trial.* T50's edited prompts travel, shuffled, in the request that encodes the scored prompts of the "
         "trial; in four more processes single edited prompts replace 60 fresh ones; random numbers travel among the "
-        "answers. Thresholds as T50.",
+        "answers. The thresholds are those of T50.",
         why="A tokenizer may recognise an audit, but it cannot tell which prompts of a trial will be compared.",
         remedy="As for T50; and never look at where, when or how often the code runs.",
         good="def encode(self, text): ...      # the text decides, nothing else",
@@ -164,7 +168,7 @@ _RULES = (
         "(binary, residues, long merges).",
         why="Re-encodings obey the rules but change the task, which readers of the board should know.",
         remedy="Nothing to do.",
-        good="[6, 4]                           # positional: a digit a token",
+        good="[6, 4]                           # positional: one digit per token",
         bad="[1, 0, 1, 1, 1, 0]               # re-encoding: 46 in binary; allowed",
     ),
     Rule(
@@ -206,7 +210,7 @@ _RULES = (
     ),
     Rule(
         id="P00",
-        title="Positions cross as a graph",
+        title="Positions reach the trainer as a graph",
         level="gate",
         checked="*validate, trial.* They export in training and in evaluation mode, with allowed operators only, at "
         "most 2,000, whose matrix products take at most 2^34 floating-point operations; two exports agree; shapes are "
@@ -251,8 +255,8 @@ _RULES = (
         level="gate",
         checked="*validate, trial.* Parameters and buffers together hold at most 65,536 numbers, look-up tables "
         "included. The harness counts them.",
-        why="The frozen model has 669,000 parameters. With positions that are a model of their own, or a table of "
-        "answers, the benchmark would measure those.",
+        why="The frozen model has 669,000 parameters. Without a limit, positions could be a model of their own, or a "
+        "table of answers, and the benchmark would measure that instead.",
         remedy="Make tables as long as `shape.max_length`, not longer, and share them between heads and layers.",
         good="self.table = nn.Parameter(torch.zeros(shape.max_length, shape.d_model))",
         bad="self.table = nn.Parameter(torch.zeros(8192, shape.d_model))",
@@ -283,7 +287,8 @@ def gates(findings: Iterable[Found]) -> list[Found]:
 
 def explained(rule: Rule) -> str:
     """The rule as a section of the page, which also suits a terminal."""
-    examples = f"Good:\n\n```python\n{rule.good}\n```\n\nBad:\n\n```python\n{rule.bad}\n```"
+    one, other = ("For example", "Or") if rule.level == "tag" else ("Good", "Bad")  # a tag judges nothing
+    examples = f"{one}:\n\n```python\n{rule.good}\n```\n\n{other}:\n\n```python\n{rule.bad}\n```"
     parts = [
         f"## {rule.id}: {rule.title} ({rule.level})",
         f"{rule.checked}\n\n**Why:** {rule.why}\n\n**What to do:** {rule.remedy}",

@@ -42,7 +42,9 @@ def test_explain_says_what_is_checked_why_and_what_to_do_with_two_examples(rule:
     result = CliRunner().invoke(app, ["explain", rule])
     assert result.exit_code == 0
     assert result.stdout.startswith(f"## {rule}: ")
-    for part in ("**Why:** ", "**What to do:** ", "Good:\n\n```python\n", "Bad:\n\n```python\n"):
+    good, bad = ("For example", "Or") if RULES[rule].level == "tag" else ("Good", "Bad")
+    labels = [f"{label}:\n\n```python\n" for label in (good, bad)]
+    for part in ("**Why:** ", "**What to do:** ", *labels):
         assert part in result.stdout
 
 
