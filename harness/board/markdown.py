@@ -104,7 +104,8 @@ TAIL = """\
   *incomplete*: trials are missing. *stale*: the submission, the track or the harness has changed since. *refused*: an
   audit inside a trial found that the submission breaks a rule (`harness explain RULE`). *in review*: an audit found
   something that a person should look at. *hacked*: a maintainer has ruled so. *failed*: a trial or the folder failed.
-  *unverified*: a record cannot be trusted. *no sandbox*: a trial ran without one. *not run*: there is no record.
+  *unverified*: a record cannot be trusted, or the submission's folder is gone (put it back, or delete
+  `results/TRACK/NAME`). *no sandbox*: a trial ran without one. *not run*: there is no record.
 
 ## Reproduce a row
 

@@ -23,7 +23,7 @@ from harness.track import Track
 EXPLANATION = """\
 How often a linear probe of the model's states tells whether there is a carry into the column 10^k, or whether the sum
 is longer than its operands. Balanced accuracy: a guess has 0.50. Fitted on {fitted:,} problems and judged on {judged:,}
-others, of which {seen:.0%} have the ids of a trained problem. What can be read is not necessarily used."""
+others, of which {seen:.0f} % have the ids of a trained problem. What can be read is not necessarily used."""
 
 PASSING = "Where the digits of the column before sum to nine, so that a carry has to come from further below:"
 
@@ -82,7 +82,7 @@ def as_text(found: ProbeReport, what: str, record: Record | None) -> str:
         tokens += [(after, line), (f"{after}, untrained", before)]
     parts = [
         f"{what}: {_score(found.test, record)}",
-        EXPLANATION.format(fitted=found.num_fitted, judged=found.num_judged, seen=found.seen),
+        EXPLANATION.format(fitted=found.num_fitted, judged=found.num_judged, seen=100 * found.seen),
         _table("at =", found.labels, [("operands' digits", found.digits), *untrained, *layers]),
         *(
             [PASSING, _table("at =", found.labels, [("operands' digits", found.digits_passing), *passing])]
