@@ -342,7 +342,7 @@ def reproduce(
     device: DeviceOption = Device.auto,
     workers: Workers = None,
 ) -> ExitCode:
-    """Repeats recorded trials on the problems they drew. Exit 1 if anything differs; records stay as they are."""
+    """Reruns recorded trials on the problems that they drew. Exit 1 if anything differs; records stay as they are."""
     from harness.commands.reproduce import recorded_trials, run_again
     from harness.definitions import find_track
     from harness.fingerprint import harness_fingerprint
@@ -412,7 +412,7 @@ def probe(
     seed: Annotated[int | None, typer.Option(help="One of the track's seeds; the first if not given.")] = None,
     device: DeviceOption = Device.auto,
 ) -> ExitCode:
-    """Trains one trial and asks which carries linear probes read off its states, by layer and by token."""
+    """Trains one trial and measures which carries linear probes can read from its states, by layer and token."""
     from harness.commands.probe import train_and_probe
     from harness.definitions import find_track
 
@@ -472,7 +472,7 @@ def explain(
     rule: Annotated[
         str | None, typer.Argument(help="An id, as `harness validate` names it; all rules if not given.")
     ] = None,
-    page: Annotated[bool, typer.Option("--page", help="All rules in full: docs/rules.md.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Print all rules in full, as in docs/rules.md.")] = False,
 ) -> None:
     """Explains a rule, with a good and a bad example."""
     from harness import rules
