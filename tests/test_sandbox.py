@@ -65,7 +65,7 @@ def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     ours = {name: numbers[MACHINES.index(machine)] for name, numbers in tables.items()}
     ours |= {"clone": lockdown.CLONE[MACHINES.index(machine)], "clone3": lockdown.CLONE3[MACHINES.index(machine)]}
     ours |= {"ioctl": lockdown.IOCTL[MACHINES.index(machine)], "prlimit64": lockdown.PRLIMIT[MACHINES.index(machine)]}
-    ours |= {"prctl": lockdown.PRCTL[MACHINES.index(machine)]}
+    ours |= {"prctl": lockdown.PRCTL[MACHINES.index(machine)], "madvise": lockdown.MADVISE[MACHINES.index(machine)]}
     ours |= {"kill": lockdown.KILL[MACHINES.index(machine)], "tgkill": lockdown.TGKILL[MACHINES.index(machine)]}
     wrong = {
         name: (number, known[name]) for name, number in ours.items() if name in known and number != int(known[name])
@@ -128,6 +128,16 @@ def test_refused_controls_are_refused_whatever_the_upper_half_says_and_others_ar
     duplicate, get_flags, set_flags = 0, 3, 4
     for control in (duplicate, get_flags, set_flags):
         assert answer(machine, lockdown.FCNTL[column], 1, control, 0) == 0
+
+
+@pytest.mark.parametrize(("machine", "madvise"), [("x86_64", 28), ("aarch64", 233)])
+def test_memory_may_be_given_back_and_no_page_be_dropped_that_others_share(machine: str, madvise: int) -> None:
+    cold, pageout = 20, 21
+    for advice in (cold, pageout):
+        assert answer(machine, madvise, 0, 4096, advice) == errno.EPERM
+        assert answer(machine, madvise, 0, 4096, advice | 1 << 32) == errno.EPERM  # the kernel reads an int
+    dontneed, free, hugepage = 4, 8, 14  # what malloc and torch ask for
+    assert [answer(machine, madvise, 21, 20, advice) for advice in (dontneed, free, hugepage)] == [0, 0, 0]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Python knows the numbers of the system that it runs on")
@@ -269,7 +279,7 @@ MOUNT_API = "open_tree open_tree_attr move_mount fsopen fsconfig fsmount fspick 
 OF_OTHER_PROCESSES = """pidfd_open pidfd_getfd pidfd_send_signal process_madvise tkill sched_setaffinity sched_setparam
 sched_setscheduler sched_setattr setpriority ioprio_set migrate_pages execve execveat"""
 SHARED = """shmget shmat shmctl shmdt msgget msgsnd msgrcv msgctl semget semop semtimedop semctl mq_open memfd_create
-memfd_secret fadvise64 readahead preadv2 cachestat inotify_init inotify_init1"""
+memfd_secret fadvise64 readahead preadv2 cachestat mincore inotify_init inotify_init1"""
 
 
 @pytest.mark.parametrize("family", [DOCKER, LANDLOCK_ALLOWS, MOUNT_API, OF_OTHER_PROCESSES, SHARED])

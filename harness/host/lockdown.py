@@ -68,6 +68,11 @@ FCNTLS = {
     "F_SETOWN_EX": 15,
     "F_GETOWN_EX": 16,
 }
+ADVICE = {
+    # dropping from the page cache what every process shares; malloc needs advice on what is its own
+    "MADV_COLD": 20,
+    "MADV_PAGEOUT": 21,
+}
 O_TRUNC = 0o1000
 """Filtered, since before its third version Landlock lets a process empty a file that it may only read."""
 
@@ -156,6 +161,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "readahead": (187, 213),
     "preadv2": (327, 286),
     "cachestat": (451, 451),
+    "mincore": (27, 232),
     "inotify_init": (253, None),
     "inotify_init1": (294, 26),
     # memory and queues that outlive a process
@@ -196,6 +202,7 @@ NO_SOCKETS = {"socket": (41, 198), "socketpair": (53, 199)}
 NO_PROCESSES = {"fork": (57, None), "vfork": (58, None)}
 CLONE, CLONE3, IOCTL = (56, 220), (435, 435), (16, 29)
 OPEN, OPENAT, OPENAT2, FCNTL = (2, None), (257, 56), (437, 437), (72, 25)
+MADVISE = (28, 233)
 KILL, TGKILL, QUEUE_SIGNAL, QUEUE_SIGNAL_TO_THREAD = (62, 129), (234, 131), (129, 138), (297, 240)
 PRLIMIT, PRCTL = (302, 261), (157, 167)
 PR_SET_PDEATHSIG = 1
@@ -313,13 +320,13 @@ def system_call_filter(machine: str, process_id: int) -> bytes:
     program += _with_argument(
         CLONE[column], 0, [_jump_if_any_bit(CLONE_THREAD, 1, 0), _return(RET_ERRNO | errno.EAGAIN)]
     )
-    for call, refused in ((IOCTL, IOCTLS), (FCNTL, FCNTLS)):
+    for call, argument, refused in ((IOCTL, 1, IOCTLS), (FCNTL, 1, FCNTLS), (MADVISE, 2, ADVICE)):
         checks = [
             code
             for value in refused.values()
             for code in (_jump_if_equal(value, 0, 1), _return(RET_ERRNO | errno.EPERM))
         ]
-        program += _with_argument(call[column], 1, checks)
+        program += _with_argument(call[column], argument, checks)
     for call, flags in ((OPEN, 1), (OPENAT, 2)):
         if (number := call[column]) is not None:
             emptying = [_jump_if_any_bit(O_TRUNC, 0, 1), _return(RET_ERRNO | errno.EPERM)]

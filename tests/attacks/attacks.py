@@ -260,6 +260,23 @@ def ask_what_is_in_the_cache():
         os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_HIPRI)
 
 
+def drop_mapped_pages_from_the_cache():
+    with open(TORCH, "rb") as file, mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ) as pages:
+        pages.madvise(21)  # MADV_PAGEOUT
+
+
+def have_mapped_pages_dropped_first():
+    with open(TORCH, "rb") as file, mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ) as pages:
+        pages.madvise(20)  # MADV_COLD
+
+
+def ask_which_mapped_pages_are_in_the_cache():
+    with open(TORCH, "rb") as file:
+        pages = mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_COPY)
+    start = ctypes.byref(ctypes.c_char.from_buffer(pages))
+    system_call(27, start, ctypes.c_size_t(4096), ctypes.create_string_buffer(1))  # mincore
+
+
 def watch_a_folder():
     os.close(system_call(294, 0))
 

@@ -128,6 +128,20 @@ def test_in_the_sandbox_the_attack_is_blocked(name: str, level: Isolation, outco
     assert outcomes[level][name].startswith((*blocked, "RuntimeError: can't start new thread"))
 
 
+BY_THE_FILTER_ALONE = [
+    "ask_which_mapped_pages_are_in_the_cache",
+    "drop_mapped_pages_from_the_cache",
+    "have_mapped_pages_dropped_first",
+]
+"""Where another layer would stop the attack too, or the kernel does nothing for a user who does not own the file."""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", BY_THE_FILTER_ALONE)
+def test_the_call_itself_is_refused_whatever_it_would_do(name: str, level: Isolation, outcomes: Outcomes) -> None:
+    assert outcomes[level][name] == "PermissionError: [Errno 1] Operation not permitted"
+
+
 LETHAL = {
     "a crash": ("import ctypes\nctypes.string_at(0)", "was killed by signal 11 before it answered"),
     "a stopped process": ("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "gave no answer within 2 seconds"),
