@@ -155,6 +155,15 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "file_setattr": (469, 469),
     "truncate": (76, 45),
     "creat": (85, None),
+    # nor this: reading what is attached to a file that may not be opened
+    "getxattr": (191, 8),
+    "lgetxattr": (192, 9),
+    "fgetxattr": (193, 10),
+    "getxattrat": (464, 464),
+    "listxattr": (194, 11),
+    "llistxattr": (195, 12),
+    "flistxattr": (196, 13),
+    "listxattrat": (465, 465),
     # covert messages to another host: a lock on a file, the page cache, a watch on a folder
     "flock": (73, 32),
     "fadvise64": (221, 223),

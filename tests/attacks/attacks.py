@@ -61,6 +61,14 @@ def read_a_key_through_a_link_made_here():
         link.unlink()
 
 
+def read_what_is_attached_to_a_key():
+    os.getxattr(f"{HERE}/key", "user.origin")
+
+
+def list_what_is_attached_to_a_key():
+    os.listxattr(f"{HERE}/key")
+
+
 def read_the_results():
     Path(HERE, "results", "record.json").read_text()
 
