@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ from harness.board.html import (
     _trial,
     html_page,
 )
-from harness.board.rendering import sections_of
+from harness.board.rendering import render, sections_of
 from harness.ranking.rulings import Cleared, Rulings
 from harness.ranking.scoring import Row, rows_of
 from harness.records import Audit, Checkpoint, CurvePoint, Environment, Mistake, Parameters, Score, Seconds
@@ -157,6 +158,21 @@ def test_text_of_strangers_is_text(root):
     assert "<script>alert(1)</script>" in page.row_of("hostile")[1]
     assert "{{ 7 * 7 }}" in page.row_of("1+1=")[2]
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", text)
+
+
+def test_names_of_folders_that_are_no_text_are_on_the_page_and_do_not_stop_it(root):
+    for folder in (b"quick/\xff\xfe", b"lost/\xff", b"\xfe/one"):
+        record = root / "results" / os.fsdecode(folder) / "d2-s0.json"
+        record.parent.mkdir(parents=True)
+        record.write_text("{}")
+    assert root / "leaderboard.html" in render(root)
+    assert render(root) == []
+    text = (root / "leaderboard.html").read_text(encoding="utf-8")
+    assert Page(text).row_of("\ufffd\ufffd")[-1] == "unverified"
+    assert "\ufffd" in re.findall("<h2>(.*)</h2>", text)
+    assert "**unverified**" in next(
+        line for line in (root / "leaderboard.md").read_text().splitlines() if line.startswith("* \ufffd\ufffd: ")
+    )
 
 
 def test_the_page_loads_nothing_and_its_policy_names_its_own_style_and_script(root):

@@ -175,7 +175,8 @@ def _table(section: Section) -> Table:
     track = section.track
     if track is None:
         nothing = {"columns": [], "rows": [], "legend": "", "has_authors": False, "cards": []}
-        return Table(name=section.name, notice=section.notice, summary="", never_run=[], **nothing)
+        name, notice = plain(section.name, MAX_TEXT), plain(section.notice or "", MAX_TEXT)
+        return Table(name=name, notice=notice, summary="", never_run=[], **nothing)
     cards = [_card(row, track) for row in section.rows]
     columns = _columns(track, section.rows)
     return Table(
@@ -195,7 +196,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns: list[Column] = []
     if track.ranked:
         columns.append(Column("rank", LEGEND, _rank))
-    columns.append(Column("submission", "", lambda row: Cell(plain(row.name, MAX_TEXT), row.name), is_number=False))
+    columns.append(Column("submission", "", _name, is_number=False))
     if len(ranked_strata(track)) > 1:
         columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
     columns += [
@@ -271,6 +272,11 @@ def _of_result(digits: int, cell: Callable[[Result], Cell]) -> Callable[[Row], C
 
 def _speed(device: str, work: str) -> Callable[[Row], Cell]:
     return lambda row: _number(getattr(row.speeds[device], work), "{:.2f}") if device in row.speeds else Cell(NOTHING)
+
+
+def _name(row: Row) -> Cell:
+    name = plain(row.name, MAX_TEXT)
+    return Cell(name, name)
 
 
 def _rank(row: Row) -> Cell:

@@ -22,7 +22,8 @@ LINK = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
 def plain(text: str, limit: int) -> str:
     """One printable line of at most `limit` characters.
 
-    It has no escape sequences, control characters, invisible letters or towers of combining marks.
+    It has no escape sequences, control characters, invisible letters or towers of combining marks. A byte of a folder's
+    name that is not UTF-8 shows as \ufffd.
     """
     spaced = "".join(_visible(character) for character in ANSI.sub("", text))
     line = " ".join(legible(spaced).split())
@@ -71,6 +72,8 @@ def settings(submission: Submission | Broken | None) -> str:
 
 def _visible(character: str) -> str:
     category = unicodedata.category(character)
+    if category == "Cs":
+        return "\ufffd"
     if character.isspace() or category in {"Zl", "Zp"}:
         return " "
     return "" if category.startswith("C") else character
