@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -19,6 +20,9 @@ from harness.rules import Level
 # 2: throughput of encoding and of scoring.
 # 1: the first.
 FORMAT = 2
+
+MAX_BYTES = 16 * 1024 * 1024
+"""A record takes tens of kilobytes; a file that is much larger is none, and would only fill the memory."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -269,7 +273,14 @@ def _rescued(text: str, path: Path) -> str:
 def read(path: Path) -> Record | RecordError:
     """The record at `path`, or why it cannot be believed (returned, not raised: a bad file must not hide good ones)."""
     try:
-        values: Any = json.loads(path.read_text(encoding="utf-8"))
+        if not S_ISREG(path.lstat().st_mode):
+            return RecordError(path, "is a link, a folder or a device, not a file; remove it and run the trial again")
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            remedy = "delete it and run the trial again"
+            return RecordError(path, f"is larger than {MAX_BYTES // 1024**2} MiB, so it is no record; {remedy}")
+        values: Any = json.loads(content.decode("utf-8"))
         if not _is_mapping(values):
             return RecordError(path, f"holds {type(values).__name__}, not a record; delete it and run the trial again")
         if values.get("format") != FORMAT:

@@ -284,7 +284,25 @@ def test_what_cannot_be_read_is_refused_with_the_systems_reason(saved):
         refusal(saved.with_name("d9-s9.json"))
         == "cannot be read: No such file or directory; make it readable, or run the trial again"
     )
-    assert refusal(saved.parent) == "cannot be read: Is a directory; make it readable, or run the trial again"
+
+
+def test_what_is_no_file_of_its_own_is_refused_without_being_opened(saved, tmp_path):
+    """A pipe would be waited for, and /dev/zero be read until the memory is full, through a link too."""
+    refused = "is a link, a folder or a device, not a file; remove it and run the trial again"
+    for target in (saved.rename(tmp_path / "elsewhere.json"), "/dev/null", "/nonexistent"):
+        saved.symlink_to(target)
+        assert refusal(saved) == refused
+        saved.unlink()
+    os.mkfifo(saved)
+    assert refusal(saved) == refusal(saved.parent) == refusal(Path("/dev/null")) == refused
+
+
+def test_a_file_as_large_as_no_record_is_refused_before_it_fills_the_memory(saved, record):
+    with saved.open("ab") as file:
+        file.truncate(records.MAX_BYTES + 1)
+    assert refusal(saved) == "is larger than 16 MiB, so it is no record; delete it and run the trial again"
+    saved.write_text(record.sealed().as_json().ljust(records.MAX_BYTES))
+    assert read(saved) == record.sealed()
 
 
 @pytest.mark.parametrize(
