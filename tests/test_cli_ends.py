@@ -1,5 +1,6 @@
 """How commands end before their time: interrupted, killed, without a reader, by an error that nobody foresaw."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -37,6 +38,15 @@ def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_g
     assert resumed.returncode == 0, resumed.stderr
     assert f"{5 - len(kept)} trials to run, {len(kept)} up to date" in resumed.stderr
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_an_interrupt_while_modules_are_still_imported_ends_as_a_later_one_does(tmp_path: Path) -> None:
+    """Ctrl-C at a moment that is always the same: a module that the command line imports sends it."""
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-P", "-m", "harness", "list"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "harness: interrupted\n")
 
 
 def test_an_interrupted_validation_tells_what_it_has_found(tmp_path: Path) -> None:
