@@ -120,8 +120,8 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
 
 
 def _content(path: Path) -> str:
-    """The file's text; empty where there is no file, or no text in it."""
+    """The file's text; empty where there is no file (a device, say, to which a link leads), or no text in it."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError):
         return ""
