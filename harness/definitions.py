@@ -5,6 +5,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, TrackError, UsageError
 from harness.files import write_atomically
+from harness.printable import quoted
 from harness.track import BUILT_IN, Track, built_in_names, load_track
 
 KEPT = "track.yaml"
@@ -26,7 +27,7 @@ def find_track(name_or_path: str, *results: Path) -> tuple[Track, Path]:
         track = load_track(str(path))
     except UsageError as error:
         own = {file.parent.name for folder in results for file in folder.glob(f"[!.]*/{KEPT}")}
-        named = f"; with results here: {', '.join(sorted(map(ascii, own)))}" if own else ""
+        named = f"; with results here: {', '.join(sorted(map(quoted, own)))}" if own else ""
         raise UsageError(f"{error}{named}") from error
     if path in kept and track.name != name_or_path:
         raise UsageError(f"{path} defines a track of another name, {track.name}; give the path of the one you mean")

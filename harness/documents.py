@@ -7,7 +7,6 @@ harm.
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -18,7 +17,7 @@ from pydantic.fields import FieldInfo
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
-from harness.printable import visible
+from harness.printable import BLANKS, MAX_MARKS, legible, stacks, visible
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,12 +37,6 @@ SCALARS = {
 }
 """Scalars that are not strings: a pattern, and possible first characters; nearly the JSON schema of YAML 1.2."""
 
-
-BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Hangul fillers and the blank Braille pattern: letters and symbols to Unicode, but invisible."""
-MAX_MARKS = 3
-"""Marks that one character may carry: Burmese, Tibetan and pointed Hebrew need three, and a taller stack is drawn over
-the neighbouring lines."""
 
 REMEDIES = {
     "string_type": "; put it in quotes",
@@ -113,24 +106,6 @@ def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> 
         raise DocumentError("; ".join(problems)) from error
 
 
-def legible(text: str) -> str:
-    """The text without invisible fillers, and with no more marks on one character than any writing system needs."""
-    kept: list[str] = []
-    num_marks = 0
-    for character in text:
-        if character in BLANKS:
-            continue  # between two marks it would hide that both are on one character
-        num_marks = num_marks + 1 if _stacks(character) else 0
-        if num_marks <= MAX_MARKS:
-            kept.append(character)
-    return "".join(kept)
-
-
-def _stacks(character: str) -> bool:
-    """Whether the character is drawn over, under or around the one before it."""
-    return unicodedata.category(character) in {"Mn", "Me"} or unicodedata.combining(character) > 0
-
-
 def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("holds a line break or a control character; keep it to one printable line")
@@ -138,7 +113,7 @@ def _one_line(text: str) -> str:
         raise ValueError(f"holds U+{ord(blank):04X}, which is invisible; write a space, or leave it out")
     if legible(text) != text:
         raise ValueError(f"stacks more than {MAX_MARKS} combining marks on one character; remove the others")
-    if text and all(character == " " or _stacks(character) for character in text):
+    if text and all(character == " " or stacks(character) for character in text):
         raise ValueError("holds nothing legible; write a letter")
     return text
 

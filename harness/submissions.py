@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.documents import DocumentError, OneLine, read_yaml
 from harness.errors import SubmissionError, UsageError
 from harness.hyperparameters import Hyperparameters
+from harness.printable import quoted
 from harness.track import ModelDefinition, TrainingDefinition
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -221,10 +222,10 @@ def shown_name(folder_name: str) -> str:
     A hostile one is quoted, so that it cannot draw on a terminal or a board, and a long one ends in a digest, so that
     no other folder is shown by the same name.
     """
-    quoted = folder_name if NAME.fullmatch(folder_name) else ascii(folder_name)
-    if len(quoted) <= MAX_SHOWN_NAME:
-        return quoted
-    return f"{quoted[: MAX_SHOWN_NAME - 10]}…{hashlib.sha256(os.fsencode(folder_name)).hexdigest()[:8]}"
+    shown = folder_name if NAME.fullmatch(folder_name) else quoted(folder_name)
+    if len(shown) <= MAX_SHOWN_NAME:
+        return shown
+    return f"{shown[: MAX_SHOWN_NAME - 10]}…{hashlib.sha256(os.fsencode(folder_name)).hexdigest()[:8]}"
 
 
 def read_folder(folder: Path) -> Submission | Broken:
@@ -267,9 +268,11 @@ def _without_manifest(files: Mapping[str, bytes]) -> str:
     remedy = "copy that of another folder, or start with `harness new`"
     if alike:
         folder = alike[0].rpartition("/")[0]
-        remedy = f"move everything in {f'{folder}/'!a} up into this folder" if folder else f"rename {alike[0]!a}"
+        remedy = (
+            f"move everything in {quoted(f'{folder}/')} up into this folder" if folder else f"rename {quoted(alike[0])}"
+        )
     elif notebooks:
-        remedy = f"start with `harness new` and copy the classes from {notebooks[0]!a} into its submission.py"
+        remedy = f"start with `harness new` and copy the classes from {quoted(notebooks[0])} into its submission.py"
     return f"holds no submission.yaml; {remedy}"
 
 
@@ -305,7 +308,7 @@ def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
         return _walked(folder)
     except OSError as error:
         place = os.path.relpath(error.filename, folder) if error.filename else "."
-        return {}, [f"{place[:80]!a} cannot be read: {error.strerror}; remove it or make it readable"]
+        return {}, [f"{quoted(place[:80])} cannot be read: {error.strerror}; remove it or make it readable"]
 
 
 def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:
@@ -317,18 +320,20 @@ def _walked(folder: Path) -> tuple[dict[str, bytes], list[str]]:
             if path.name == "__pycache__" or path.name.startswith("."):
                 continue  # left behind by Python, an editor or the system; none of it can be imported
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                return files, [f"{name!a} is not a regular file; only text files and folders are allowed"]
+                return files, [f"{quoted(name)} is not a regular file; only text files and folders are allowed"]
             if path.is_dir():
                 pending.append(path)
                 continue
             size += path.stat().st_size
             if size > MAX_FOLDER_BYTES:
-                return files, [f"holds more than {MAX_FOLDER_BYTES // 1024} KiB, with {name!a}; keep only the code"]
+                return files, [
+                    f"holds more than {MAX_FOLDER_BYTES // 1024} KiB, with {quoted(name)}; keep only the code"
+                ]
             if len(files) >= MAX_FILES:
-                return files, [f"holds more than {MAX_FILES} files, with {name!a}; keep only the code"]
+                return files, [f"holds more than {MAX_FILES} files, with {quoted(name)}; keep only the code"]
             files[name] = path.read_bytes()
             try:
                 files[name].decode("utf-8")
             except UnicodeDecodeError:
-                return files, [f"{name!a} is not UTF-8 text; save it as UTF-8, or remove it if it is not text"]
+                return files, [f"{quoted(name)} is not UTF-8 text; save it as UTF-8, or remove it if it is not text"]
     return files, []

@@ -92,8 +92,24 @@ def test_other_names_are_refused_and_quoted_so_that_they_draw_nothing(tmp_path, 
     assert "the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _" in refusal(folder)
     shown = read_folder(folder).name
     assert shown.isprintable()
-    assert shown.isascii()
     assert len(shown) <= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Müller", "'Müller'"),
+        ("日本", "'日本'"),
+        ("mu\u0308ller", "'mu\u0308ller'"),  # as macOS may write it
+        ("a\u202eb", r"'a\u202eb'"),
+        ("é\u200b\x1b", r"'é\u200b\x1b'"),
+        ("é\u3164", r"'\xe9\u3164'"),
+        ("é\ufe0f", r"'\xe9\ufe0f'"),
+        ("e" + 4 * "\u0301", "'e" + 4 * r"\u0301" + "'"),
+    ],
+)
+def test_a_name_is_shown_in_its_own_letters_unless_some_cannot_be_seen(tmp_path, name, shown):
+    assert read_folder(write_folder(tmp_path, name)).name == shown
 
 
 @pytest.mark.parametrize(

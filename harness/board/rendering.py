@@ -12,6 +12,7 @@ from harness.definitions import track_of_records
 from harness.errors import HarnessError, UsageError
 from harness.files import write_atomically
 from harness.fingerprint import harness_fingerprint
+from harness.printable import quoted
 from harness.ranking.rulings import Hacked, read_rulings
 from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State
@@ -91,7 +92,9 @@ def _require_known_versions(hacked: Sequence[Hacked], submissions: list[Submissi
     records = [found for name in _track_names(results) for found in read_all(results, name)]
     known = {submission.fingerprint for submission in submissions}
     known |= {record.fingerprints.submission for record in records if isinstance(record, Record)}
-    if unknown := [f"{name!a} at {fingerprint}" for fingerprint, name in marked.items() if fingerprint not in known]:
+    if unknown := [
+        f"{quoted(name)} at {fingerprint}" for fingerprint, name in marked.items() if fingerprint not in known
+    ]:
         raise UsageError(
             f"results/hacked.yaml marks {', '.join(unknown)}, a fingerprint that no folder and no record has; "
             "correct it, leave it out to mark every version, or take away the mark of a version that is gone"

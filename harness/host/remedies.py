@@ -6,6 +6,8 @@ Inside the sandbox, that message is about a missing file, a forbidden operation 
 import re
 from collections.abc import Iterable
 
+from harness.printable import quoted
+
 REMEDIES = {
     r"\bFrameError: a frame of \d+ bytes": (
         "`encode` may return 4 ids per character of the longest prompt and 8 more, `decode` the text of an answer"
@@ -62,9 +64,9 @@ def remedied(message: str, files: Iterable[str]) -> str:
         alike = [name for name in files if name.lower() == missing[1].lower()]
         notebooks = [name for name in files if name.endswith(".ipynb")]
         if alike:
-            return f"{message}; rename {alike[0]!a}"
+            return f"{message}; rename {quoted(alike[0])}"
         if notebooks:
-            return f"{message}; copy the classes from {notebooks[0]!a} into it"
+            return f"{message}; copy the classes from {quoted(notebooks[0])} into it"
         if code := [name for name in sorted(files) if name.endswith(".py")]:
-            return f"{message}; there is {', '.join(map(ascii, code[:5]))}: rename one, or name it in the manifest"
+            return f"{message}; there is {', '.join(map(quoted, code[:5]))}: rename one, or name it in the manifest"
     return message
