@@ -193,7 +193,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     assert record.reason.startswith("T00: encode(")
     assert [(found.rule, found.level) for found in ended["honest"].findings] == [("T80", "tag")]
     assert ended["gone"].exit_code is ExitCode.INCOMPLETE
-    assert "its folder cannot be read any more: " in ended["gone"].message
+    assert ended["gone"].message == "submissions/gone is gone; put it back, or run without it"
     assert ended["impossible"].kind == "bug"
     assert "ValueError" in ended["impossible"].message
     assert ended["no_gpu"].exit_code is ExitCode.ENVIRONMENT

@@ -156,6 +156,8 @@ def _submission_of(code: Code) -> Submission:
 
 
 def _read(folder: Path) -> Submission:
+    if not folder.exists():
+        raise ChangedError(f"submissions/{folder.name} is gone; put it back, or run without it")
     submission = read_folder(folder)
     if isinstance(submission, Broken):
         raise ChangedError(f"its folder cannot be read any more: {submission.error.message}")
