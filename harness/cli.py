@@ -206,7 +206,7 @@ def new(
         put(line)
     if like is not None:
         put(f"the summary, the reference and README.md are still those of {Path(like).name}")
-    put(to_be_typed(f"next: edit what is in it, then `harness validate {name}` and `harness run {name}`"))
+    put(to_be_typed(f"next: edit what is in it, then `harness validate {folder.name}` and `harness run {folder.name}`"))
 
 
 @app.command()

@@ -25,6 +25,9 @@ MAX_FOLDER_BYTES = 64 * 1024
 MAX_FILES = 64
 MAX_NAMED = 12
 """How many submissions a message lists at most."""
+NEAR = 0.75
+"""How alike (`difflib`) a name must be to the one that was given, to be asked about; short ones that only share an
+ending are 0.6 alike."""
 MAX_SHOWN_NAME = 60
 """Characters shown of a folder's name that is not a valid one."""
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"
@@ -128,6 +131,7 @@ class Broken:
     """A folder that cannot be read as a submission; it still has a row on the board."""
 
     name: str
+    folder: Path
     error: SubmissionError
     fingerprint: str
     lenders: frozenset[str] = frozenset()
@@ -189,19 +193,29 @@ def pair(one: Submission, other: Submission) -> Submission:
 def select(found: list[Submission | Broken], names: list[str]) -> list[Submission | Broken]:
     """The entries of `found` that are named, in the order of `found`; all of them if `names` is empty.
 
+    Args:
+        names: each a folder's name, with `submissions/` before it or not, or a path that leads to it from here.
+
     Raises:
         UsageError: a name that no folder has.
     """
     known = {entry.name for entry in found}
-    # As a shell completes them: `submissions/mine/`, `./submissions/mine`.
-    wanted = [name.rstrip("/").removeprefix("./").removeprefix("submissions/") for name in names]
-    if unknown := [name for name in wanted if shown_name(name) not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=3)
+    by_place = {entry.folder.resolve(): entry.name for entry in found}
+    shown = {name: shown_name(folder_named(name)) for name in names}
+    wanted = {name: one if one in known else by_place.get(Path(name).resolve(), one) for name, one in shown.items()}
+    if unknown := [folder_named(name) for name in names if wanted[name] not in known]:
+        near = difflib.get_close_matches(Path(unknown[0]).name, known, n=3, cutoff=NEAR)
         meant = f"did you mean {', '.join(near)}? " if near else ""
         some = ", ".join(sorted(known)[:MAX_NAMED])
         more = f", and {len(known) - MAX_NAMED} more (`harness list`)" if len(known) > MAX_NAMED else ""
-        raise UsageError(f"no submission {', '.join(map(repr, unknown))}; {meant}there are: {some}{more}")
-    return [entry for entry in found if not names or entry.name in map(shown_name, wanted)]
+        plural = "s" if len(unknown) > 1 else ""
+        raise UsageError(f"no submission{plural} {', '.join(map(quoted, unknown))}; {meant}there are: {some}{more}")
+    return [entry for entry in found if not names or entry.name in wanted.values()]
+
+
+def folder_named(argument: str) -> str:
+    """The name of a folder given as a shell completes it: `submissions/mine/` or `./submissions/mine`."""
+    return argument.rstrip("/").removeprefix("./").removeprefix("submissions/")
 
 
 def the_one(found: list[Submission | Broken], name: str) -> Submission:
@@ -228,15 +242,21 @@ def shown_name(folder_name: str) -> str:
     return f"{shown[: MAX_SHOWN_NAME - 10]}…{hashlib.sha256(os.fsencode(folder_name)).hexdigest()[:8]}"
 
 
+def allowed_name(folder_name: str) -> str | None:
+    """The allowed name that is nearest to one that is not, if there is one: `my_idea` for `My-Idea`."""
+    letters = unicodedata.normalize("NFKD", folder_name).encode("ascii", "ignore").decode()  # é -> e
+    near = re.sub(r"[^a-z0-9]+", "_", letters.lower()).strip("_")[:40]
+    return near if NAME.fullmatch(near) else None
+
+
 def read_folder(folder: Path) -> Submission | Broken:
     """The folder as a submission, or what is wrong with it (rule T00)."""
     problems: list[str] = []
     files: dict[str, bytes] = {}
     lenders: frozenset[str] = frozenset()
     if not NAME.fullmatch(folder.name):
-        letters = unicodedata.normalize("NFKD", folder.name).encode("ascii", "ignore").decode()  # é -> e
-        near = re.sub(r"[^a-z0-9]+", "_", letters.lower()).strip("_")[:40]
-        rename = f"rename it, to {near} say" if NAME.fullmatch(near) else "rename it"
+        near = allowed_name(folder.name)
+        rename = f"rename it, to {near} say" if near else "rename it"
         problems.append(
             f"the folder's name is not a lower-case letter followed by up to 39 of a-z, 0-9 and _; {rename}"
         )
@@ -259,7 +279,7 @@ def read_folder(folder: Path) -> Submission | Broken:
         except DocumentError as error:
             problems.append(f"submission.yaml: {error}")
     name = shown_name(folder.name)
-    return Broken(name, SubmissionError(name, "T00", "; ".join(problems)), _digest("", files), lenders)
+    return Broken(name, folder, SubmissionError(name, "T00", "; ".join(problems)), _digest("", files), lenders)
 
 
 def _without_manifest(files: Mapping[str, bytes]) -> str:

@@ -319,7 +319,7 @@ def test_the_version_comes_with_the_fingerprint_that_records_hold(root: Path) ->
 
 def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root: Path) -> None:
     refused(harness(root, "run", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
-    refused(harness(root, "validate", "nope", "nil"), 2, "no submission 'nope', 'nil'")
+    refused(harness(root, "validate", "nope", "nil"), 2, "no submissions 'nope', 'nil'")
     refused(harness(root, "show", "nope"), 2, "no submission 'nope'")
     refused(harness(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
     refused(harness(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")

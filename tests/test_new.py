@@ -123,10 +123,30 @@ def test_a_name_that_is_none_is_refused_and_nothing_is_written(root, name):
     assert not list((root / "submissions").iterdir())
 
 
+def test_a_name_that_is_none_is_answered_with_one_that_is(root):
+    with pytest.raises(UsageError, match=r"'My-Idé' is not a name .* and _; my_ide would do$"):
+        start_submission(root, "My-Idé", None)
+
+
+def test_a_name_may_be_given_as_a_shell_completes_it(root):
+    assert started(root, "submissions/one/").name == "one"
+
+
 def test_inside_the_folder_of_submissions_it_is_said_where_to_run_instead(root):
-    with pytest.raises(UsageError, match=r"is itself a folder of submissions; run in its parent, or with -C .*"):
+    where = f"a folder of submissions; run in {root}, or name that with -C"
+    with pytest.raises(UsageError, match=f"is itself {where}"):
         start_submission(root / "submissions", "mine", None)
-    assert not (root / "submissions" / "submissions").exists()
+    for folder in (started(root, "one").folder, root / "submissions" / "empty" / "deeper"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with pytest.raises(UsageError, match=f"is inside {where}"):
+            start_submission(folder, "mine", None)
+    assert not list(root.glob("submissions/**/submissions"))
+
+
+def test_a_class_may_lie_in_a_folder_that_is_called_submissions_and_holds_none(tmp_path):
+    root = tmp_path / "submissions" / "our-class"
+    root.mkdir(parents=True)
+    assert started(root, "one").folder == root / "submissions" / "one"
 
 
 def test_a_name_that_is_taken_is_refused_and_the_folder_is_left_alone(root):

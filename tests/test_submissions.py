@@ -527,7 +527,7 @@ def test_select_keeps_the_order_of_the_folders_and_takes_all_where_none_is_named
 def test_select_names_every_unknown_name_and_those_that_there_are(tmp_path):
     with pytest.raises(UsageError) as caught:
         select([make_submission(tmp_path, "b"), make_submission(tmp_path, "a")], ["x", "a", "\x1by"])
-    assert str(caught.value) == r"no submission 'x', '\x1by'; there are: a, b"
+    assert str(caught.value) == r"no submissions 'x', '\x1by'; there are: a, b"
 
 
 def test_of_many_submissions_an_unknown_name_is_told_twelve(tmp_path):
@@ -540,7 +540,27 @@ def test_a_name_may_be_a_path_as_a_shell_completes_it_and_a_misspelt_one_gets_it
     found = [make_submission(tmp_path, "reversed_rope"), make_submission(tmp_path, "padded_learned")]
     assert select(found, ["submissions/reversed_rope/"]) == found[:1]
     with pytest.raises(UsageError, match=r"no submission 'reversed_roep'; did you mean reversed_rope\? there are"):
-        select(found, ["reversed_roep"])
+        select(found, ["submissions/reversed_roep"])
+
+
+def test_a_name_is_not_answered_with_one_that_only_ends_alike(tmp_path):
+    with pytest.raises(UsageError, match="no submission 's02_no_eos'; there are: s21_no_super"):
+        select([make_submission(tmp_path, "s21_no_super")], ["s02_no_eos"])
+
+
+def test_a_folder_can_be_named_by_the_path_that_leads_to_it_from_here(tmp_path, monkeypatch):
+    found = [make_submission(tmp_path / "class", name) for name in ("one", "two")]
+    (tmp_path / "link").symlink_to(tmp_path / "class")
+    for here, path in (
+        (tmp_path, "class/submissions/two/"),
+        (tmp_path, "link/submissions/two"),
+        (tmp_path / "class" / "submissions", "./two"),
+        (tmp_path / "class" / "submissions" / "two", "."),
+    ):
+        monkeypatch.chdir(here)
+        assert select(list(found), [path]) == found[1:]
+    with pytest.raises(UsageError, match="no submission 'elsewhere/submissions/two'; did you mean two"):
+        select(list(found), ["elsewhere/submissions/two"])
 
 
 def test_a_folder_whose_name_breaks_the_rules_can_be_named_all_the_same(tmp_path):

@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 from harness.errors import MachineError, UsageError
-from harness.submissions import NAME, Broken, Submission, discover, select
+from harness.printable import quoted
+from harness.submissions import NAME, Broken, Submission, allowed_name, discover, folder_named, select
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 
@@ -14,16 +15,23 @@ TEMPLATE = Path(__file__).parents[1] / "template"
 def start_submission(root: Path, name: str, like: str | None) -> Path:
     """A folder that validates and trains as it stands.
 
+    Args:
+        name: of the folder, with `submissions/` before it or not.
+
     Raises:
-        UsageError: the name is not allowed or is taken, or there is no submission `like`.
+        UsageError: the name is not allowed or is taken, there is no submission `like`, or `root` is among submissions.
         MachineError: the folder cannot be written.
     """
+    name = folder_named(name)
     target = root / "submissions" / name
-    if root.name == "submissions" and not target.parent.is_dir():
-        raise UsageError(f"{root} is itself a folder of submissions; run in its parent, or with -C {root.parent}")
+    if outer := _submissions_around(root):
+        place = "itself" if outer == root else "inside"
+        raise UsageError(f"{root} is {place} a folder of submissions; run in {outer.parent}, or name that with -C")
     if not NAME.fullmatch(name):
+        near = allowed_name(name)
         raise UsageError(
-            f"{name!r} is not a name for a submission; use a lower-case letter and up to 39 of a-z, 0-9 and _"
+            f"{quoted(name)} is not a name for a submission; use a lower-case letter and up to 39 of a-z, 0-9 and _"
+            + (f"; {near} would do" if near else "")
         )
     if target.exists():
         raise UsageError(f"{target} already exists; choose another name, or edit it")
@@ -60,6 +68,14 @@ def borrowed_parts(submission: Submission) -> list[str]:
             f"{module}.py from there to {key}.py here and write `{key}: {key}:{part.class_name}` in submission.yaml"
         )
     return lines
+
+
+def _submissions_around(root: Path) -> Path | None:
+    """The folder of submissions that `root` is or lies in, if any; a new one there would be part of another's code."""
+    if root.name == "submissions" and not (root / "submissions").is_dir():
+        return root
+    outer = (folder for folder in root.parents if folder.name == "submissions")
+    return next((folder for folder in outer if any(folder.glob("*/submission.yaml"))), None)
 
 
 def _in_my_name(manifest: str, title: str) -> str:
