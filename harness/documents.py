@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
+from yaml.scanner import ScannerError
 
 from harness.printable import BLANKS, MAX_MARKS, legible, stacks, visible
 
@@ -45,6 +46,8 @@ REMEDIES = {
     "float_type": "; write it with a digit before the point, and without quotes",
 }
 """What to do, by pydantic's name for the error."""
+PATTERNS = {r"^[a-z][a-z0-9_-]{0,39}$": "a lower-case letter and up to 39 of a-z, 0-9, _ and -"}
+"""In words, what a pattern allows whose field has no description."""
 YAML_REMEDIES = {
     "found another document": "; a file holds one document: remove the `---` that ends it",
     "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key",
@@ -82,10 +85,9 @@ def read_yaml(path: Path, model: type[Model], *, max_bytes: int = MAX_BYTES) -> 
     except UnicodeDecodeError as error:
         raise DocumentError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         remedy = next((what for problem, what in YAML_REMEDIES.items() if problem in str(error.problem)), "")
         problem = str(error.problem).removeprefix("but ")
-        raise DocumentError(f"{line}not the YAML that is read here: {problem}{remedy}") from error
+        raise DocumentError(f"{_lines_of(error)}not the YAML that is read here: {problem}{remedy}") from error
     except yaml.YAMLError as error:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from error
     except (ValueError, OverflowError) as error:  # PyYAML hands "\UFFFFFFFF" to chr()
@@ -128,6 +130,19 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.lines: dict[tuple[str | int, ...], int] = {}
+        self.text_began = self.get_mark()
+        """Where the last text without quotes began, which may go on for lines."""
+
+    def scan_plain(self) -> Any:
+        self.text_began = self.get_mark()
+        return super().scan_plain()
+
+    def fetch_value(self) -> None:
+        try:
+            super().fetch_value()
+        except ScannerError as error:  # without saying where the text before this colon began, as in `title:Mine`
+            context = "while scanning a plain scalar"
+            raise ScannerError(context, self.text_began, error.problem, error.problem_mark) from error
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -172,6 +187,17 @@ for _name, (_pattern, _beginnings) in SCALARS.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"), _beginnings)
 
 
+def _lines_of(error: yaml.MarkedYAMLError) -> str:
+    """`line 3: `, or `lines 1 to 3: ` where what began on the first turned out to be wrong on the last."""
+    if error.problem_mark is None:
+        return ""
+    begun = last = error.problem_mark.line + 1
+    is_short = any(kind in str(error.context) for kind in ("flow", "scanning"))  # a block may be the whole page
+    if error.context_mark and is_short:
+        begun = error.context_mark.line + 1
+    return f"lines {begun} to {last}: " if begun < last else f"line {last}: "
+
+
 def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], int], model: type[BaseModel]) -> str:
     place = tuple(problem["loc"])
     known = next((place[:end] for end in range(len(place), 0, -1) if place[:end] in lines), ())
@@ -189,6 +215,8 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[tuple[str | int, ...], i
     field = _owner(model, place[:-1]).model_fields.get(str(place[-1])) if place else None
     if problem["type"] == "string_pattern_mismatch" and field and (description := _description(field)):
         what = f"should be {description}"
+    elif (pattern := problem.get("ctx", {}).get("pattern")) in PATTERNS:
+        what = f"should be {PATTERNS[pattern]}"
     what += REMEDIES.get(problem["type"], "")
     return f"{line}`{name}`: {what}{got}" if name else what
 

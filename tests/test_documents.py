@@ -93,20 +93,24 @@ def test_whole_numbers_are_python_integers(tmp_path_factory, number):
         ("title: t\n1: 2\n", 2, "a key is not text"),
         ("title: t\nnull: 2\n", 2, "a key is not text"),
         ("title: t\n? {a: b}\n: 2\n", 2, "a key is not text"),
-        ("title: t\ncounts: [1, 2\n", 3, "expected ',' or ']'"),
-        ("title: t\n counts: []\n", 2, "mapping values are not allowed here"),
+        ("title: t\ncounts: [1, 2\n", "2 to 3", "expected ',' or ']'"),
+        ("title:Mine\ncounts: []\n", "1 to 2", "put text that holds a colon in quotes, and a space after the colon"),
+        ("title: a: b\n", 1, "mapping values are not allowed here"),
+        ("title: t\n counts: []\n", "1 to 2", "mapping values are not allowed here"),
         ("title: t\n\tcounts: []\n", 2, "cannot start any token"),
         ("title: @t\n", 1, "cannot start any token; put the text in quotes"),
         ("title: - t\n", 1, "not allowed here; put the text in quotes"),
         ("title: [\n", 2, "found '<stream end>'; a quote or bracket that was opened is not closed"),
-        ('title: "t\n', 2, "unexpected end of stream; a quote or bracket that was opened is not closed"),
+        ("title: t\ncounts\nis_open: true\n", "2 to 3", "could not find expected ':'"),
+        ("counts:\n - 1\n b: c\n", 3, "expected <block end>"),
+        ('title: "t\n', "1 to 2", "unexpected end of stream; a quote or bracket that was opened is not closed"),
         ("title: t\n---\ntitle: u\n", 2, "another document"),
         ('title: "a\\nb"\n', 1, "`title`: holds a line break or a control character; keep it to one printable line"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(file, text, line, what):
     message = refusal(file, text)
-    assert message.startswith(f"line {line}: ")
+    assert message.startswith(f"line{'s' if isinstance(line, str) else ''} {line}: ")
     assert what in message
 
 

@@ -151,7 +151,7 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
         ("seed: 1\n", "seed: 1\nmodel: {dropout: 1.0}\n", 4, "`model.dropout`: Input should be less than 1, got 1.0"),
         ("digits: [2]", "digits: &two [2]\nseeds: *two", 5, "aliases are not allowed; write the value out"),
         ("seeds: [0]", "seeds: [0]\nseeds: [1]", 6, "the key 'seeds' appears twice; keep one"),
-        ("seed: 1\n", "seed:1\n", 4, "expected ':'; a line is a key, a colon, a space and a value"),
+        ("seed: 1\n", "seed:1\n", "3 to 4", "expected ':'; a line is a key, a colon, a space and a value"),
         (
             "seed: 1\n",
             "summary: a: b\n",
@@ -159,9 +159,14 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
             "not allowed here; put text that holds a colon in quotes, and a space after",
         ),
         ("seed: 1\n", "\tseed: 1\n", 3, "cannot start any token; write spaces, not a tab"),
-        ("seeds: [0]", "seeds: [0", 6, "not the YAML that is read here: expected ',' or ']'"),
-        ("name: mine", "name: Mine!", 1, "`name`: String should match pattern"),
-        ("name: mine", "name: ../mine", 1, "`name`: String should match pattern"),
+        ("seeds: [0]", "seeds: [0", "5 to 6", "not the YAML that is read here: expected ',' or ']'"),
+        (
+            "name: mine",
+            "name: Mine!",
+            1,
+            "`name`: should be a lower-case letter and up to 39 of a-z, 0-9, _ and -, got",
+        ),
+        ("name: mine", "name: ../mine", 1, "`name`: should be a lower-case letter and"),
         ("tests.", 'tests.\n  "quoted"\nseed: 2', 5, "the key 'seed' appears twice; keep one"),
         ("A track of the tests.", '"\\e[31m"', 2, "`summary`: holds a line break or a control character"),
     ],
@@ -169,7 +174,7 @@ def test_a_good_file_is_a_track_with_the_defaults_of_the_frozen_model(file):
 def test_a_wrong_file_is_refused_with_the_line_and_the_remedy(file, old, new, line, what):
     assert old in GOOD
     message = refusal(file, GOOD.replace(old, new, 1))
-    place = "^" if line is None else rf"\bline {line}: .*?"  # the whole, rather than a key, has no line of its own
+    place = "^" if line is None else rf"\blines? {line}: .*?"  # the whole, rather than a key, has no line of its own
     assert re.search(place + re.escape(what), message)
 
 

@@ -52,6 +52,7 @@ def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
         ("encode('7') raised: submission.py, line 24, in encode: KeyError: 'x'", "submission.py,line=24"),
         ("parts/helpers.py, line 3, imports pandas", "parts/helpers.py,line=3"),
         ("submission.yaml: line 2: unknown key `colour`", "submission.yaml,line=2"),
+        ("submission.yaml: lines 2 to 3: not the YAML that is read here", "submission.yaml,line=2"),
         ("ids out of range", "submission.yaml"),
         ("train-old.v2.py, line 1, imports requests", "train-old.v2.py,line=1"),
     ],

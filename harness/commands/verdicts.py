@@ -31,7 +31,7 @@ def _annotation(name: str, rule: str, level: str, message: str) -> str:
     """A workflow command; nothing that a submission put into its name or the message can leave its field."""
     kind = {"gate": "error", "review": "warning"}.get(level, "notice")
     lender = re.match(r"in the borrowed submissions/([a-z0-9_]+):", message)
-    place = re.search(r"([\w./-]+\.(?:py|yaml))(?::|,) line (\d+)\b", message)
+    place = re.search(r"([\w./-]+\.(?:py|yaml))(?::|,) lines? (\d+)\b", message)
     named, line = (place[1], f",line={place[2]}") if place else ("submission.yaml", "")
     file = _escaped(f"submissions/{lender[1] if lender else name}/{named}").replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} file={file}{line},title={rule}::{_escaped(message)}\n"
