@@ -10,8 +10,10 @@ from cheats.sources import COLUMNS, submission_of
 from gallery import NAMES
 from made_records import make_track
 
+import harness.audits
 from harness import encoding
 from harness.audits import audit
+from harness.audits.findings import gate
 from harness.audits.positions import check_positions
 from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer, judge_decode
 from harness.commands.new import TEMPLATE, start_submission
@@ -31,6 +33,13 @@ def test_no_audit_finds_anything_in_a_worked_submission(folder: Path) -> None:
     submission = read_folder(folder)
     assert isinstance(submission, Submission)
     assert [(finding.rule, finding.message) for finding in audit(submission)] == [("T80", "positional")]
+
+
+def test_what_is_found_alike_at_several_widths_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alike, other = gate("one", "P40", "alike"), gate("one", "P40", "another")
+    monkeypatch.setattr(harness.audits, "check_tokenizer", lambda *_: [])
+    monkeypatch.setattr(harness.audits, "check_positions", lambda *_: [alike, gate("one", "P40", "alike"), other])
+    assert audit(make_submission(tmp_path, "one")) == [alike, other]
 
 
 def test_a_new_submission_is_valid_as_it_stands_and_so_is_a_copy_of_it(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ __all__ = ["Finding", "audit"]
 def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.
 
+    What is found alike at several widths is told once.
+
     Args:
         track: of the trials to be run, if any; its widths and its batch size, which a submission can see, are used too,
             and a submission must not ask for more epochs than it has.
@@ -35,4 +37,4 @@ def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
             submission.training(track.training)
     except SubmissionError as error:  # without a tokenizer there is no layout to try the positions on
         findings.append(gate(error.submission, error.rule, error.message))
-    return findings
+    return list(dict.fromkeys(findings))
