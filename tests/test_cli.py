@@ -193,7 +193,8 @@ def test_show_tells_scores_curve_and_reasons(root: Path) -> None:
     broken = harness(root, "show", "broken", "-t", "smoke")
     assert (broken.returncode, broken.stdout) == (2, "")
     assert "unknown key `colour`" in broken.stderr
-    assert f"not run; run it with `harness -C {root} run good --track quick`" in harness(root, "show", "good").stdout
+    unrun = harness(root, "show", "good").stdout
+    assert f"quick: 1 of 1 trial not run; `harness -C {root} run good --track quick` runs what is missing\n" in unrun
 
 
 def test_list_names_every_folder_with_what_it_is(root: Path) -> None:

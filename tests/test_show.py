@@ -86,3 +86,13 @@ def test_parameters_the_table_the_curve_and_the_best_checkpoint_are_shown_each_u
     headings, _, point = text.split("\n\n")[-2].splitlines()
     assert headings.split() == ["examples", "loss", "exact", "match", "digit", "accuracy"]
     assert point.split() == ["640", "1.500", "0.250", "0.750"]
+
+
+def test_trials_that_are_missing_are_counted_in_one_line(tmp_path):
+    track, one = make_track(digits=[3, 6], seeds=[0, 1, 2]), make_submission(tmp_path, "one")
+    save_all(tmp_path, [make_record(one, track, 6, 1, 0.9)])
+    text = shown(one, track, tmp_path / "results")
+    assert [line for line in text.splitlines() if line.startswith("mine")] == [
+        "mine, 6 digits, seed 1",
+        "mine: 5 of 6 trials not run; `harness run one --track FILE` runs what is missing",
+    ]

@@ -14,34 +14,34 @@ from harness.ranking.standing import state_of
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read_trials
 from harness.submissions import Submission
+from harness.terminal import counted
 from harness.track import Track
 
 MISTAKES_SHOWN = 5
 
 
 def shown(entry: Submission, track: Track, results: Path) -> str:
-    """Every trial's scores, learning curve and mistakes."""
+    """Every trial's scores, learning curve and mistakes, and how many trials are missing."""
     manifest = entry.manifest
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
-    rulings, argument = read_rulings(results), argument_for(track, results)
+    rulings = read_rulings(results)
     if mark := marks_of([entry], rulings.hacked).get(entry.name):
         parts.append(f"\nmarked as hacked, so it does not rank: {mark.reason} ({mark.date})\n")
-    for digits, seed, record in read_trials(results, track.name, entry.name, track.digits, track.seeds):
+    trials = list(read_trials(results, track.name, entry.name, track.digits, track.seeds))
+    for digits, seed, record in trials:
+        if record is not None:
+            parts.append(
+                f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared)
+            )
+    if missing := sum(record is None for _, _, record in trials):
+        command = f"`harness run {entry.name} --track {argument_for(track, results)}`"
         parts.append(
-            f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared, argument)
+            f"\n{track.name}: {missing} of {counted(len(trials), 'trial')} not run; {command} runs what is missing\n"
         )
     return "".join(parts)
 
 
-def _trial(
-    record: Record | RecordError | None,
-    submission: Submission,
-    track: Track,
-    cleared: Sequence[Cleared],
-    argument: str,
-) -> str:
-    if record is None:
-        return f"  not run; run it with `harness run {submission.name} --track {argument}`\n"
+def _trial(record: Record | RecordError, submission: Submission, track: Track, cleared: Sequence[Cleared]) -> str:
     if isinstance(record, RecordError):
         return f"  {record}\n"
     standing = state_of(record, submission, track, harness_fingerprint(), cleared)
