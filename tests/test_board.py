@@ -499,7 +499,7 @@ def test_only_rows_that_rank_are_cited(tmp_path):
     environment = other.environment.model_copy(update={"commit": "0ther"})
     other = other.model_copy(update={"environment": environment, "isolation": "none"})
     cited = _identity(track, rows_of(track, [one, two], [ranked, other], HARNESS))[0]
-    assert "abc" in cited
+    assert "; commit abc" in cited
     assert "0ther" not in cited
 
 

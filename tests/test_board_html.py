@@ -206,7 +206,7 @@ def test_the_table_says_why_a_row_is_not_fresh(root):
     (root / "submissions" / "columns" / "submission.py").write_text("x = 1\n")
     row = Page(text_of(root)).row_of("columns")
     assert row[-1] == "stale"
-    assert row[1].endswith("stale: 1 of 1 trials: the submission changed since")
+    assert row[1].endswith("stale: 1 of 1 trial: the submission changed since")
 
 
 def test_every_link_leads_to_a_card(root):

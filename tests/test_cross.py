@@ -112,7 +112,7 @@ def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects
     rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
     crossing = crossing_of(grid, TRACK, rows)
     text = as_text(crossing)
-    assert "b:Characters with c:LearnedPositions: failed, 1 of 1 trials: P00: no such | row" in text
+    assert "b:Characters with c:LearnedPositions: failed, 1 of 1 trial: P00: no such | row" in text
     assert [line.split() for line in text.splitlines()[2:4]] == [
         ["a:Characters", "90.0", "50.0"],
         ["b:Characters", "30.0", "×"],
@@ -144,7 +144,7 @@ def test_a_pair_that_an_audit_stopped_is_shown_with_its_rule_and_left_out_of_the
     save_all(root, [*records[:-1], records[-1].model_copy(update={"audits": [audit]})], below="cross")
     rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
     text = as_text(crossing_of(grid, TRACK, rows))
-    why = f"{state}, 1 of 1 trials: T70: another id for a sibling"
+    why = f"{state}, 1 of 1 trial: T70: another id for a sibling"
     assert f"b:Characters with c:LearnedPositions: {why}" in text
     # All are alike, so the order is the grid's own.
     assert [line.split() for line in text.splitlines()[2:4]] == [
@@ -187,7 +187,7 @@ def test_a_pair_that_breaks_a_rule_is_not_trained(root: Path) -> None:
     done = harness(root, "cross", "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track))
     assert done.returncode == 3, done.stderr
     assert "a+ahead: breaks P20" in done.stderr
-    assert "LearnedPositions: failed, 1 of 1 trials: P20: Terms.embedding changes by" in done.stdout
+    assert "LearnedPositions: failed, 1 of 1 trial: P20: Terms.embedding changes by" in done.stdout
 
 
 def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_board(root: Path) -> None:

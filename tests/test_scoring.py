@@ -390,7 +390,7 @@ def test_a_sealed_record_of_other_problems_than_the_track_asks_is_unverified(tmp
     holder[key or name] = {"correct": total, "total": total}
     row = rows_from(tmp_path, LENGTH, [Record.model_validate(values)])["one"]
     why = f"counts {total} problems of {suite}, where the track asks for {asked}; run the trial again"
-    assert row.standing == (State.UNVERIFIED, f"1 of 1 trials: the record {why}")
+    assert row.standing == (State.UNVERIFIED, f"1 of 1 trial: the record {why}")
     assert (row.rank, row.trials) == (None, ())
 
 

@@ -180,8 +180,9 @@ def _identity(track: Track, rows: Sequence[Row]) -> list[str]:
     if not trials:
         return []
     harness = ", ".join(sorted({trial.fingerprints.harness for trial in trials}))
-    commits = ", ".join(sorted({trial.environment.commit or "unknown" for trial in trials}))
-    return [f"* To cite: harness {harness}, track {track.fingerprint}; commits {markdown(commits, 200)}"]
+    commits = sorted({trial.environment.commit or "unknown" for trial in trials})
+    named = f"commit{'s' if len(commits) > 1 else ''} {markdown(', '.join(commits), 200)}"
+    return [f"* To cite: harness {harness}, track {track.fingerprint}; {named}"]
 
 
 def _problems(track: Track) -> str:

@@ -11,6 +11,7 @@ from harness.ranking.rulings import Cleared, cleared_of
 from harness.records import Checkpoint, Record, Score, Suites
 from harness.submissions import Broken, Submission
 from harness.task import edge_problems, one_digit_problems
+from harness.terminal import counted
 from harness.track import Track
 
 MAX_REASONS = 3
@@ -95,15 +96,16 @@ def standing_of(
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         return Standing(State.UNVERIFIED, f"{errors[0].path.name} {errors[0].message}{more}")
     num_trials = len(track.digits) * len(track.seeds)
+    trials = counted(num_trials, "trial")
     standings = [state_of(record, submission, track, harness_fingerprint, cleared) for record in records]
     for state in (State.UNVERIFIED, State.FAILED, State.REFUSED, State.REVIEW, State.STALE, State.NO_SANDBOX):
         if reasons := Counter(standing.reason for standing in standings if standing.state is state):
             shown = reasons.most_common(MAX_REASONS)
-            return Standing(state, "; ".join(f"{count} of {num_trials} trials: {why}" for why, count in shown))
+            return Standing(state, "; ".join(f"{count} of {trials}: {why}" for why, count in shown))
     if not records:
-        return Standing(State.NOT_RUN, f"0 of {num_trials} trials")
+        return Standing(State.NOT_RUN, f"0 of {trials}")
     if len(records) < num_trials:
-        return Standing(State.INCOMPLETE, f"{len(records)} of {num_trials} trials")
+        return Standing(State.INCOMPLETE, f"{len(records)} of {trials}")
     return Standing(State.FRESH)
 
 
@@ -122,9 +124,9 @@ def contradiction(record: Record, track: Track) -> str | None:
     asked = _num_problems(track, record.digits, with_best=record.best is not None)
     if record.suites.fresh_lengths:  # older records have none
         asked |= {f"fresh_lengths/{length}": track.evaluation.lengths for length in track.lengths_beyond(record.digits)}
-    counted = {suite: score.total for suite, score in scores.items()}
-    for suite in asked | counted:
-        was, wanted = counted.get(suite, 0), asked.get(suite, 0)
+    held = {suite: score.total for suite, score in scores.items()}
+    for suite in asked | held:
+        was, wanted = held.get(suite, 0), asked.get(suite, 0)
         if was != wanted:
             counts = f"the record counts {was} problems of {suite}"
             return f"{counts}, where the track asks for {wanted}; run the trial again"
