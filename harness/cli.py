@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """System errors that are not caused by our code: no permission, no space."""
 
+FEW = 5
+"""Refused submissions that the last line of `validate` repeats; more would push the findings off the screen."""
+
 
 class _Group(TyperGroup):
     """Verbs return their exit code; Ctrl-C has its own."""
@@ -256,7 +259,7 @@ def validate(
     for group in copies:
         say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
-    breaking = f"; not: {', '.join(sorted(refused))}" if refused and len(found) > 1 else ""
+    breaking = f"; not: {', '.join(sorted(refused))}" if len(found) > 1 and 0 < len(refused) <= FEW else ""
     say(f"{len(verdicts) - len(refused)} of {counted(len(found), 'submission')} valid{breaking}")
     return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
 

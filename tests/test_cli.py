@@ -236,6 +236,14 @@ def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_p
     assert annotated.count("\n") == 1
 
 
+def test_the_last_line_of_validate_repeats_a_few_names_and_no_more(tmp_path: Path) -> None:
+    for number in range(5):
+        write_folder(tmp_path, f"s{number}", manifest="title: [\n")
+    assert harness(tmp_path, "validate").stderr == "0 of 5 submissions valid; not: s0, s1, s2, s3, s4\n"
+    write_folder(tmp_path, "s5", manifest="title: [\n")
+    assert harness(tmp_path, "validate").stderr == "0 of 6 submissions valid\n"
+
+
 def test_a_new_submission_is_valid_at_once(tmp_path: Path) -> None:
     assert harness(tmp_path, "new", "good").stdout.startswith("wrote submissions/good/\nnext: edit ")
     result = harness(tmp_path, "validate", "good")
