@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from harness import __version__
@@ -61,6 +62,8 @@ class _Group(TyperGroup):
                 raise UsageError(
                     f"{option} stands before the verb: harness {option} … {ctx.invoked_subcommand}"
                 ) from error
+            if isinstance(error, typer.BadParameter) and isinstance(error.__cause__, ValidationError):
+                raise UsageError(_wrong_value(error.param, error.__cause__)) from error
             raise
         raise typer.Exit(int(code or ExitCode.DONE))
 
@@ -74,6 +77,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _wrong_value(parameter: Any, refused: ValidationError) -> str:
+    """`--seed: 'x' should be a whole number`: typer gives pydantic's message alone, and mostly without the value."""
+    problem = refused.errors()[0]
+    if problem["type"] == "value_error":
+        what = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    else:
+        should = (
+            "should be a whole number" if problem["type"] == "int_parsing" else problem["msg"].removeprefix("Input ")
+        )
+        what = f"{problem['input']!r} {should}"
+    return f"{parameter.opts[0]}: {what}"
 
 
 class Device(StrEnum):

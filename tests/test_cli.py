@@ -377,11 +377,24 @@ def test_words_and_seeds_of_a_track_may_change_and_its_results_follow_without_a_
     assert "In other words." in board
 
 
-@pytest.mark.parametrize("command", ["frobnicate", "run --fast", "run -j 0", "run --device tpu"])
+@pytest.mark.parametrize("command", ["frobnicate", "run --fast"])
 def test_a_wrong_flag_or_verb_is_a_usage_error(tmp_path: Path, command: str) -> None:
     result = harness(tmp_path, *command.split())
     assert (result.returncode, result.stdout) == (2, "")
-    assert command.split()[-1 if "-j" not in command else 1] in result.stderr
+    assert command.split()[-1] in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("run -j two", "-j: 'two' should be a whole number"),
+        ("run -j 0", "-j: '0' should be greater than or equal to 1"),
+        ("run --device tpu", "--device: 'tpu' is not one of 'auto', 'cpu', 'cuda'"),
+        ("schema foo", "of: 'foo' is not one of 'record', 'submission', 'track'"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_told_with_those_it_can(tmp_path: Path, command: str, told: str) -> None:
+    refused(harness(tmp_path, *command.split()), 2, f"harness: {told}\n")
 
 
 BAD_TRACKS = {
