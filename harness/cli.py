@@ -390,6 +390,9 @@ def cross(
     workers: Workers = None,
     rerun: RerunOption = None,
     dry_run: DryRun = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Train the pairs of all folders, where neither option names any.")
+    ] = False,
 ) -> ExitCode:
     """Crosses tokenizers with positions. Trains every pair, and reports what tokenizers and positions each explain."""
     from harness.board.crossing import as_text, crossing_of, render_crossing
@@ -406,6 +409,11 @@ def cross(
             say(f"not in the grid: {entry.error}", "red")
     harness = harness_fingerprint()
     planned = plan_cross(grid, found, loaded, root / "results", harness, rerun)
+    if planned.to_run and not (tokenizers or positions or everything or dry_run):
+        raise UsageError(
+            f"the pairs of all folders take {counted(len(planned.to_run), 'trial')}: choose some with --tokenizers and "
+            "--positions, see them with -n, or train every one with --all"
+        )
     say(
         f"{counted(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
         + planned.summary(loaded.name, dry_run=dry_run)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bad_folders import write_folder, write_tiny
-from commands import harness
+from commands import harness, refused
 from made_records import HARNESS, make_failure, make_record, make_track, save_all
 
 from harness.board.crossing import as_text, crossing_of, render_crossing
@@ -212,7 +212,7 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
         return harness(root, "cross", "-t", str(track), *arguments)
 
     assert cross("-n").stdout.splitlines() == [f"{name} d1-s0: missing" for name in ("a+a", "a+b", "b+a", "b+b")]
-    first = cross("-j", "2")
+    first = cross("-j", "2", "--all")
     assert first.returncode == 0, first.stderr
     records = sorted(path.relative_to(root / "results" / "cross") for path in root.rglob("d1-s0.json"))
     assert [str(path.parent) for path in records] == ["tiny/a+a", "tiny/a+b", "tiny/b+a", "tiny/b+b"]
@@ -227,6 +227,12 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
     assert second.stdout == first.stdout
     assert "nothing to run, 4 trials up to date" in second.stderr
     assert "wrote" not in second.stderr
+
+
+def test_all_pairs_are_trained_only_when_that_is_asked_for(root: Path) -> None:
+    done = harness(root, "cross", "-t", str(write_tiny(root / "tiny.yaml")))
+    refused(done, 2, "the pairs of all folders take 6 trials: choose some with --tokenizers and --positions, see")
+    assert not (root / "results").exists()
 
 
 def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
