@@ -220,8 +220,8 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
     for axes in panels[len(plot.series) - across : len(plot.series)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel(
-        "digits of the longer operand; shaded: trained lengths, dotted: 90 %, grey: the best of all at each length, "
-        "orange: the best checkpoint",
+        "digits of the longer operand; blue: the mean of the seeds with its 95 % interval (dashed: open division), "
+        "orange: the best checkpoint,\ngrey: the best of all at each length, dotted: 90 %, shaded: trained lengths",
         fontsize=8,
         color=theme.text,
     )
@@ -313,6 +313,7 @@ def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
     labels = [plain(label, MAX_LABEL) for label in plot.columns]
     axes.set_xticks(range(len(plot.columns)), labels, color=theme.text, rotation=35, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
+    axes.set_xlabel("exact match in per cent; rows: tokenizers, columns: positional embeddings", color=theme.text)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
