@@ -17,7 +17,8 @@ from typing import Self
 FILE = ".claims"
 """In the folder of a track's results, and empty. A claim is a lock on one of its bytes, whose place follows from the
 name; the system drops it when the process ends, however that ends. The file is never removed: whoever did that could
-take it away from a run that has just opened it, and two runs would then claim in different files."""
+take it away from a run that has just opened it, and two runs would then claim in different files, as they do when
+somebody removes the folder while one of them is at work."""
 LARGEST_OFFSET = 2**63 - 1
 
 

@@ -130,19 +130,21 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.lines: dict[tuple[str | int, ...], int] = {}
-        self.text_began = self.get_mark()
-        """Where the last text without quotes began, which may go on for lines."""
+        self.plain: Any = None
+        """The last text without quotes, which may go on for lines."""
 
     def scan_plain(self) -> Any:
-        self.text_began = self.get_mark()
-        return super().scan_plain()
+        self.plain = super().scan_plain()
+        return self.plain
 
     def fetch_value(self) -> None:
         try:
             super().fetch_value()
         except ScannerError as error:  # without saying where the text before this colon began, as in `title:Mine`
+            if self.plain is None or self.plain.end_mark.index != self.get_mark().index:
+                raise
             context = "while scanning a plain scalar"
-            raise ScannerError(context, self.text_began, error.problem, error.problem_mark) from error
+            raise ScannerError(context, self.plain.start_mark, error.problem, error.problem_mark) from error
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

@@ -1,9 +1,9 @@
 """Audits positions on published problems, which everyone knows beforehand, and for every seed (P10, P40).
 
-A trial audits the positions of its first seed on the batches of `test` and `fresh`. That leaves two gaps. Published
-problems beyond the trained lengths come in every trial in the same order and in the same batches: positions that let
-one row see others could recognise a batch by its lengths, and each row's sum by its place. And positions may be built
-differently from another seed.
+A trial audits the positions of its first seed on the batches of `test` and `fresh` (P10 on all that is fresh, with
+every seed). That leaves two gaps. Published problems beyond the trained lengths come in every trial in the same order
+and in the same batches: positions that let one row see others could recognise a batch by its lengths, and each row's
+sum by its place. And positions may be built differently from another seed.
 """
 
 import secrets

@@ -239,8 +239,8 @@ def test_beyond_the_trained_lengths_stand_the_best_checkpoint_and_how_far_the_ro
     best = Checkpoint(step=7, validation_accuracy=0.5, lengths=lengths)
     save_all(root, [made.model_copy(update={"best": best})])
     section = section_of(board_of(root), "mine")
-    assert "1,000 of each length (100 of one digit)" in section
-    assert "1 of 1 trials are older than fresh problems of these lengths" in section
+    assert "1,000 of each length (100 of one digit), and as many fresh ones beyond training" in section
+    assert "1 of 1 trial had no fresh problems of these yet, and published" in section
     details = section.split("Details")[1]
     headings = cells(next(line for line in details.splitlines() if line.startswith("| submission")))
     row = dict(zip(headings, cells(lines_about(details, "one")[0]), strict=True))

@@ -120,7 +120,7 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     ended = last_of(list(events))
     assert (ended["hanging"].kind, ended["hanging"].signal) == ("error", signal.SIGKILL)
     assert ended["hanging"].exit_code is ExitCode.INCOMPLETE
-    assert "the worker was killed (SIGKILL), probably because memory ran out; if" in ended["hanging"].message
+    assert "the worker was killed (SIGKILL), probably because memory ran out; run again" in ended["hanging"].message
     assert ended["honest"].record.reason == "T10: does not come back"
 
 

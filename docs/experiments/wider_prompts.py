@@ -2,8 +2,8 @@
 
 Longer suites have wider prompts, padded on the left, so that `=`, the answer and the number of PADs move for every
 problem in them. This trains the first seed of `quick-length`, as its trial does, and asks the published sums of four
-and five digits again with as many more PADs as the suites of six, seven and eight digits have columns. The first number
-of five digits is therefore the record's.
+and five digits again in prompts as wide as those of the suites of six, seven and eight digits. What is asked as trained
+scores what the record says.
 """
 
 import sys

@@ -184,8 +184,6 @@ def _differing(
             continue
         if len(here) > 1:
             here, there = here[torch.as_tensor(rows)], there[torch.as_tensor(others)]
-        if "angles" in name:  # as they are used; 1e-5 of a large angle may be turns
-            here, there = (torch.stack((angles.cos(), angles.sin()), dim=1) for angles in (here, there))
         # At another place in a matrix product, a row may be summed in another order.
         is_equal = torch.isclose(here, there, rtol=ROW_TOLERANCE, atol=ROW_TOLERANCE, equal_nan=True)
         if not bool(is_equal.all()):

@@ -24,6 +24,7 @@ from harness.ranking.statistics import Estimate
 from harness.records import Drift
 from harness.submissions import NAME, Submission
 from harness.task import one_digit_problems
+from harness.terminal import counted
 from harness.track import Track
 
 MAX_NAME = 60
@@ -151,9 +152,9 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
     machines = {(trial.environment.device, trial.environment.torch) for row in rows for trial in row.trials}
     measured = "; ".join(f"{markdown(device, 80)} (torch {markdown(torch, 30)})" for device, torch in sorted(machines))
     facts = [
-        f"* Trials a row: {len(track.digits) * len(track.seeds)} (digits {listed(track.digits)}; "
+        f"* Trials per row: {len(track.digits) * len(track.seeds)} (digits {listed(track.digits)}; "
         f"seeds {listed(track.seeds)})",
-        f"* Problems a trial: {_problems(track)}",
+        f"* Problems per trial: {_problems(track)}",
         *_older(rows),
         f"* Measured on: {measured or NOTHING}",
         f"* Command: `harness all --track {track.name}`",
@@ -163,14 +164,14 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
 
 
 def _older(rows: Sequence[Row]) -> list[str]:
-    """That some trials were not asked the fresh problems of the lengths that rank, and what ranks them instead."""
+    """That some trials were not asked fresh problems of the lengths that rank, and what ranks them instead."""
     suites = [trial.suites for row in rows for trial in row.trials if trial.suites and trial.suites.lengths]
     older = sum(not one.fresh_lengths for one in suites)
     if not older:
         return []
     return [
-        f"* Lengths beyond training: {older} of {len(suites)} trials are older than fresh problems of these lengths, "
-        "and count by published ones of the same law"
+        f"* Lengths beyond training: {older} of {counted(len(suites), 'trial')} had no fresh problems of these yet, "
+        "and published ones of the same distribution count"
     ]
 
 
@@ -189,7 +190,8 @@ def _problems(track: Track) -> str:
     suites = track.evaluation
     counts = {"fresh": suites.fresh, "test": suites.test, "for each carry chain": suites.carry}
     few = f" ({len(one_digit_problems())} of one digit)" if suites.lengths > len(one_digit_problems()) else ""
-    counts |= {f"of each length{few}": suites.lengths, "at an evaluation in training": suites.curve}
+    counts |= {f"of each length{few}, and as many fresh ones beyond training": suites.lengths}
+    counts["at an evaluation in training"] = suites.curve
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 

@@ -179,7 +179,8 @@ class _Worker:
                 code = self.process.wait()
                 killed = code == -signal.SIGKILL
                 ended = "was killed (SIGKILL), probably because memory ran out" if killed else f"ended with code {code}"
-                message = f"the worker {ended}; if memory ran out, run again with a smaller -j, or with more memory"
+                perhaps = "" if killed else "if memory ran out, "
+                message = f"the worker {ended}; {perhaps}run again with a smaller -j, or with more memory"
                 exit_code = ExitCode.INCOMPLETE if killed else ExitCode.BUG
                 yield Event(job, Failed(message=message, exit_code=exit_code, signal=-code if code < 0 else None))
             return
