@@ -216,9 +216,17 @@ def _check_shapes(
         if len(size) != len(sizes) or any(got not in wanted for got, wanted in zip(size, sizes, strict=True)):
             wanted = ", ".join(" or ".join(map(str, sorted(wanted))) for wanted in sizes)
             got = f"Terms.{name} has shape {tuple(size)}; for a layout of {tuple(program[1:])} it must be ({wanted})"
-            remedy = "cut what is made for `shape.max_length` to `layout.shape[1]`, and keep a first axis"
-            problems.append(f"{got}: {remedy}")
+            problems.append(f"{got}{_reshaping(size, sizes, program.length)}")
         if dtype != torch.float32:
             problems.append(f"Terms.{name} has dtype {dtype}; end with .float(), the contract asks for torch.float32")
     if problems:
         raise GraphError("; ".join(problems))
+
+
+def _reshaping(size: torch.Size, sizes: tuple[set[int], ...], length: int) -> str:
+    """What to do about a term of the wrong size, where one of the commonest mistakes made it."""
+    if len(size) < len(sizes):
+        return ": keep a first axis, of 1 or of the batch"
+    if any(wanted == {length} and got != length for got, wanted in zip(size, sizes, strict=False)):
+        return ": make tables `shape.max_length` long, and cut them to `layout.shape[1]`"
+    return ""

@@ -57,6 +57,7 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
     for own in positions:  # the audits before a trial know the length of its tests, and not that of its training
         if findings := list(check_gradient(submission, own, trained)):
             return findings
+    rng = np.random.default_rng(secrets.randbits(63))
     scored = ["fresh/0", *fixed]
     shapes = {data[name].shape for name in scored}
     together = [[name for name in scored if data[name].shape == shape] for shape in shapes]
@@ -64,6 +65,6 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
         prompts = [prompt for name in names for prompt in problems[name].prompts()]
         layouts = torch.cat([data[name].layout for name in names])
         for own in positions:
-            if findings := list(check_blind(submission.name, own, prompts, layouts)):
+            if findings := list(check_blind(submission.name, own, prompts, layouts, rng)):
                 return findings
     return []

@@ -230,7 +230,8 @@ _RULES = (
         checked="*validate.* Of 2,000 prompts, those with equal operand lengths have the same sequence of kinds once "
         "runs of one kind are collapsed. *validate, trial.* Where prompts of one batch with equal operand lengths "
         "nevertheless have different layouts, as with tokens of several digits, what positions compute from the layout "
-        "alone, before any parameter, is the same to the bit when those prompts share one layout.",
+        "alone, before any parameter, is the same to the bit when those prompts share one layout. *trial.* Positions "
+        "never see another layout than that: for each pair of lengths one is drawn, and stands for all.",
         why="Positions see the kinds of the prompt's tokens: a kind, or a number of tokens, that depends on digits is "
         "a channel past them, by which positions could add.",
         remedy="Emit `+`, `=` and other marks at places that depend only on the operands' lengths. With tokens of "

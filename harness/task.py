@@ -77,6 +77,15 @@ class Problems:
             np.maximum(longest, running, out=longest)
         return longest
 
+    def alike(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """(N,): for each problem, the row of one whose operands have the same two lengths; one is drawn for all of them."""
+        lengths = _lengths(self.a) * (self.a.shape[1] + 1) + _lengths(self.b)
+        order = rng.permutation(len(self))
+        _, first, kinds = np.unique(lengths[order], return_index=True, return_inverse=True)
+        rows = np.empty(len(self), np.int64)
+        rows[order] = order[first[kinds]]
+        return rows
+
     def _sums_and_carries(self) -> tuple[Digits, Digits]:
         columns = self.a.shape[1]
         sums = np.zeros((len(self), columns + 1), np.uint8)
@@ -87,6 +96,13 @@ class Problems:
             carries[:, column + 1] = total // 10
         sums[:, columns] = carries[:, columns]
         return sums, carries
+
+
+def _lengths(digits: Digits) -> NDArray[np.int64]:
+    """(N,): how many digits each number is written with, 1 for a zero."""
+    is_written = digits != 0
+    is_written[:, 0] = True
+    return digits.shape[1] - np.argmax(is_written[:, ::-1], axis=1)
 
 
 class Law(Protocol):

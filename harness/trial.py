@@ -8,10 +8,12 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import encoding, throughput
@@ -77,7 +79,8 @@ def run_job(
     report(Progress("encode", 0, num_steps))
     encoded = _encode(job, fresh_seeds)
     max_digits = track.max_digits(digits)
-    positions = export_positions_for(submission, track, encoded.data, max_digits=max_digits, seeds=seeds, device=device)
+    written = encoded.written
+    positions = export_positions_for(submission, track, written, max_digits=max_digits, seeds=seeds, device=device)
     findings = [*encoded.findings, *_layout_findings(job, encoded, positions)]
     trainers = [_trainer(job, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
@@ -180,8 +183,10 @@ class _Encoded(NamedTuple):
     """For each seed the suites that were drawn for it: `fresh`, and `fresh_lengths/…` if the track has them."""
     fixed: dict[str, Problems]
     """The other suites, by name."""
-    data: dict[str, Batches]
+    written: dict[str, Batches]
     """`train`, `validation/…` and every suite, on the device; `fresh/1` is that of the second seed."""
+    data: dict[str, Batches]
+    """The same as positions get to see it (`_sharing_layouts`)."""
     vocabulary: Vocabulary
     seen: list[float]
     """For each seed, the share of its `fresh` whose ids are those of a trained problem (`records.Record.seen`)."""
@@ -211,13 +216,14 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     findings = check_siblings(submission, probes, probe_ids)
     prompts = {name: (problems.prompts(), encoded.prompts[name]) for name, problems in sets.items()}
     findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
-    data = {name: Batches.of(own, device) for name, own in encoded.sets.items()}
+    written = {name: Batches.of(own, device) for name, own in encoded.sets.items()}
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
     seen = [share_seen(encoded.sets[f"fresh/{index}"], encoded.sets["train"]) for index in range(len(fresh))]
     return _Encoded(
         fresh=fresh,
         fixed=fixed,
-        data=data,
+        written=written,
+        data={name: _sharing_layouts(own, sets[name].alike(rng)) for name, own in written.items()},
         vocabulary=encoded.vocabulary,
         seen=seen,
         planted=planted,
@@ -226,16 +232,26 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     )
 
 
+def _sharing_layouts(batches: Batches, alike: NDArray[np.int64]) -> Batches:
+    """The problems with one layout for all whose operands have the same lengths.
+
+    So positions never see what digits move, whatever a batch is made of. Where the lengths alone decide the layout, as
+    in most formats, nothing changes.
+    """
+    shared = batches.layout[torch.from_numpy(alike).to(batches.layout.device)]
+    return batches if torch.equal(shared, batches.layout) else replace(batches, layout=shared)
+
+
 def _layout_findings(job: _Job, encoded: _Encoded, positions: Sequence[Positions]) -> list[Finding]:
     """Findings about the layouts of `test` and of the first seed's `fresh`, and about those of all that was drawn."""
-    name = job.submission.name
+    name, rng = job.submission.name, np.random.default_rng(secrets.randbits(63))
     for suite, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]["fresh"])):
-        if found := list(check_blind(name, positions[0], problems.prompts(), encoded.data[suite].layout)):
+        if found := list(check_blind(name, positions[0], problems.prompts(), encoded.written[suite].layout, rng)):
             return found
     for index, own in enumerate(encoded.fresh):
         for suite, problems in own.items():
-            layout = encoded.data[f"{suite}/{index}"].layout
-            if found := list(check_digits(name, positions[index], problems.prompts(), layout)):
+            layout = encoded.written[f"{suite}/{index}"].layout
+            if found := list(check_digits(name, positions[index], problems.prompts(), layout, rng)):
                 return found
     return []
 

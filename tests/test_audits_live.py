@@ -13,6 +13,7 @@ from harness.audits.chance import fisher
 from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_published, check_untrained
 from harness.audits.positions import check_positions
+from harness.audits.prompts import operand_lengths
 from harness.audits.tokens import check_tokenizer
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import Host
@@ -20,9 +21,9 @@ from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, Score
 from harness.submissions import Submission
-from harness.task import Split, UniformDigits, draw, fresh_suites
+from harness.task import Split, UniformDigits, draw, fresh_suites, training_problems
 from harness.track import Track, load_track
-from harness.trial import run_job
+from harness.trial import _encode, _Job, run_job
 
 TINY = Track.model_validate(
     {
@@ -162,6 +163,28 @@ def test_positions_may_not_read_a_layout_that_digits_move(write_submission, posi
     records = run_job(submission, TINY, 2, [0, 1], torch.device("cpu"), lambda progress: None)
     found = [{audit.rule for audit in record.audits if audit.level == "gate"} for record in records]
     assert found == [gates, gates]
+
+
+def test_positions_get_to_see_no_layout_that_digits_move_in_training_or_scoring(write_submission) -> None:
+    """Whatever a batch is made of: the audits cannot try every batch that wrong answers will make."""
+    job = _Job(write_submission(tokenizer=TALLIES, positions=LEARNED), TINY, 2, [0], torch.device("cpu"))
+    encoded = _encode(job, [7])
+    sets = {"train": training_problems(TINY, 2), **encoded.fixed, "fresh/0": encoded.fresh[0]["fresh"]}
+    assert set(sets) == set(encoded.data)
+    for name, problems in sets.items():
+        seen: dict[tuple[int, int], set[bytes]] = {}
+        for prompt, row in zip(problems.prompts(), encoded.data[name].layout, strict=True):
+            seen.setdefault(operand_lengths(prompt), set()).add(row.numpy().tobytes())
+        assert {len(rows) for rows in seen.values()} == {1}
+        written = {row.numpy().tobytes() for row in encoded.written[name].layout}
+        assert len(written) > len(seen)
+        assert {row for rows in seen.values() for row in rows} <= written
+        assert torch.equal(encoded.data[name].token_ids, encoded.written[name].token_ids)
+
+
+def test_where_lengths_alone_decide_the_layout_positions_see_it_as_it_was_written(write_submission) -> None:
+    encoded = _encode(_Job(write_submission(), TINY, 2, [0], torch.device("cpu")), [7])
+    assert all(encoded.data[name] is batches for name, batches in encoded.written.items())
 
 
 @pytest.mark.parametrize("name", ["characters", "columns, unordered", "merges in each number"])

@@ -120,15 +120,15 @@ WRONG_FORWARDS = {
     ),
     "a wrong width": (
         f"{ZEROS}\nreturn Terms(embedding=x[..., :64])",
-        r"Terms\.embedding has shape \(1, 12, 64\); for a layout of \(6, 12\) it must be \(1 or 6, 12, 128\)",
+        r"Terms\.embedding has shape \(1, 12, 64\); for a layout of \(6, 12\) it must be \(1 or 6, 12, 128\)$",
     ),
     "a missing dimension": (
         "return Terms(bias=torch.zeros(16, layout.shape[1], layout.shape[1]))",
-        r"Terms\.bias has shape \(16, 12, 12\).*it must be \(1 or 6, 1 or 16, 12, 12\)",
+        r"Terms\.bias has shape \(16, 12, 12\).*12, 12\): keep a first axis, of 1 or of the batch",
     ),
     "another length": (
         "return Terms(angles=torch.zeros(1, 15, 4))",
-        r"Terms\.angles has shape \(1, 15, 4\); for a layout of \(6, 12\) it must be \(1 or 6, 12, 4\)",
+        r"Terms\.angles has shape \(1, 15, 4\).*\(1 or 6, 12, 4\): make tables `shape\.max_length` long, and cut",
     ),
     "float64": (
         f"{ZEROS}\nreturn Terms(embedding=x.double())",

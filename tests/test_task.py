@@ -326,6 +326,19 @@ def test_the_longer_operand_has_exactly_its_digits_and_the_other_is_shorter_as_o
         assert chisquare(observed, [float(share) * 20_000 for share in expected.values()]).pvalue > 1e-3
 
 
+def test_each_problem_is_led_to_one_of_its_lengths_which_is_drawn_and_the_same_for_all_of_them():
+    problems = draw(UniformLengths(3), Split.TRAIN, count=300, track_seed=1, seed=1)
+    lengths = [tuple(map(len, prompt.rstrip("=").split("+"))) for prompt in problems.prompts()]
+    assert min(lengths) == (1, 1)
+    drawn = set()
+    for seed in range(3):
+        rows = problems.alike(np.random.default_rng(seed)).tolist()
+        assert [lengths[row] for row in rows] == lengths
+        assert len(set(rows)) == len(set(lengths))
+        drawn.add(tuple(rows))
+    assert len(drawn) == 3
+
+
 def test_the_length_track_trains_up_to_its_digits_and_tests_every_length_beyond():
     track = make_track(
         digits=[4], longest=9, evaluation=EvaluationDefinition(fresh=300, test=300, carry=10, lengths=30, validation=20)

@@ -68,7 +68,7 @@ def check_positions(
             again = _export(submission, sequences, max_digits, batch_size, hash_seed=1)
             yield from check_repeatable(submission, positions, again, trained, layout)
         yield from check_gradient(submission, positions, trained)
-        yield from check_blind(submission.name, positions, problems.prompts(), layouts)
+        yield from check_blind(submission.name, positions, problems.prompts(), layouts, np.random.default_rng(SEED))
         yield from check_causal(submission, positions, layout, sequences.prompt_length)
 
 
@@ -91,41 +91,46 @@ def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator
             return
 
 
-def check_blind(submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor) -> Iterator[Finding]:
+def check_blind(
+    submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor, rng: np.random.Generator
+) -> Iterator[Finding]:
     """P10 and P40 in the batches that are scored: terms do not follow the digits, and a row's terms are its own.
 
-    Args:
-        positions: with a program for evaluation at this length.
-        layouts: (n, L) int64, of the prompts, in order.
+    Args: see `check_digits`.
     """
     for rows in _in_batches(len(layouts)):
         if findings := list(check_rows(submission, positions, layouts[rows])):
             yield from findings
             return
-    yield from check_digits(submission, positions, prompts, layouts)
+    yield from check_digits(submission, positions, prompts, layouts, rng)
 
 
-def check_digits(submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor) -> Iterator[Finding]:
+def check_digits(
+    submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor, rng: np.random.Generator
+) -> Iterator[Finding]:
     """P10: what positions read of a batch stays the same, to the bit, when problems of equal lengths share a layout.
 
-    Where the digits move the layout, terms that followed it would tell the model what it is to learn. The terms
-    themselves do not show that: a table may be zero before it is trained, and angles a whole turn apart are equal.
+    A trial makes them share one (`trial._sharing_layouts`), so that positions which follow the digits could not help
+    there; they are refused, and not only disappointed. The terms would not show it: a table may be zero before it is
+    trained, and angles a whole turn apart are equal.
 
     Args:
         positions: with a program for evaluation at this length.
         layouts: (n, L) int64, of the prompts, in order.
+        rng: draws the problem whose layout the others share.
     """
+    lengths = [operand_lengths(prompt) for prompt in prompts]
+    drawn = {lengths[row]: row for row in rng.permutation(len(prompts)).tolist()}
     for rows in _in_batches(len(layouts)):
-        first: dict[tuple[int, int], int] = {}
-        alike = [first.setdefault(operand_lengths(prompts[row]), place) for place, row in enumerate(rows)]
-        batch, shared = layouts[rows], layouts[[rows[place] for place in alike]]
+        alike = [drawn[lengths[row]] for row in rows]
+        batch, shared = layouts[rows], layouts[alike]
         if torch.equal(batch, shared):
             continue
         for (line, one), (_, other) in zip(positions.readings(batch), positions.readings(shared), strict=True):
             if _bits(one) != _bits(other):
                 place = int((batch != shared).any(dim=1).nonzero()[0])
                 message = (
-                    f"encode({prompts[rows[alike[place]]]!r}) and encode({prompts[rows[place]]!r}), with operands of "
+                    f"encode({prompts[alike[place]]!r}) and encode({prompts[rows[place]]!r}), with operands of "
                     f"the same lengths, have different layouts, and the positions follow them: {line}. Where digits "
                     "move the layout, positions may not read it: give problems of the same lengths the same layout, "
                     "or read from it only what is the same in both"
