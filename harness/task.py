@@ -78,7 +78,7 @@ class Problems:
         return longest
 
     def alike(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """(N,): for each problem, the row of one whose operands have the same two lengths; one is drawn for all of them."""
+        """(N,): for each problem, the row of one with operands of the same lengths; one is drawn for all of these."""
         lengths = _lengths(self.a) * (self.a.shape[1] + 1) + _lengths(self.b)
         order = rng.permutation(len(self))
         _, first, kinds = np.unique(lengths[order], return_index=True, return_inverse=True)
