@@ -69,7 +69,9 @@ TAIL = """\
   has n too, in the other half any number of digits up to n. In the column of the trained lengths, each operand's
   length is drawn evenly from them. *By seed* refers to the lengths that rank. Beyond training the problems are
   drawn when the trial starts; those of the best checkpoint and of older rows are published, the same for everyone, and
-  their intervals are narrower than those for all sums of that length.
+  their intervals are narrower than those for all sums of that length. Longer problems are also padded further, except
+  in formats of a fixed width, and that alone costs many schemes much
+  ([how much](docs/research.md#what-differs-from-the-published-setups)).
 * **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
   0.05 in a test on the counts, with several seeds also in paired t-tests over them (of their means, and within each
   number of digits), and an interval of the difference that excludes 0. `=` marks a shared rank. A row may therefore
