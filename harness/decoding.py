@@ -5,7 +5,8 @@ exactly when the teacher-forced argmax is right at every position of the answer:
 only the wrong answers have to be decoded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions
 from harness.protocol import Terms
 from harness.ragged import Ragged
-from harness.training import Batches
+from harness.training import Batches, Part
 
 EVALUATION_BATCH = 256
 """Rows of every evaluation batch; the last is filled up: one static shape, and all rows are computed the same way."""
@@ -80,21 +81,19 @@ class Decoder:
         source[wrong] = len(data) + np.arange(len(wrong))
         return Ragged.concatenate([answers, decoded]).take(source)
 
-    def answers_by_set(self, sets: Mapping[str, Batches]) -> dict[str, Ragged]:
-        """`answers` for every set, by its name.
+    def answers_by_set(self, sets: Mapping[str, Sequence[Part]]) -> dict[str, Ragged]:
+        """`answers` to every set, by its name."""
+        groups = by_shape(sets)
+        answers = Ragged.concatenate([self.answers(_joined(group)) for group in groups])
+        rows = _rows_by_set(groups)
+        return {name: answers.take(rows[name]) for name in sets}
 
-        Sets of one shape go through the model together, so that a set of a few rows does not take a batch of its own.
-        """
-        found: dict[str, Ragged] = {}
-        for shape in {data.shape for data in sets.values()}:
-            alike = {name: data for name, data in sets.items() if data.shape == shape}
-            together = self.answers(Batches.concatenated(list(alike.values())))
-            start = 0
-            for name, data in alike.items():
-                rows = np.arange(start, start + len(data))
-                found[name] = together.take(rows)
-                start += len(data)
-        return {name: found[name] for name in sets}
+    def accuracies(self, sets: Mapping[str, Sequence[Part]]) -> dict[str, float]:
+        """The share of every set, by its name, whose answers are right."""
+        groups = by_shape(sets)
+        is_right = [is_right for group in groups for is_right in self.teacher_forced(_joined(group)).is_right.tolist()]
+        rows = _rows_by_set(groups)
+        return {name: float(np.mean([is_right[row] for row in rows[name]])) for name in sets}
 
     @torch.inference_mode()
     def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,6 +129,32 @@ class Decoder:
     def _terms(self, layout: Tensor) -> Terms:
         """The terms in evaluation mode, which draw nothing: `graph.build` refuses graphs that would."""
         return self._positions.terms(layout, training=False, generator=torch.Generator())
+
+
+def by_shape(sets: Mapping[str, Sequence[Part]]) -> list[list[tuple[str, Part]]]:
+    """The parts of all sets, with the names of these, in groups that go through the model together.
+
+    All parts of a group have one shape. So a part of a few rows does not take a batch of its own.
+    """
+    groups: dict[tuple[int, int], list[tuple[str, Part]]] = {}
+    for name, parts in sets.items():
+        for part in parts:
+            groups.setdefault(part.batches.shape, []).append((name, part))
+    return list(groups.values())
+
+
+def _joined(group: Sequence[tuple[str, Part]]) -> Batches:
+    return Batches.concatenated([part.batches for _, part in group])
+
+
+def _rows_by_set(groups: Sequence[Sequence[tuple[str, Part]]]) -> dict[str, NDArray[np.int64]]:
+    """Where each set's problems, in order, stand among those of all groups, one after the other."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    start = 0
+    for name, part in chain.from_iterable(groups):
+        places.setdefault(name, []).extend(zip(part.rows.tolist(), range(start, start + len(part.rows)), strict=True))
+        start += len(part.rows)
+    return {name: np.array([place for _, place in sorted(own)]) for name, own in places.items()}
 
 
 def _until(token_ids: NDArray[np.int32], eos_id: int) -> Ragged:

@@ -43,7 +43,9 @@ def prepare(
     max_digits = track.max_digits(digits)
     encoded = encoding.encode(submission, sets, max_digits=max_digits, shuffle_seed=seed)
     data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
-    (positions,) = export_positions_for(submission, track, data, max_digits=max_digits, seeds=[seed], device=device)
+    (positions,) = export_positions_for(
+        submission, track, data["train"], list(data.values()), max_digits=max_digits, seeds=[seed], device=device
+    )
     model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device)
     trainer = Trainer(
         model,

@@ -15,11 +15,12 @@ import torch
 from harness.audits.findings import Finding
 from harness.audits.live import probes_of
 from harness.audits.positions import check_blind, check_gradient
+from harness.decoding import by_shape
 from harness.encoding import encode
 from harness.submissions import Submission
 from harness.task import fixed_suites, fresh_suites, training_problems, validation_problems
 from harness.track import Track
-from harness.training import Batches
+from harness.training import parts_of
 from harness.trial import export_positions_for
 
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ CPU = torch.device("cpu")
 def check_published_layouts(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
     """P10 and P40 for every seed's positions, on published and fresh problems in the batches that a trial scores.
 
-    Those are all sets of one shape together, and the set of each length alone; the first that has findings decides.
+    Those are the problems of one shape together, of all sets and of `lengths/…` alone; the first finding decides.
 
     Args:
         digits: the number of digits of the trials.
@@ -51,19 +52,22 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
         prompt_probes=[*probes.prompts, *probes.texts()],
         answer_probes=probes.numbers,
     ).sets
-    data = {name: Batches.of(own, CPU) for name, own in sets.items()}
-    positions = export_positions_for(submission, track, data, max_digits=max_digits, seeds=seeds, device=CPU)
-    trained = data["train"].layout[: track.training.batch_size]
+    parts = {name: parts_of(own, CPU) for name, own in sets.items()}
+    (trained,), asked = parts["train"], [part.batches for own in parts.values() for part in own]
+    positions = export_positions_for(
+        submission, track, trained.batches, asked, max_digits=max_digits, seeds=seeds, device=CPU
+    )
+    batch = trained.batches.layout[: track.training.batch_size]
     for own in positions:  # the audits before a trial know the length of its tests, and not that of its training
-        if findings := list(check_gradient(submission, own, trained)):
+        if findings := list(check_gradient(submission, own, batch)):
             return findings
     rng = np.random.default_rng(secrets.randbits(63))
     scored = ["fresh/0", *fixed]
-    shapes = {data[name].shape for name in scored}
-    together = [[name for name in scored if data[name].shape == shape] for shape in shapes]
-    for names in [*together, *([name] for name in fixed if name.startswith("lengths/"))]:
-        prompts = [prompt for name in names for prompt in problems[name].prompts()]
-        layouts = torch.cat([data[name].layout for name in names])
+    lengths = [name for name in fixed if name.startswith("lengths/")]
+    groups = [group for names in (scored, lengths) for group in by_shape({name: parts[name] for name in names})]
+    for group in {tuple((name, part.batches.shape) for name, part in group): group for group in groups}.values():
+        prompts = [prompt for name, part in group for prompt in problems[name].take(part.rows).prompts()]
+        layouts = torch.cat([part.batches.layout for _, part in group])
         for own in positions:
             if findings := list(check_blind(submission.name, own, prompts, layouts, rng)):
                 return findings

@@ -19,6 +19,8 @@ class Sequences:
     layout: NDArray[np.int8]
     """(N, length) of `Kind`, for the columns that are inputs."""
     prompt_length: int
+    widths: NDArray[np.int64]
+    """(N,): the columns of a prompt that its problem is asked in; those before them are left out."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -33,6 +35,20 @@ class Sequences:
         """Columns that are inputs: all but the last."""
         return self.token_ids.shape[1] - 1
 
+    def by_width(self) -> list[tuple[NDArray[np.int64], "Sequences"]]:
+        """The problems of each width, without the columns that they leave out, and the rows where they stand here."""
+        parts: list[tuple[NDArray[np.int64], Sequences]] = []
+        for width in np.unique(self.widths).tolist():
+            rows, first = np.flatnonzero(self.widths == width), self.prompt_length - width
+            part = Sequences(
+                token_ids=self.token_ids[rows, first:],
+                layout=self.layout[rows, first:],
+                prompt_length=width,
+                widths=self.widths[rows],
+            )
+            parts.append((rows, part))
+        return parts
+
 
 def share_seen(sequences: Sequences, trained: Sequences) -> float:
     """The share of the sequences, in [0, 1], whose prompt and answer ids equal those of a trained one.
@@ -46,9 +62,10 @@ def share_seen(sequences: Sequences, trained: Sequences) -> float:
 
 
 def assemble(
-    prompts: Ragged, answers: Ragged, vocabulary: Vocabulary, *, prompt_length: int, answer_length: int
+    prompts: Ragged, answers: Ragged, vocabulary: Vocabulary, *, widths: NDArray[np.int64], answer_length: int
 ) -> Sequences:
-    """Sequences of the given widths; `answer_length` includes EOS."""
+    """Sequences of the given widths, (N,) for the prompts; `answer_length` includes EOS."""
+    prompt_length = int(widths.max())
     answer_ids = answers.right_padded(answer_length, vocabulary.pad_id)
     answer_ids[np.arange(len(answers)), answers.lengths] = vocabulary.eos_id
     prompt_ids = prompts.left_padded(prompt_length, vocabulary.pad_id)
@@ -58,6 +75,7 @@ def assemble(
         token_ids=np.concatenate([prompt_ids, answer_ids], axis=1),
         layout=layout,
         prompt_length=prompt_length,
+        widths=widths,
     )
 
 

@@ -54,6 +54,9 @@ class Problems:
     def __len__(self) -> int:
         return len(self.a)
 
+    def take(self, rows: NDArray[np.int64]) -> "Problems":
+        return Problems(self.a[rows], self.b[rows])
+
     def prompts(self) -> list[str]:
         """`["57+68=", …]`"""
         return [f"{a}+{b}=" for a, b in zip(_texts(self.a), _texts(self.b), strict=True)]
@@ -77,13 +80,17 @@ class Problems:
             np.maximum(longest, running, out=longest)
         return longest
 
+    def operand_lengths(self) -> NDArray[np.int64]:
+        """(N, 2): how many digits a and b are written with: `57+168=` -> 2, 3."""
+        return np.stack((_lengths(self.a), _lengths(self.b)), axis=1)
+
     def alike(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """(N,): for each problem, the row of one with operands of the same lengths; one is drawn for all of these."""
-        lengths = _lengths(self.a) * (self.a.shape[1] + 1) + _lengths(self.b)
         order = rng.permutation(len(self))
-        _, first, kinds = np.unique(lengths[order], return_index=True, return_inverse=True)
+        lengths = self.operand_lengths()[order]
+        _, first, kinds = np.unique(lengths, axis=0, return_index=True, return_inverse=True)
         rows = np.empty(len(self), np.int64)
-        rows[order] = order[first[kinds]]
+        rows[order] = order[first[kinds.reshape(-1)]]
         return rows
 
     def _sums_and_carries(self) -> tuple[Digits, Digits]:

@@ -149,6 +149,8 @@ class Track(_Part):
         `digits` and `seeds` only say which trials there are: adding one leaves the records of the others valid.
         """
         values = self.model_dump(mode="json", exclude={"name", "summary", "ranked", "digits", "seeds"})
+        if self.longest is not None:  # how `encoding.encode` pads longer prompts is part of what these tracks measure
+            values["longer_prompts"] = "no wider than operands of their lengths need"
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def lengths_beyond(self, digits: int) -> range:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from harness import encoding, throughput
@@ -36,7 +35,7 @@ from harness.sequences import share_seen
 from harness.submissions import Submission
 from harness.task import Problems, fixed_suites, fresh_suites, strata, training_problems, validation_problems
 from harness.track import Track
-from harness.training import Batches, Trainer, train
+from harness.training import Batches, Part, Trainer, parts_of, train
 
 
 class Progress(NamedTuple):
@@ -79,8 +78,10 @@ def run_job(
     report(Progress("encode", 0, num_steps))
     encoded = _encode(job, fresh_seeds)
     max_digits = track.max_digits(digits)
-    written = encoded.written
-    positions = export_positions_for(submission, track, written, max_digits=max_digits, seeds=seeds, device=device)
+    asked = [part.batches for parts in encoded.written.values() for part in parts]
+    positions = export_positions_for(
+        submission, track, encoded.whole("train"), asked, max_digits=max_digits, seeds=seeds, device=device
+    )
     findings = [*encoded.findings, *_layout_findings(job, encoded, positions)]
     trainers = [_trainer(job, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
@@ -99,7 +100,7 @@ def run_job(
     peak = peak_memory_bytes(device)
     report(Progress("measure", num_steps, num_steps))
     # The speed is that of training one seed, however many were trained side by side.
-    rates = throughput.measure(trainers[0], encoded.data["test"], track, digits, encoded.speed)
+    rates = throughput.measure(trainers[0], encoded.whole("test"), track, digits, encoded.speed)
     moments.append(time.perf_counter())
 
     seconds = _shared_evenly(moments, len(seeds))
@@ -129,19 +130,25 @@ def run_job(
 def export_positions_for(
     submission: Submission,
     track: Track,
-    data: dict[str, Batches],
+    trained: Batches,
+    asked: Sequence[Batches],
     *,
     max_digits: int,
     seeds: Sequence[int],
     device: torch.device,
 ) -> list[Positions]:
-    """Each seed's positional embedding, for the training batch and for the evaluation batch of every width."""
-    lengths = {name: batches.layout.shape[-1] for name, batches in data.items()}
-    programs = [Program(True, track.training.batch_size, lengths["train"])]
-    programs += [Program(False, EVALUATION_BATCH, length) for length in sorted(set(lengths.values()))]
-    shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths.values()))
+    """Each seed's positional embedding, for the training batch and for the evaluation batch of every width.
+
+    Args:
+        trained: the training problems.
+        asked: what the model is evaluated on.
+    """
+    trained_length, lengths = trained.layout.shape[-1], {batches.layout.shape[-1] for batches in asked}
+    programs = [Program(True, track.training.batch_size, trained_length)]
+    programs += [Program(False, EVALUATION_BATCH, length) for length in sorted(lengths)]
+    shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths))
     # On a GPU a lookup outside its table raises no exception with a line, but ends this process.
-    layouts = _layouts(data, programs) if device.type == "cuda" else None
+    layouts = _layouts(trained, asked, programs) if device.type == "cuda" else None
     exported: list[Positions] = []
     for seed in seeds:
         own_seed = derived_seed(seed, "positions")
@@ -155,14 +162,13 @@ def export_positions_for(
     return exported
 
 
-def _layouts(data: dict[str, Batches], programs: Sequence[Program]) -> dict[Program, Tensor]:
+def _layouts(trained: Batches, asked: Sequence[Batches], programs: Sequence[Program]) -> dict[Program, Tensor]:
     """The distinct layouts that each program meets, (n, L) on the CPU; they are few, as they tell only lengths."""
     found: dict[Program, Tensor] = {}
     for program in programs:
-        met = [batches.layout for name, batches in data.items() if (name == "train") == program.training]
+        met = [trained.layout] if program.training else [batches.layout for batches in asked]
         rows = [layout.unique(dim=0) for layout in met if layout.shape[-1] == program.length]
-        if rows:
-            found[program] = torch.cat(rows).unique(dim=0).cpu()
+        found[program] = torch.cat(rows).unique(dim=0).cpu()
     return found
 
 
@@ -183,9 +189,9 @@ class _Encoded(NamedTuple):
     """For each seed the suites that were drawn for it: `fresh`, and `fresh_lengths/…` if the track has them."""
     fixed: dict[str, Problems]
     """The other suites, by name."""
-    written: dict[str, Batches]
+    written: dict[str, list[Part]]
     """`train`, `validation/…` and every suite, on the device; `fresh/1` is that of the second seed."""
-    data: dict[str, Batches]
+    data: dict[str, list[Part]]
     """The same as positions get to see it (`_sharing_layouts`)."""
     vocabulary: Vocabulary
     seen: list[float]
@@ -194,6 +200,11 @@ class _Encoded(NamedTuple):
     """An audit's numbers and their ids, which are sent to be decoded among the generated ones."""
     speed: encoding.Speed
     findings: list[Finding]
+
+    def whole(self, name: str) -> Batches:
+        """A set within the trained lengths, as positions get to see it."""
+        (part,) = self.data[name]
+        return part.batches
 
 
 def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
@@ -216,14 +227,14 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     findings = check_siblings(submission, probes, probe_ids)
     prompts = {name: (problems.prompts(), encoded.prompts[name]) for name, problems in sets.items()}
     findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
-    written = {name: Batches.of(own, device) for name, own in encoded.sets.items()}
+    written = {name: parts_of(own, device) for name, own in encoded.sets.items()}
     planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
     seen = [share_seen(encoded.sets[f"fresh/{index}"], encoded.sets["train"]) for index in range(len(fresh))]
     return _Encoded(
         fresh=fresh,
         fixed=fixed,
         written=written,
-        data={name: _sharing_layouts(own, sets[name].alike(rng)) for name, own in written.items()},
+        data={name: _sharing_layouts(sets[name], own, rng) for name, own in written.items()},
         vocabulary=encoded.vocabulary,
         seen=seen,
         planted=planted,
@@ -232,27 +243,34 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     )
 
 
-def _sharing_layouts(batches: Batches, alike: NDArray[np.int64]) -> Batches:
-    """The problems with one layout for all whose operands have the same lengths.
+def _sharing_layouts(problems: Problems, parts: Sequence[Part], rng: np.random.Generator) -> list[Part]:
+    """The problems with one layout for all whose operands have the same lengths; these are in the same part.
 
     So positions never see what digits move, whatever a batch is made of. Where the lengths alone decide the layout, as
     in most formats, nothing changes.
     """
-    shared = batches.layout[torch.from_numpy(alike).to(batches.layout.device)]
-    return batches if torch.equal(shared, batches.layout) else replace(batches, layout=shared)
+    sharing: list[Part] = []
+    for rows, batches in parts:
+        alike = problems.take(rows).alike(rng)
+        shared = batches.layout[torch.from_numpy(alike).to(batches.layout.device)]
+        is_same = torch.equal(shared, batches.layout)
+        sharing.append(Part(rows, batches if is_same else replace(batches, layout=shared)))
+    return sharing
 
 
 def _layout_findings(job: _Job, encoded: _Encoded, positions: Sequence[Positions]) -> list[Finding]:
     """Findings about the layouts of `test` and of the first seed's `fresh`, and about those of all that was drawn."""
     name, rng = job.submission.name, np.random.default_rng(secrets.randbits(63))
     for suite, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]["fresh"])):
-        if found := list(check_blind(name, positions[0], problems.prompts(), encoded.written[suite].layout, rng)):
-            return found
+        for rows, batches in encoded.written[suite]:
+            if found := list(check_blind(name, positions[0], problems.take(rows).prompts(), batches.layout, rng)):
+                return found
     for index, own in enumerate(encoded.fresh):
         for suite, problems in own.items():
-            layout = encoded.written[f"{suite}/{index}"].layout
-            if found := list(check_digits(name, positions[index], problems.prompts(), layout, rng)):
-                return found
+            for rows, batches in encoded.written[f"{suite}/{index}"]:
+                prompts = problems.take(rows).prompts()
+                if found := list(check_digits(name, positions[index], prompts, batches.layout, rng)):
+                    return found
     return []
 
 
@@ -261,7 +279,7 @@ def _trainer(job: _Job, encoded: _Encoded, positions: Positions, seed: int) -> T
     return Trainer(
         FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device),
         positions,
-        encoded.data["train"],
+        encoded.whole("train"),
         submission.training(track.training),
         dropout=submission.dropout(track.model),
         pad_id=encoded.vocabulary.pad_id,
@@ -283,7 +301,7 @@ def _train(
     """Trains; returns each seed's learning curve, and its best weights beyond the trained lengths, if any."""
     evaluation, settings = job.track.evaluation, trainers[0].settings
     num_steps, batch_size = settings.num_steps, settings.batch_size
-    curve_data = encoded.data["test"].rows(0, evaluation.curve)
+    curve_data = encoded.whole("test").rows(0, evaluation.curve)
     beyond = {length: encoded.data[f"validation/{length}"] for length in strata(encoded.data, "validation")}
     curves: list[list[CurvePoint]] = [[] for _ in trainers]
     best: list[_Best | None] = [None for _ in trainers]
@@ -292,9 +310,7 @@ def _train(
     def note(step: int, losses: list[float] | None) -> None:
         for index, (trainer, decoder) in enumerate(zip(trainers, decoders, strict=True)):
             forced = decoder.teacher_forced(curve_data)
-            lengths = {
-                length: float(decoder.teacher_forced(batches).is_right.mean()) for length, batches in beyond.items()
-            }
+            lengths = decoder.accuracies(beyond)
             if lengths:
                 best[index] = _better(best[index], step, float(np.mean(list(lengths.values()))), trainer)
             point = CurvePoint(
