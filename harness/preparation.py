@@ -34,8 +34,10 @@ def prepare(
 ) -> Prepared:
     """Encodes the problems, exports the positions and initialises the model, as a trial of that seed does.
 
+    All problems of a set are as wide as its widest, also where a trial would ask shorter ones in less.
+
     Args:
-        sets: problems by name; those called `train` are one epoch.
+        sets: problems by name; those called `train` are one epoch, and on the others a model can be asked.
 
     Raises:
         SubmissionError: the submission broke its contract.
@@ -43,8 +45,9 @@ def prepare(
     max_digits = track.max_digits(digits)
     encoded = encoding.encode(submission, sets, max_digits=max_digits, shuffle_seed=seed)
     data = {name: Batches.of(sequences, device) for name, sequences in encoded.sets.items()}
+    asked = [batches for name, batches in data.items() if name != "train"]
     (positions,) = export_positions_for(
-        submission, track, data["train"], list(data.values()), max_digits=max_digits, seeds=[seed], device=device
+        submission, track, data["train"], asked, max_digits=max_digits, seeds=[seed], device=device
     )
     model = FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device)
     trainer = Trainer(

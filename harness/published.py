@@ -53,7 +53,8 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
         answer_probes=probes.numbers,
     ).sets
     parts = {name: parts_of(own, CPU) for name, own in sets.items()}
-    (trained,), asked = parts["train"], [part.batches for own in parts.values() for part in own]
+    (trained,) = parts.pop("train")
+    asked = [part.batches for own in parts.values() for part in own]
     positions = export_positions_for(
         submission, track, trained.batches, asked, max_digits=max_digits, seeds=seeds, device=CPU
     )

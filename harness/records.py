@@ -62,10 +62,10 @@ class Suites(_Part):
     lengths: dict[Number, Score] = {}
     """By digits of the longer operand; only in a track that measures length generalisation."""
     fresh_lengths: dict[Number, Score] = {}
-    """As `lengths`, beyond the trained ones, on problems drawn when the trial started; empty in older records."""
+    """As `lengths`, beyond the trained ones, on problems drawn when the trial started."""
 
     def by_length(self) -> dict[Number, Score]:
-        """By digits of the longer operand: beyond the trained lengths on the fresh problems, if the trial had any.
+        """By digits of the longer operand: beyond the trained lengths on the fresh problems.
 
         Everyone knows those of `lengths`, and could look them up.
         """

@@ -78,7 +78,7 @@ def run_job(
     report(Progress("encode", 0, num_steps))
     encoded = _encode(job, fresh_seeds)
     max_digits = track.max_digits(digits)
-    asked = [part.batches for parts in encoded.written.values() for part in parts]
+    asked = [part.batches for name, parts in encoded.written.items() if name != "train" for part in parts]
     positions = export_positions_for(
         submission, track, encoded.whole("train"), asked, max_digits=max_digits, seeds=seeds, device=device
     )

@@ -94,6 +94,7 @@ def make_record(
                 str(length): score(100 if length == 1 else sizes.lengths)
                 for length in range(1, (track.longest or 0) + 1)
             },
+            fresh_lengths={str(length): score(sizes.lengths) for length in track.lengths_beyond(digits)},
         ),
         "seen": 0.125,
         "digit_accuracy": right,
@@ -102,6 +103,14 @@ def make_record(
         "throughput": THROUGHPUT,
     }
     return Record.model_validate(values | changes)
+
+
+def with_lengths(record: Record, lengths: dict[str, Score]) -> Record:
+    """The record with other scores by length, the same on published and on fresh problems."""
+    assert record.suites is not None
+    fresh = {length: score for length, score in lengths.items() if int(length) > record.digits}
+    suites = record.suites.model_copy(update={"lengths": lengths, "fresh_lengths": fresh})
+    return record.model_copy(update={"suites": suites})
 
 
 def make_failure(submission: Submission, track: Track, digits: int, seed: int, reason: str) -> Record:

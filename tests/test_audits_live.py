@@ -173,18 +173,19 @@ def test_positions_get_to_see_no_layout_that_digits_move_in_training_or_scoring(
     assert set(sets) == set(encoded.data)
     for name, problems in sets.items():
         seen: dict[tuple[int, int], set[bytes]] = {}
-        for prompt, row in zip(problems.prompts(), encoded.data[name].layout, strict=True):
+        (written,) = encoded.written[name]
+        for prompt, row in zip(problems.prompts(), encoded.whole(name).layout, strict=True):
             seen.setdefault(operand_lengths(prompt), set()).add(row.numpy().tobytes())
         assert {len(rows) for rows in seen.values()} == {1}
-        written = {row.numpy().tobytes() for row in encoded.written[name].layout}
-        assert len(written) > len(seen)
-        assert {row for rows in seen.values() for row in rows} <= written
-        assert torch.equal(encoded.data[name].token_ids, encoded.written[name].token_ids)
+        layouts = {row.numpy().tobytes() for row in written.batches.layout}
+        assert len(layouts) > len(seen)
+        assert {row for rows in seen.values() for row in rows} <= layouts
+        assert torch.equal(encoded.whole(name).token_ids, written.batches.token_ids)
 
 
 def test_where_lengths_alone_decide_the_layout_positions_see_it_as_it_was_written(write_submission) -> None:
     encoded = _encode(_Job(write_submission(), TINY, 2, [0], torch.device("cpu")), [7])
-    assert all(encoded.data[name] is batches for name, batches in encoded.written.items())
+    assert all(encoded.whole(name) is part.batches for name, (part,) in encoded.written.items())
 
 
 @pytest.mark.parametrize("name", ["characters", "columns, unordered", "merges in each number"])

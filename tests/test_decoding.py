@@ -21,7 +21,7 @@ from harness.decoding import EVALUATION_BATCH, Decoder, Forced
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions, Program
 from harness.protocol import Terms
-from harness.training import Batches, Trainer, train
+from harness.training import Batches, Part, Trainer, train
 
 WHOLE = [(a, b) for a in range(10) for b in range(10)]
 
@@ -144,18 +144,23 @@ def test_a_row_is_decoded_the_same_alone_in_another_order_and_in_other_company(h
 
 
 def test_sets_answered_together_are_answered_as_each_alone(half_trained: Trainer) -> None:
-    """One of them of a shape of its own."""
+    """One of them in two parts, of which one has a shape of its own and the other that of another set."""
     decoder, data = decoder_of(half_trained), additions(WHOLE)
+    otherwise = Batches(data.token_ids[:30], data.layout[:30], data.prompt_length - 1)  # from the equals sign on
+    odd, even = np.arange(1, 60, 2), np.arange(0, 60, 2)
     sets = {
-        "first": data.rows(0, 40),
-        "from the equals sign on": Batches(data.token_ids[:30], data.layout[:30], data.prompt_length - 1),
-        "second": data.rows(40, 100),
+        "in parts": [Part(odd, otherwise), Part(even, data.rows(70, 100))],
+        "whole": [Part(np.arange(40), data.rows(0, 40))],
     }
-    together = decoder.answers_by_set(sets)
-    assert together.keys() == sets.keys()
-    for name, each in sets.items():
-        assert together[name].rows() == decoder.answers(each).rows()
-    assert 10 < decoder.teacher_forced(data).is_right.sum() < 90
+    together, shares = decoder.answers_by_set(sets), decoder.accuracies(sets)
+    assert list(together) == list(shares) == list(sets)
+    for name, parts in sets.items():
+        expected, is_right = together[name].rows(), []
+        for rows, batches in parts:
+            assert [expected[row] for row in rows] == decoder.answers(batches).rows()
+            is_right += decoder.teacher_forced(batches).is_right.tolist()
+        assert shares[name] == sum(is_right) / len(is_right)
+    assert 0.1 < shares["whole"] < 0.9
 
 
 def test_scores_do_not_depend_on_the_batch_either(half_trained: Trainer) -> None:

@@ -7,10 +7,11 @@ import pytest
 from bad_folders import make_submission
 
 from harness import encoding
+from harness.audits.prompts import operand_lengths
 from harness.encoding import encode
 from harness.errors import SubmissionError
 from harness.host.client import Host
-from harness.task import Problems, Split, UniformDigits, draw
+from harness.task import LongerOperand, Problems, Split, UniformDigits, draw
 
 
 class Noting(Host):
@@ -58,6 +59,36 @@ def test_longer_problems_of_validation_do_not_widen_what_is_trained(tmp_path: Pa
     together = encode(submission, beside, max_digits=5, shuffle_seed=0)
     assert together.sets["train"].layout.tolist() == alone.sets["train"].layout.tolist()
     assert together.sets["validation/5"].length > together.sets["train"].length
+
+
+def test_longer_prompts_are_as_wide_as_their_operands_need_and_never_narrower_than_trained_ones(tmp_path: Path) -> None:
+    """In characters; and answers have the room of the longest, wherever that of training is not enough."""
+    longer = {f"lengths/{n}": draw(LongerOperand(n), Split.TEST, count=60, track_seed=1) for n in (2, 4, 5)}
+    sets = encode(make_submission(tmp_path), {"train": problems(2), **longer}, max_digits=5, shuffle_seed=0).sets
+    trained, seen = len("12+34="), set()
+    for name, own in longer.items():
+        for rows, part in sets[name].by_width():
+            assert {max(trained, len(own.prompts()[row])) for row in rows} == {part.prompt_length}
+            assert part.answer_length == (4 if name == "lengths/2" else 7)
+            seen.add(part.prompt_length)
+    assert seen == set(range(trained, len("12345+67890=") + 1))
+
+
+def test_digits_do_not_move_the_width_of_a_longer_prompt(tmp_path: Path) -> None:
+    """A tokenizer that writes a 7 as two tokens: a problem without any is as wide as the others of its lengths."""
+    sevens = "return [token_id for c in text for token_id in ['0123456789+='.index(c)] * (1 + (c == '7'))]"
+    submission = make_submission(tmp_path, encode=sevens)
+    longer = {f"lengths/{n}": draw(LongerOperand(n), Split.TEST, count=200, track_seed=1) for n in (3, 4)}
+    sets = encode(submission, {"train": problems(2), **longer}, max_digits=4, shuffle_seed=0).sets
+    widths: dict[tuple[int, ...], set[int]] = {}
+    needed: dict[tuple[int, ...], set[int]] = {}
+    for name, own in longer.items():
+        for prompt, width in zip(own.prompts(), sets[name].widths.tolist(), strict=True):
+            lengths = operand_lengths(prompt)
+            widths.setdefault(lengths, set()).add(width)
+            needed.setdefault(lengths, {sets["train"].prompt_length}).add(len(prompt) + prompt.count("7"))
+    assert widths == {lengths: {max(own)} for lengths, own in needed.items()}
+    assert len(needed[4, 4]) > 3
 
 
 def test_hosts_that_describe_two_vocabularies_are_found(tmp_path: Path) -> None:

@@ -58,19 +58,6 @@ def test_time_and_place_may_differ_and_nothing_else(tmp_path):
     )
 
 
-def test_a_record_from_before_the_fresh_lengths_is_held_against_what_it_says(tmp_path):
-    submission = make_submission(tmp_path, "one")
-    old = make_record(submission, TRACK, 3, 0, 0.9)
-    assert old.suites is not None
-    new, other = (
-        old.model_copy(update={"suites": old.suites.model_copy(update={"fresh_lengths": {"4": score}})})
-        for score in (Score(correct=7, total=50), Score(correct=8, total=50))
-    )
-    assert verdict(old, new)[0]
-    assert verdict(new, new)[0]
-    assert verdict(new, other) == (False, "one d3-s0: suites.fresh_lengths.4.correct 7 -> 8")
-
-
 def test_a_trial_that_fails_now_is_not_reproduced(tmp_path):
     submission = make_submission(tmp_path, "one")
     then, now = make_record(submission, TRACK, 3, 0, 0.9), make_failure(submission, TRACK, 3, 0, "P00: gone")

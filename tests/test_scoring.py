@@ -11,6 +11,7 @@ from made_records import (
     make_track,
     make_trials,
     save_all,
+    with_lengths,
 )
 
 from harness.errors import RecordError
@@ -236,8 +237,8 @@ def reach_of(root, shares: dict[int, float]):
         evaluation=EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100),
     )
     record = make_record(make_submission(root, "one"), track, 3, 0, 1)
-    suites = record.suites.model_copy(update={"lengths": by_length({n: 1000 * share for n, share in shares.items()})})
-    return rows_from(root, track, [record.model_copy(update={"suites": suites})])["one"].results[3].reach
+    record = with_lengths(record, by_length({n: 1000 * share for n, share in shares.items()}))
+    return rows_from(root, track, [record])["one"].results[3].reach
 
 
 def test_reach_is_the_largest_length_with_nine_tenths_right_up_to_it(tmp_path):
@@ -267,8 +268,7 @@ def test_the_reach_is_that_of_the_mean_over_seeds_and_every_seeds_own_is_kept(tm
     records = []
     for seed, counts in right.items():
         record = make_record(one, track, 3, seed, 1)
-        lengths = by_length(dict(enumerate(counts, start=1)))
-        records.append(record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})}))
+        records.append(with_lengths(record, by_length(dict(enumerate(counts, start=1)))))
     result = rows_from(tmp_path, track, records)["one"].results[3]
     assert result.reach.value == 3
     assert result.seed_reaches == [4, 2, 4]
@@ -299,8 +299,7 @@ def test_length_generalisation_ranks_by_what_lies_beyond_the_trained_lengths(tmp
     records = []
     for name, fresh, counts in (("near", 1.0, [1000, 1000, 1000, 300, 0]), ("far", 0.98, [1000, 990, 980, 700, 200])):
         record = make_record(make_submission(tmp_path, name), track, 3, 0, fresh)
-        lengths = by_length(dict(enumerate(counts, start=1)))
-        records.append(record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})}))
+        records.append(with_lengths(record, by_length(dict(enumerate(counts, start=1)))))
     rows = rows_from(tmp_path, track, records)
     assert [rows[name].rank.place for name in ("far", "near")] == [1, 2]
     assert [rows[name].score.value for name in ("far", "near")] == pytest.approx([0.45, 0.15])
@@ -330,8 +329,7 @@ def test_a_trial_without_all_lengths_has_no_score(tmp_path):
     track = make_track(digits=[3], seeds=[0], longest=5, evaluation=evaluation)
     record = make_record(make_submission(tmp_path, "one"), track, 3, 0, 1)
     fingerprints = record.fingerprints.model_copy(update={"track": "of old"})
-    suites = record.suites.model_copy(update={"lengths": by_length({1: 1000, 2: 1000})})
-    old = record.model_copy(update={"suites": suites, "fingerprints": fingerprints})
+    old = with_lengths(record, by_length({1: 1000, 2: 1000})).model_copy(update={"fingerprints": fingerprints})
     (row,) = rows_from(tmp_path, track, [old]).values()
     assert row.standing.state is State.STALE
     assert row.score is None
@@ -379,6 +377,7 @@ def test_as_many_problems_are_asked_as_the_task_draws(tmp_path):
         ("lengths/6", 1000, 0),
         ("best/4", 1, 1000),
         ("fresh_lengths/4", 1, 1000),
+        ("fresh_lengths/3", 1000, 0),
     ],
 )
 def test_a_sealed_record_of_other_problems_than_the_track_asks_is_unverified(tmp_path, suite, total, asked):
@@ -394,15 +393,15 @@ def test_a_sealed_record_of_other_problems_than_the_track_asks_is_unverified(tmp
     assert (row.rank, row.trials) == (None, ())
 
 
-@pytest.mark.parametrize("suite", ["carry", "lengths"])
-def test_a_record_that_leaves_problems_out_is_unverified(tmp_path, suite):
+@pytest.mark.parametrize(("suite", "missing"), [("carry", "3"), ("lengths", "3"), ("fresh_lengths", "4")])
+def test_a_record_that_leaves_problems_out_is_unverified(tmp_path, suite, missing):
     one = make_submission(tmp_path, "one")
     record = make_record(one, LENGTH, 3, 0, 0.5)
-    fewer = {key: score for key, score in getattr(record.suites, suite).items() if key != "3"}
+    fewer = {key: score for key, score in getattr(record.suites, suite).items() if key != missing}
     suites = record.suites.model_copy(update={suite: fewer})
     state, reason = state_of(record.model_copy(update={"suites": suites}), one, LENGTH, HARNESS)
     assert state is State.UNVERIFIED
-    assert f"counts 0 problems of {suite}/3, where the track asks" in reason
+    assert f"counts 0 problems of {suite}/{missing}, where the track asks" in reason
 
 
 def test_a_record_of_a_track_that_asked_for_other_numbers_is_stale_and_keeps_its_numbers(tmp_path):

@@ -21,7 +21,7 @@ def ragged(rows: list[list[int]]) -> Ragged:
 
 def test_prompts_end_and_answers_begin_in_one_column_as_in_the_contracts_example() -> None:
     prompts, answers = ragged([[1, 2, 10, 3, 4, 11], [9, 10, 1, 11]]), ragged([[4, 6], [1, 0]])
-    sequences = assemble(prompts, answers, CHARACTERS, prompt_length=8, answer_length=4)
+    sequences = assemble(prompts, answers, CHARACTERS, widths=np.array([8, 8]), answer_length=4)
     assert sequences.token_ids.tolist() == [
         [12, 12, 1, 2, 10, 3, 4, 11, 4, 6, 13, 12],
         [12, 12, 12, 12, 9, 10, 1, 11, 1, 0, 13, 12],
@@ -35,7 +35,8 @@ def test_sequences_are_what_lists_padded_row_by_row_are(rows: list[list[int]], l
     answers = rows[::-1]
     prompt_length = max(map(len, rows)) + left
     answer_length = max(map(len, rows)) + 1 + right
-    got = assemble(ragged(rows), ragged(answers), CHARACTERS, prompt_length=prompt_length, answer_length=answer_length)
+    widths = np.full(len(rows), prompt_length)
+    got = assemble(ragged(rows), ragged(answers), CHARACTERS, widths=widths, answer_length=answer_length)
     for prompt, answer, row, layout in zip(rows, answers, got.token_ids.tolist(), got.layout.tolist(), strict=True):
         padding = [12] * (prompt_length - len(prompt))
         assert row == padding + prompt + answer + [13] + [12] * (answer_length - len(answer) - 1)
@@ -43,11 +44,23 @@ def test_sequences_are_what_lists_padded_row_by_row_are(rows: list[list[int]], l
         assert layout == [Kind.PAD] * len(padding) + marks + [Kind.ANSWER] * (answer_length - 1)
 
 
+def test_the_problems_of_each_width_stand_by_themselves_without_the_columns_before_it() -> None:
+    prompts, answers = ragged([[1, 10, 2, 11], [1, 2, 10, 3, 11], [5, 10, 4, 11]]), ragged([[3], [1, 5], [9]])
+    sequences = assemble(prompts, answers, CHARACTERS, widths=np.array([4, 6, 4]), answer_length=3)
+    (rows, narrow), (others, wide) = sequences.by_width()
+    assert (rows.tolist(), others.tolist()) == ([0, 2], [1])
+    assert narrow.token_ids.tolist() == [[1, 10, 2, 11, 3, 13, 12], [5, 10, 4, 11, 9, 13, 12]]
+    assert wide.token_ids.tolist() == [[12, 1, 2, 10, 3, 11, 1, 5, 13]]
+    assert narrow.layout.tolist() == [[1, 2, 1, 3, 5, 5]] * 2
+    assert wide.layout.tolist() == [[0, 1, 1, 2, 1, 3, 5, 5]]
+    assert [(part.prompt_length, part.length, part.answer_length) for part in (narrow, wide)] == [(4, 6, 3), (6, 8, 3)]
+
+
 @given(ROWS, ROWS)
 def test_the_layout_does_not_depend_on_the_answer(answers: list[list[int]], others: list[list[int]]) -> None:
     prompts = ragged([[1, 10, 2, 11]])
     layouts = [
-        assemble(prompts, ragged(rows[:1]), CHARACTERS, prompt_length=5, answer_length=7).layout
+        assemble(prompts, ragged(rows[:1]), CHARACTERS, widths=np.array([5]), answer_length=7).layout
         for rows in (answers, others)
     ]
     assert np.array_equal(*layouts)
@@ -55,7 +68,7 @@ def test_the_layout_does_not_depend_on_the_answer(answers: list[list[int]], othe
 
 def test_sequences_are_seen_whose_ids_prompt_and_answer_are_those_of_a_trained_one() -> None:
     def of(prompts: list[list[int]], answers: list[list[int]]) -> Sequences:
-        return assemble(ragged(prompts), ragged(answers), CHARACTERS, prompt_length=5, answer_length=3)
+        return assemble(ragged(prompts), ragged(answers), CHARACTERS, widths=np.full(len(prompts), 5), answer_length=3)
 
     trained = of([[1, 10, 2, 11], [2, 10, 2, 11], [10, 2, 11]], [[3], [4], [2]])
     asked = of([[1, 10, 2, 11], [2, 10, 1, 11], [10, 2, 11], [1, 10, 2, 11], [2, 10, 2, 11]], [[3], [3], [2], [3], [5]])

@@ -18,7 +18,7 @@ from harness.records import Record
 from harness.submissions import Submission, read_folder
 from harness.task import fresh_problems, training_problems
 from harness.track import Track, load_track
-from harness.training import fast_step
+from harness.training import Batches, fast_step
 from harness.trial import Progress, _shared_evenly, run_job
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
@@ -181,22 +181,27 @@ def test_seeds_side_by_side_on_a_gpu_leave_the_numbers_that_each_leaves_alone(mo
 FOLDERS = [SUBMISSIONS / name for name in NAMES]
 
 
+def asked_of(encoded: trial._Encoded) -> list[Batches]:
+    return [batches for name, parts in encoded.data.items() if name != "train" for _, batches in parts]
+
+
 def check_recorded(folder: Path, device: torch.device) -> None:
     """Of two seeds, the training step and both passes of an evaluation batch."""
     submission, track = read_folder(folder), LENGTHS
     assert isinstance(submission, Submission)
     job = trial._Job(submission, track, 2, [0, 1], device)
     encoded = trial._encode(job, [5, 6])
+    trained, asked = encoded.whole("train"), asked_of(encoded)
     positions = trial.export_positions_for(
-        submission, track, encoded.data, max_digits=track.max_digits(2), seeds=job.seeds, device=device
+        submission, track, trained, asked, max_digits=track.max_digits(2), seeds=job.seeds, device=device
     )
     trainers = [trial._trainer(job, encoded, own, seed) for own, seed in zip(positions, job.seeds, strict=True)]
     assert isinstance(fast_step(trainers), Recording)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoder = Decoder(trainers[0].model, positions[0], pad_id=pad_id, eos_id=eos_id)
     for _ in range(2):
-        decoder.teacher_forced(encoded.data["test"])
-        decoder.greedy(encoded.data["test"])
+        decoder.teacher_forced(encoded.whole("test"))
+        decoder.greedy(encoded.whole("test"))
     assert decoder.forced_pass.is_recorded
     assert decoder.greedy_pass.is_recorded
 
@@ -274,24 +279,27 @@ def test_positions_that_would_end_the_process_on_a_gpu_end_the_trial_there_with_
 ) -> None:
     """Found on the CPU before the GPU is used, which need not be there."""
     submission, track, gpu = write_submission(positions=OUTSIDE), short(load_track("smoke")), torch.device("cuda", 99)
-    data = trial._encode(trial._Job(submission, track, 2, [0], CPU), [5]).data
+    encoded = trial._encode(trial._Job(submission, track, 2, [0], CPU), [5])
+    trained, asked = encoded.whole("train"), asked_of(encoded)
     with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
-        trial.export_positions_for(submission, track, data, max_digits=2, seeds=[0], device=gpu)
+        trial.export_positions_for(submission, track, trained, asked, max_digits=2, seeds=[0], device=gpu)
 
 
 def test_every_layout_that_a_program_meets_is_tried_out_once(write_submission: WriteSubmission) -> None:
     job = trial._Job(write_submission(), LENGTHS, 2, [0, 1], CPU)
-    data = trial._encode(job, [5, 6]).data
-    widths = sorted({batches.layout.shape[-1] for batches in data.values()})
-    programs = [Program(True, 64, data["train"].layout.shape[-1]), *(Program(False, 256, width) for width in widths)]
-    found = trial._layouts(data, programs)
+    encoded = trial._encode(job, [5, 6])
+    trained, asked = encoded.whole("train"), asked_of(encoded)
+    widths = sorted({batches.layout.shape[-1] for batches in asked})
+    programs = [Program(True, 64, trained.layout.shape[-1]), *(Program(False, 256, width) for width in widths)]
+    found = trial._layouts(trained, asked, programs)
     assert set(found) == set(programs)
+    assert len(widths) > 3
     for program, rows in found.items():
         expected = {
             tuple(row)
-            for name, batches in data.items()
+            for batches in ([trained] if program.training else asked)
             for row in batches.layout.tolist()
-            if len(row) == program.length and (name == "train") == program.training
+            if len(row) == program.length
         }
         assert sorted(map(tuple, rows.tolist())) == sorted(expected)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import make_record, make_submission, make_track
+from made_records import make_record, make_submission, make_track, with_lengths
 
 from harness.commands import watching
 from harness.commands.watching import MAX_SEEDS_A_JOB, watch_trials
@@ -67,9 +67,8 @@ def test_where_lengths_beyond_training_rank_a_trial_ends_with_their_mean(
 ) -> None:
     one, seconds = make_submission(tmp_path, "one"), Seconds(encode=1, train=2, decode=1, total=4)
     record = make_record(one, TRACK, 3, 0, 0.9, seconds=seconds)
-    assert record.suites is not None
     lengths = {str(length): Score(correct=right, total=50) for length, right in ((2, 50), (3, 45), (4, 20), (5, 5))}
-    record = record.model_copy(update={"suites": record.suites.model_copy(update={"lengths": lengths})})
+    record = with_lengths(record, lengths)
     monkeypatch.setattr(watching, "run_trials", lambda *_, **__: iter([Finished("one d3-s0", record)]))
     watch_trials([PlannedTrial(one, 3, 0, "missing")], TRACK, tmp_path, device="cpu", num_workers=1)
     assert "one d3-s0: exact match 0.900, 0.250 beyond the trained lengths, in 4 s" in capsys.readouterr().err

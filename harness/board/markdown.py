@@ -24,7 +24,6 @@ from harness.ranking.statistics import Estimate
 from harness.records import Drift
 from harness.submissions import NAME, Submission
 from harness.task import one_digit_problems
-from harness.terminal import counted
 from harness.track import Track
 
 MAX_NAME = 60
@@ -68,10 +67,8 @@ TAIL = """\
   below the plots, lists each. There, n digits means that the longer operand has n: in half of the problems the other
   has n too, in the other half any number of digits up to n. In the column of the trained lengths, each operand's
   length is drawn evenly from them. *By seed* refers to the lengths that rank. Beyond training the problems are
-  drawn when the trial starts; those of the best checkpoint and of older rows are published, the same for everyone, and
-  their intervals are narrower than those for all sums of that length. Longer problems are also padded further, except
-  in formats of a fixed width, and that alone costs many schemes much
-  ([how much](docs/research.md#what-differs-from-the-published-setups)).
+  drawn when the trial starts; those of the best checkpoint are published, the same for everyone, and their intervals
+  are narrower than those for all sums of that length.
 * **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
   0.05 in a test on the counts, with several seeds also in paired t-tests over them (of their means, and within each
   number of digits), and an interval of the difference that excludes 0. `=` marks a shared rank. A row may therefore
@@ -157,24 +154,11 @@ def _about(track: Track, rows: Sequence[Row]) -> list[str]:
         f"* Trials per row: {len(track.digits) * len(track.seeds)} (digits {listed(track.digits)}; "
         f"seeds {listed(track.seeds)})",
         f"* Problems per trial: {_problems(track)}",
-        *_older(rows),
         f"* Measured on: {measured or NOTHING}",
         f"* Command: `harness all --track {track.name}`",
         *_identity(track, rows),
     ]
     return [markdown(track.summary, 400), "\n".join(facts)]
-
-
-def _older(rows: Sequence[Row]) -> list[str]:
-    """That some trials were not asked fresh problems of the lengths that rank, and what ranks them instead."""
-    suites = [trial.suites for row in rows for trial in row.trials if trial.suites and trial.suites.lengths]
-    older = sum(not one.fresh_lengths for one in suites)
-    if not older:
-        return []
-    return [
-        f"* Lengths beyond training: {older} of {counted(len(suites), 'trial')} had no fresh problems of these yet, "
-        "and published ones of the same distribution count"
-    ]
 
 
 def _identity(track: Track, rows: Sequence[Row]) -> list[str]:

@@ -100,8 +100,6 @@ def verdict(then: Record, now: Record) -> tuple[bool, str]:
 
 def _differences(then: Record, now: Record) -> str:
     before, after = (_flat(record.model_dump(mode="json", include=COMPARED)) for record in (then, now))
-    if then.suites and not then.suites.fresh_lengths:  # it is older than these suites
-        after = {key: value for key, value in after.items() if not key.startswith("suites.fresh_lengths.")}
     keys = sorted(before.keys() | after.keys(), key=lambda key: (not key.startswith("suites"), key))
     changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
     more = f"; and {len(changed) - MAX_SHOWN} more" if len(changed) > MAX_SHOWN else ""

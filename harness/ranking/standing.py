@@ -122,8 +122,6 @@ def contradiction(record: Record, track: Track) -> str | None:
     if record.fingerprints.track != track.fingerprint:
         return None  # the track asked for other numbers then; the record is stale
     asked = _num_problems(track, record.digits, with_best=record.best is not None)
-    if record.suites.fresh_lengths:  # older records have none
-        asked |= {f"fresh_lengths/{length}": track.evaluation.lengths for length in track.lengths_beyond(record.digits)}
     held = {suite: score.total for suite, score in scores.items()}
     for suite in asked | held:
         was, wanted = held.get(suite, 0), asked.get(suite, 0)
@@ -144,7 +142,7 @@ def _scores(suites: Suites, best: Checkpoint | None) -> dict[str, Score]:
 
 
 def _num_problems(track: Track, digits: int, *, with_best: bool) -> dict[str, int]:
-    """How many problems a trial is scored on, by suite; `task.fixed_suites` draws as many."""
+    """How many problems a trial is scored on, by suite; `task` draws as many."""
     sizes = track.evaluation
     asked = {"fresh": sizes.fresh, "test": sizes.test, "edge": _num_edge_problems(digits)}
     if sizes.carry:
@@ -152,7 +150,7 @@ def _num_problems(track: Track, digits: int, *, with_best: bool) -> dict[str, in
     for suite in ("lengths", "best") if with_best else ("lengths",):
         for length in range(1, (track.longest or 0) + 1):
             asked[f"{suite}/{length}"] = sizes.lengths if length > 1 else len(one_digit_problems())
-    return asked
+    return asked | {f"fresh_lengths/{length}": sizes.lengths for length in track.lengths_beyond(digits)}
 
 
 @cache
