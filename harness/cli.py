@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -241,6 +242,10 @@ def validate(
         typer.Option("--track", "-t", help="Also with what this track trains: its digits, batches and epochs."),
     ] = None,
     workers: Workers = None,
+    example: Annotated[
+        str | None,
+        typer.Option(metavar="PROBLEM", help="Also show what the model sees of this problem: 12+34= say."),
+    ] = None,
     decoy: Annotated[
         bool,
         typer.Option(
@@ -255,6 +260,12 @@ def validate(
     from harness.definitions import find_track
     from harness.rules import Found, gates
 
+    if example is not None:
+        from harness.commands.example import problem_of  # it loads torch
+
+        problem_of(example)
+        if output is not Format.text:
+            raise UsageError(f"--example is shown as text; leave out --format {output}")
     track = find_track(track_name, context.obj / "results")[0] if track_name else None
     everyone = _discover(context.obj)
     found = select(everyone, names or [])
@@ -275,9 +286,19 @@ def validate(
     for group in copies:
         say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
+    if example is not None:
+        _show_example(example, [one for one in found if one.name in verdicts and one.name not in refused], track)
     breaking = f"; not: {', '.join(sorted(refused))}" if len(found) > 1 and 0 < len(refused) <= FEW else ""
     say(f"{len(verdicts) - len(refused)} of {counted(len(found), 'submission')} valid{breaking}")
     return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
+
+
+def _show_example(problem: str, entries: Sequence[Broken | Submission], track: "Track | None") -> None:
+    from harness.commands.example import problem_of, shown_example
+
+    for entry in entries:
+        if isinstance(entry, Submission):
+            put(shown_example(entry, problem_of(problem), track))
 
 
 @app.command()
