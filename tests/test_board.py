@@ -172,6 +172,16 @@ def test_the_open_division_has_a_table_of_its_own(root):
     assert not lines_about(closed, "tuned")
 
 
+def test_rows_that_do_not_rank_for_the_same_reason_share_a_line(root):
+    track, changed = make_track(), make_track(seed=5)
+    save_track(root, track)
+    for name, share in (("one", 0.9), ("two", 0.8), ("three", 0.7)):
+        save_all(root, make_trials(make_submission(root, name), track if name == "two" else changed, share))
+    section = section_of(board_of(root), "mine")
+    names = ", ".join(f"[{name}](submissions/{name})" for name in ("one", "three"))
+    assert f"\n* {names}: **stale**, 4 of 4 trials: the track changed since\n" in section
+
+
 def test_every_state_is_on_the_board_with_its_reason(root):
     track = make_track()
     save_track(root, track)

@@ -19,7 +19,7 @@ from harness.ranking.scoring import (
     ranking_heading,
     trained_heading,
 )
-from harness.ranking.standing import State
+from harness.ranking.standing import Standing, State
 from harness.ranking.statistics import Estimate
 from harness.records import Drift
 from harness.submissions import NAME, Submission
@@ -268,11 +268,14 @@ def _details_cells(row: Row, track: Track) -> dict[str, str | None]:
 
 
 def _unranked(track: Track, rows: Sequence[Row], never_run: Sequence[Row]) -> list[str]:
-    """The rows that are not fresh, with their reasons; in one short line, those never run; and what was cleared."""
+    """The rows that are not fresh, a line for each reason; in one short line, those never run; and what was cleared."""
+    alike: dict[Standing, list[str]] = {}
+    for row in rows:
+        if row.standing.state is not State.FRESH:
+            alike.setdefault(row.standing, []).append(_name(row))
     lines = [
-        f"* {_name(row)}: **{row.standing.state}**, {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
-        for row in rows
-        if row.standing.state is not State.FRESH
+        f"* {', '.join(names)}: **{standing.state}**, {markdown(standing.reason or NOTHING, MAX_REASON)}"
+        for standing, names in alike.items()
     ]
     if len(never_run) > NEVER_RUN_NAMED:
         lines.append(f"* **not run**: {len(never_run)} submissions; `harness run --track {track.name} -n` names them")
