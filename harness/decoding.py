@@ -20,10 +20,23 @@ from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions
 from harness.protocol import Terms
 from harness.ragged import Ragged
-from harness.training import Batches, Part
+from harness.sequences import Sequences
+from harness.training import Batches
 
 EVALUATION_BATCH = 256
 """Rows of every evaluation batch; the last is filled up: one static shape, and all rows are computed the same way."""
+
+
+class Part(NamedTuple):
+    """The problems of a set whose prompts have the same width; only sets in `encoding.LONGER` may have several."""
+
+    rows: NDArray[np.int64]
+    """(n,): where they stand in the set."""
+    batches: Batches
+
+
+def parts_of(sequences: Sequences, device: torch.device) -> list[Part]:
+    return [Part(rows, Batches.of(part, device)) for rows, part in sequences.by_width()]
 
 
 class Forced(NamedTuple):
@@ -83,17 +96,17 @@ class Decoder:
 
     def answers_by_set(self, sets: Mapping[str, Sequence[Part]]) -> dict[str, Ragged]:
         """`answers` to every set, by its name."""
-        groups = by_shape(sets)
+        groups = list(by_shape(sets).values())
         answers = Ragged.concatenate([self.answers(_joined(group)) for group in groups])
         rows = _rows_by_set(groups)
         return {name: answers.take(rows[name]) for name in sets}
 
     def accuracies(self, sets: Mapping[str, Sequence[Part]]) -> dict[str, float]:
         """The share of every set, by its name, whose answers are right."""
-        groups = by_shape(sets)
-        is_right = [is_right for group in groups for is_right in self.teacher_forced(_joined(group)).is_right.tolist()]
+        groups = list(by_shape(sets).values())
+        is_right = np.array([right for group in groups for right in self.teacher_forced(_joined(group)).is_right])
         rows = _rows_by_set(groups)
-        return {name: float(np.mean([is_right[row] for row in rows[name]])) for name in sets}
+        return {name: float(is_right[rows[name]].mean()) for name in sets}
 
     @torch.inference_mode()
     def _forced_batch(self, prompts: Tensor, answers: Tensor, layout: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,16 +144,16 @@ class Decoder:
         return self._positions.terms(layout, training=False, generator=torch.Generator())
 
 
-def by_shape(sets: Mapping[str, Sequence[Part]]) -> list[list[tuple[str, Part]]]:
-    """The parts of all sets, with the names of these, in groups that go through the model together.
+def by_shape(sets: Mapping[str, Sequence[Part]]) -> dict[tuple[int, int], list[tuple[str, Part]]]:
+    """The parts of all sets by their shape, each with the name of its set.
 
-    All parts of a group have one shape. So a part of a few rows does not take a batch of its own.
+    What has one shape goes through the model together, so that a few rows do not take a batch of their own.
     """
     groups: dict[tuple[int, int], list[tuple[str, Part]]] = {}
     for name, parts in sets.items():
         for part in parts:
             groups.setdefault(part.batches.shape, []).append((name, part))
-    return list(groups.values())
+    return groups
 
 
 def _joined(group: Sequence[tuple[str, Part]]) -> Batches:

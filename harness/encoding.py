@@ -7,7 +7,6 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
 from harness.host.client import Host, Vocabulary
@@ -70,10 +69,9 @@ def encode(
 ) -> Encoded:
     """Tokenises every set of problems.
 
-    All sets share the widths of the longest prompt and answer, so that a position means the same in training and in
-    test. Only in a set of longer operands (`LONGER`) may a problem need more. Its prompt is then as wide as the longest
-    with operands of the same lengths: no model is shown more PADs than it was trained with, which would measure the
-    padding, and no digit moves the width.
+    Prompts are as wide as the longest outside `LONGER`, so that a position means the same in training and in test. One
+    that needs more is as wide as the longest of its set with operands of the same lengths: with more PADs than a model
+    was trained with its score would measure the padding, and a width of its own would tell the digits.
 
     Args:
         sets: problems by name.
@@ -97,29 +95,19 @@ def encode(
             message = "two processes describe two vocabularies; make vocab_size, pad_id, eos_id and decode constant"
             raise SubmissionError(submission.name, "T20", message)
         answer_ids, answer_rounds = _encode_unique(host, {**answers, PROBES: list(answer_probes)}, vocabulary, rng)
-    widths, answer_lengths = _prompt_widths(sets, prompt_ids), _answer_lengths(answer_ids)
+    trained = max(_longest(prompt_ids[name]) for name in sets if not name.startswith(LONGER))
+    answer_lengths = _answer_lengths({name: answer_ids[name] for name in sets})
     sequences = {
         name: assemble(
-            prompt_ids[name], answer_ids[name], vocabulary, widths=widths[name], answer_length=answer_lengths[name]
+            prompt_ids[name],
+            answer_ids[name],
+            vocabulary,
+            widths=problems.largest_alike(prompt_ids[name].lengths, least=trained),
+            answer_length=answer_lengths[name],
         )
-        for name in sets
+        for name, problems in sets.items()
     }
     return Encoded(vocabulary, sequences, prompt_ids, answer_ids[PROBES], Speed.of(prompt_rounds, answer_rounds))
-
-
-def _prompt_widths(sets: Mapping[str, Problems], prompts: Mapping[str, Ragged]) -> dict[str, NDArray[np.int64]]:
-    """(N,) for every set: how wide the prompt of each problem is, its PADs included."""
-    trained = max(_longest(prompts[name]) for name in sets if not name.startswith(LONGER))
-    widths = {name: np.full(len(problems), trained) for name, problems in sets.items()}
-    if longer := [name for name in sets if name.startswith(LONGER)]:
-        lengths = np.concatenate([sets[name].operand_lengths() for name in longer])
-        _, kinds = np.unique(lengths, axis=0, return_inverse=True)
-        kinds = kinds.reshape(-1)
-        widest = np.full(len(lengths), trained)
-        np.maximum.at(widest, kinds, np.concatenate([prompts[name].lengths for name in longer]))
-        ends = np.cumsum([len(sets[name]) for name in longer])
-        widths |= dict(zip(longer, np.split(widest[kinds], ends[:-1]), strict=True))
-    return widths
 
 
 def _answer_lengths(answers: Mapping[str, Ragged]) -> dict[str, int]:
@@ -127,7 +115,7 @@ def _answer_lengths(answers: Mapping[str, Ragged]) -> dict[str, int]:
 
     What follows an answer changes nothing in a causal model, and the fewer shapes there are, the fewer batches.
     """
-    needed = {name: _longest(ids) + 1 for name, ids in answers.items() if name != PROBES}
+    needed = {name: _longest(ids) + 1 for name, ids in answers.items()}
     trained = max(length for name, length in needed.items() if not name.startswith(LONGER))
     return {name: trained if length <= trained else max(needed.values()) for name, length in needed.items()}
 

@@ -34,7 +34,7 @@ def prepare(
 ) -> Prepared:
     """Encodes the problems, exports the positions and initialises the model, as a trial of that seed does.
 
-    All problems of a set are as wide as its widest, also where a trial would ask shorter ones in less.
+    A set of longer problems is in one piece here, as wide as its widest; a trial asks it in parts.
 
     Args:
         sets: problems by name; those called `train` are one epoch, and on the others a model can be asked.

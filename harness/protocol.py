@@ -133,6 +133,7 @@ class PositionalEmbedding(nn.Module):
     def forward(self, layout: Tensor) -> Terms:
         """Terms for `layout`, (B, L) int64 of `Kind`, L <= `ModelShape.max_length`.
 
-        Prompts are padded on the left, so column 0 is PAD wherever an operand is shorter than the longest.
+        Prompts are padded on the left to the width of the longest that is trained, so column 0 is PAD wherever an
+        operand is shorter than those. Longer prompts come in longer layouts, with fewer PADs or none.
         """
         raise NotImplementedError("a positional embedding needs a `forward(self, layout) -> Terms`")

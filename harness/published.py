@@ -15,12 +15,11 @@ import torch
 from harness.audits.findings import Finding
 from harness.audits.live import probes_of
 from harness.audits.positions import check_blind, check_gradient
-from harness.decoding import by_shape
+from harness.decoding import by_shape, parts_of
 from harness.encoding import encode
 from harness.submissions import Submission
 from harness.task import fixed_suites, fresh_suites, training_problems, validation_problems
 from harness.track import Track
-from harness.training import parts_of
 from harness.trial import export_positions_for
 
 CPU = torch.device("cpu")
@@ -29,7 +28,7 @@ CPU = torch.device("cpu")
 def check_published_layouts(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
     """P10 and P40 for every seed's positions, on published and fresh problems in the batches that a trial scores.
 
-    Those are the problems of one shape together, of all sets and of `lengths/…` alone; the first finding decides.
+    Those are the problems of one shape together: of all sets, and of `lengths/…` alone. The first finding decides.
 
     Args:
         digits: the number of digits of the trials.
@@ -65,8 +64,9 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
     rng = np.random.default_rng(secrets.randbits(63))
     scored = ["fresh/0", *fixed]
     lengths = [name for name in fixed if name.startswith("lengths/")]
-    groups = [group for names in (scored, lengths) for group in by_shape({name: parts[name] for name in names})]
-    for group in {tuple((name, part.batches.shape) for name, part in group): group for group in groups}.values():
+    together, alone = (by_shape({name: parts[name] for name in names}) for names in (scored, lengths))
+    others = [group for shape, group in alone.items() if len(group) < len(together[shape])]  # else it is the same group
+    for group in [*together.values(), *others]:
         prompts = [prompt for name, part in group for prompt in problems[name].take(part.rows).prompts()]
         layouts = torch.cat([part.batches.layout for _, part in group])
         for own in positions:

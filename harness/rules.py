@@ -130,10 +130,25 @@ _RULES = (
         "and which of them is larger. The digits that change a token are its footprint, which may hold the digits of "
         "one operand or of one column, nothing else. Gate above 0.5 % of the tokens, review above 0.",
         why="A carry, a sum or a comparison of several columns needs both operands and more than one column. Every way "
-        "of smuggling one (an extra token, an order, a second alphabet, a number of pads) shows here.",
+        "of writing one into the tokens (an extra one, an order, a second alphabet) shows here.",
         remedy="Compute each token from the digits of one operand, or from the two digits of one column.",
         good="ids = [pair(x, y) for x, y in zip(reversed(a), reversed(b))]",
         bad="ids = [*digits_of(a), *digits_of(b), *digits_of(a + b)]",
+    ),
+    Rule(
+        id="T55",
+        title="The lengths decide how many tokens there are",
+        level="review",
+        checked="*validate, trial.* Prompts with operands of the same lengths have the same number of tokens: of 2,000 "
+        "random ones, and in every set of a trial. The finding says how much of a sum the numbers tell.",
+        why="All prompts end at the same column. So tokens to the left of a number whose digits decide how many tokens "
+        "it takes move with these digits, and those of both numbers add up in the first token's column, which a plain "
+        "table of positions reads.",
+        remedy="Give numbers of the same length the same number of tokens, for example by filling each up with at "
+        "least one that decodes to nothing. Where a format cannot, as with byte-pair merges, say so; a maintainer can "
+        "clear it.",
+        good='encode("12+34=") and encode("99+10="): 6 ids each',
+        bad="[*digits(a), *[MARK] * (a % 10), PLUS, *digits(b), *[MARK] * (b % 10), EQUALS]     # adds the units",
     ),
     Rule(
         id="T60",

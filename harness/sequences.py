@@ -20,7 +20,7 @@ class Sequences:
     """(N, length) of `Kind`, for the columns that are inputs."""
     prompt_length: int
     widths: NDArray[np.int64]
-    """(N,): the columns of a prompt that its problem is asked in; those before them are left out."""
+    """(N,): how many columns each prompt is asked in, PADs included; those before are only PADs, and are left out."""
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -36,7 +36,7 @@ class Sequences:
         return self.token_ids.shape[1] - 1
 
     def by_width(self) -> list[tuple[NDArray[np.int64], "Sequences"]]:
-        """The problems of each width, without the columns that they leave out, and the rows where they stand here."""
+        """For each width, the rows of its problems here, and these problems without the columns before it."""
         parts: list[tuple[NDArray[np.int64], Sequences]] = []
         for width in np.unique(self.widths).tolist():
             rows, first = np.flatnonzero(self.widths == width), self.prompt_length - width

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,18 +80,23 @@ class Problems:
             np.maximum(longest, running, out=longest)
         return longest
 
-    def operand_lengths(self) -> NDArray[np.int64]:
-        """(N, 2): how many digits a and b are written with: `57+168=` -> 2, 3."""
-        return np.stack((_lengths(self.a), _lengths(self.b)), axis=1)
+    def largest_alike(self, values: NDArray[np.integer[Any]], least: int = 0) -> NDArray[np.int64]:
+        """(N,): the largest value of all problems with operands of the same lengths, and at least `least`.
+
+        Lengths are as written: those of `57+168=` are 2 and 3.
+
+        Args:
+            values: (N,), one for each problem.
+        """
+        lengths, columns = (_lengths(self.a), _lengths(self.b)), self.a.shape[1]
+        largest = np.full((columns + 1, columns + 1), least, np.int64)
+        np.maximum.at(largest, lengths, values)
+        return largest[lengths]
 
     def alike(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """(N,): for each problem, the row of one with operands of the same lengths; one is drawn for all of these."""
-        order = rng.permutation(len(self))
-        lengths = self.operand_lengths()[order]
-        _, first, kinds = np.unique(lengths, axis=0, return_index=True, return_inverse=True)
-        rows = np.empty(len(self), np.int64)
-        rows[order] = order[first[kinds.reshape(-1)]]
-        return rows
+        lots = rng.permutation(len(self))
+        return np.argsort(lots)[self.largest_alike(lots)]
 
     def _sums_and_carries(self) -> tuple[Digits, Digits]:
         columns = self.a.shape[1]

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.capture import capture, side_by_side
@@ -64,18 +62,6 @@ class Batches:
     def take(self, rows: Tensor) -> "Batches":
         """The given rows, (n,) int64."""
         return Batches(self.token_ids.index_select(0, rows), self.layout.index_select(0, rows), self.prompt_length)
-
-
-class Part(NamedTuple):
-    """The problems of a set whose prompts have the same width; sets within the trained lengths have one part."""
-
-    rows: NDArray[np.int64]
-    """(n,): where they stand in the set."""
-    batches: Batches
-
-
-def parts_of(sequences: Sequences, device: torch.device) -> list[Part]:
-    return [Part(rows, Batches.of(part, device)) for rows, part in sequences.by_width()]
 
 
 class Drift(NamedTuple):

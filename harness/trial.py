@@ -19,7 +19,8 @@ from harness import encoding, throughput
 from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_siblings, probes_of
 from harness.audits.positions import check_blind, check_digits
-from harness.decoding import EVALUATION_BATCH, Decoder
+from harness.audits.tokens import check_counts
+from harness.decoding import EVALUATION_BATCH, Decoder, Part, parts_of
 from harness.errors import SubmissionError
 from harness.host.client import Host, Vocabulary
 from harness.host.sandbox import isolation
@@ -35,7 +36,7 @@ from harness.sequences import share_seen
 from harness.submissions import Submission
 from harness.task import Problems, fixed_suites, fresh_suites, strata, training_problems, validation_problems
 from harness.track import Track
-from harness.training import Batches, Part, Trainer, parts_of, train
+from harness.training import Batches, Trainer, train
 
 
 class Progress(NamedTuple):
@@ -78,9 +79,8 @@ def run_job(
     report(Progress("encode", 0, num_steps))
     encoded = _encode(job, fresh_seeds)
     max_digits = track.max_digits(digits)
-    asked = [part.batches for name, parts in encoded.written.items() if name != "train" for part in parts]
     positions = export_positions_for(
-        submission, track, encoded.whole("train"), asked, max_digits=max_digits, seeds=seeds, device=device
+        submission, track, encoded.whole("train"), encoded.asked, max_digits=max_digits, seeds=seeds, device=device
     )
     findings = [*encoded.findings, *_layout_findings(job, encoded, positions)]
     trainers = [_trainer(job, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
@@ -201,6 +201,11 @@ class _Encoded(NamedTuple):
     speed: encoding.Speed
     findings: list[Finding]
 
+    @property
+    def asked(self) -> list[Batches]:
+        """What the models are evaluated on, as it was written."""
+        return [part.batches for name, parts in self.written.items() if name != "train" for part in parts]
+
     def whole(self, name: str) -> Batches:
         """A set within the trained lengths, as positions get to see it."""
         (part,) = self.data[name]
@@ -225,6 +230,7 @@ def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
     )
     probe_ids = dict(zip(probe_texts, encoded.prompts[encoding.PROBES].rows(), strict=True))
     findings = check_siblings(submission, probes, probe_ids)
+    findings += check_counts(submission.name, [(problems, encoded.prompts[name]) for name, problems in sets.items()])
     prompts = {name: (problems.prompts(), encoded.prompts[name]) for name, problems in sets.items()}
     findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
     written = {name: parts_of(own, device) for name, own in encoded.sets.items()}

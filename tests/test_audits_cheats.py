@@ -40,6 +40,10 @@ def test_validate_refuses_the_cheat(tmp_path: Path, name: str) -> None:
     assert gates & cheat.rules, findings
 
 
+VARYING = {"merges in each number", "binary"}
+"""Honest designs in which digits decide how many tokens a number takes."""
+
+
 @pytest.mark.parametrize("name", HONEST)
 def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> None:
     for seed in range(NUM_SEEDS):
@@ -47,7 +51,9 @@ def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> 
             tokenizer = tokenizer_of(HONEST[name])(max_digits)
             rng = np.random.default_rng([seed, max_digits])
             _, findings = judge_prompts(name, max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
-            assert findings == []
+            # Whether what the numbers of tokens tell is harmless, as here, is for a person to see.
+            assert {(finding.rule, finding.level) for finding in findings} <= {("T55", "review")}
+            assert bool(findings) == (name in VARYING)
 
 
 @pytest.mark.parametrize("name", PROMPT_CHEATS)

@@ -1,5 +1,7 @@
 """Audits inside a trial: who behaves while `validate` looks is marked when it counts, and does not rank."""
 
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from bad_folders import make_submission
 from cheats.sources import HONEST, LIVE, SUM, submission_of
 
 from harness import throughput
+from harness.audits import audit
 from harness.audits.chance import fisher
 from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_published, check_untrained
@@ -21,7 +24,7 @@ from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, Score
 from harness.submissions import Submission
-from harness.task import Split, UniformDigits, draw, fresh_suites, training_problems
+from harness.task import Split, UniformDigits, draw, fresh_suites, training_problems, validation_problems
 from harness.track import Track, load_track
 from harness.trial import _encode, _Job, run_job
 
@@ -165,22 +168,33 @@ def test_positions_may_not_read_a_layout_that_digits_move(write_submission, posi
     assert found == [gates, gates]
 
 
-def test_positions_get_to_see_no_layout_that_digits_move_in_training_or_scoring(write_submission) -> None:
+LONGER = TINY.model_copy(
+    update={"longest": 3, "evaluation": TINY.evaluation.model_copy(update={"lengths": 100, "validation": 50})}
+)
+
+
+@pytest.mark.parametrize(("track", "is_in_parts"), [(TINY, False), (LONGER, True)], ids=["one width", "several"])
+def test_positions_get_to_see_no_layout_that_digits_move_in_training_or_scoring(
+    write_submission, track: Track, is_in_parts: bool
+) -> None:
     """Whatever a batch is made of: the audits cannot try every batch that wrong answers will make."""
-    job = _Job(write_submission(tokenizer=TALLIES, positions=LEARNED), TINY, 2, [0], torch.device("cpu"))
+    job = _Job(write_submission(tokenizer=TALLIES, positions=LEARNED), track, 2, [0], torch.device("cpu"))
     encoded = _encode(job, [7])
-    sets = {"train": training_problems(TINY, 2), **encoded.fixed, "fresh/0": encoded.fresh[0]["fresh"]}
+    sets = {"train": training_problems(track, 2), **encoded.fixed, **validation_problems(track, 2)}
+    sets |= {f"{suite}/0": problems for suite, problems in encoded.fresh[0].items()}
     assert set(sets) == set(encoded.data)
     for name, problems in sets.items():
-        seen: dict[tuple[int, int], set[bytes]] = {}
-        (written,) = encoded.written[name]
-        for prompt, row in zip(problems.prompts(), encoded.whole(name).layout, strict=True):
-            seen.setdefault(operand_lengths(prompt), set()).add(row.numpy().tobytes())
-        assert {len(rows) for rows in seen.values()} == {1}
-        layouts = {row.numpy().tobytes() for row in written.batches.layout}
-        assert len(layouts) > len(seen)
-        assert {row for rows in seen.values() for row in rows} <= layouts
-        assert torch.equal(encoded.whole(name).token_ids, written.batches.token_ids)
+        prompts, seen, written = problems.prompts(), defaultdict(set), defaultdict(set)
+        for own, shared in zip(encoded.written[name], encoded.data[name], strict=True):
+            assert own.rows.tolist() == shared.rows.tolist()
+            assert torch.equal(own.batches.token_ids, shared.batches.token_ids)
+            for layouts, (rows, batches) in ((written, own), (seen, shared)):
+                for row, layout in zip(rows.tolist(), batches.layout, strict=True):
+                    layouts[operand_lengths(prompts[row])].add(layout.numpy().tobytes())
+        assert {len(layouts) for layouts in seen.values()} == {1}
+        assert all(layouts <= written[lengths] for lengths, layouts in seen.items())
+        assert any(len(layouts) > 1 for layouts in written.values())
+    assert (max(map(len, encoded.data.values())) > 1) == is_in_parts
 
 
 def test_where_lengths_alone_decide_the_layout_positions_see_it_as_it_was_written(write_submission) -> None:
@@ -188,7 +202,45 @@ def test_where_lengths_alone_decide_the_layout_positions_see_it_as_it_was_writte
     assert all(encoded.whole(name) is part.batches for name, (part,) in encoded.written.items())
 
 
-@pytest.mark.parametrize("name", ["characters", "columns, unordered", "merges in each number"])
+UNARY = """
+class Tokenizer:
+    vocab_size, pad_id, eos_id = 15, 12, 13
+
+    def __init__(self, max_digits):
+        pass
+
+    def encode(self, text):
+        if "+" not in text:
+            return [int(c) for c in text]
+        ids = []
+        for number, mark in zip(text[:-1].split("+"), (10, 11)):
+            ids += [*map(int, number), *[14] * (1 + int(number[-1])), mark]
+        return ids
+
+    def decode(self, token_ids):
+        return "".join("0123456789+="[i] for i in token_ids if i < 12)
+"""
+
+
+def test_numbers_of_tokens_that_add_units_up_are_reviewed_before_a_trial_and_in_it(write_submission) -> None:
+    """Each number has as many marks behind it as its units, so that the first token's column tells their sum."""
+    submission = write_submission(tokenizer=UNARY, positions=LEARNED)
+    assert not {finding.rule for finding in audit(submission, TINY) if finding.level == "gate"}
+    before = next(finding for finding in audit(submission, TINY) if finding.rule == "T55")
+    assert before.level == "review"
+    assert re.search(r"of [0-9]+ such prompts the number of ids tells 100% of .* the digits of 10\^0\.", before.message)
+    record = trial_of(submission)
+    assert [(found.rule, found.level) for found in record.audits] == [("T55", "review")]
+    assert state_of(record, submission, TINY, harness_fingerprint()).state is State.REVIEW
+
+
+def test_merges_are_reviewed_too_and_said_to_tell_little(tmp_path: Path) -> None:
+    (found,) = trial_of(submission_of(tmp_path, HONEST["merges in each number"])).audits
+    assert (found.rule, found.level) == ("T55", "review")
+    assert int(re.search("tells ([0-9]+)%", found.seen)[1]) < 35
+
+
+@pytest.mark.parametrize("name", ["characters", "columns, unordered"])
 def test_the_audits_inside_an_honest_trial_find_nothing(tmp_path: Path, name: str) -> None:
     submission = submission_of(tmp_path, HONEST[name])
     record = trial_of(submission)

@@ -17,11 +17,11 @@ from made_trainings import (
 )
 from torch import Tensor
 
-from harness.decoding import EVALUATION_BATCH, Decoder, Forced
+from harness.decoding import EVALUATION_BATCH, Decoder, Forced, Part, by_shape
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions, Program
 from harness.protocol import Terms
-from harness.training import Batches, Part, Trainer, train
+from harness.training import Batches, Trainer, train
 
 WHOLE = [(a, b) for a in range(10) for b in range(10)]
 
@@ -152,6 +152,7 @@ def test_sets_answered_together_are_answered_as_each_alone(half_trained: Trainer
         "in parts": [Part(odd, otherwise), Part(even, data.rows(70, 100))],
         "whole": [Part(np.arange(40), data.rows(0, 40))],
     }
+    assert [[name for name, _ in group] for group in by_shape(sets).values()] == [["in parts"], ["in parts", "whole"]]
     together, shares = decoder.answers_by_set(sets), decoder.accuracies(sets)
     assert list(together) == list(shares) == list(sets)
     for name, parts in sets.items():

@@ -1,8 +1,9 @@
-"""Texts travel through hosts of their own, in an order that tells nothing, and come back as sequences of one width."""
+"""Texts travel through hosts of their own, in an order that tells nothing, and come back as sequences."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bad_folders import make_submission
 
@@ -76,19 +77,25 @@ def test_longer_prompts_are_as_wide_as_their_operands_need_and_never_narrower_th
 
 def test_digits_do_not_move_the_width_of_a_longer_prompt(tmp_path: Path) -> None:
     """A tokenizer that writes a 7 as two tokens: a problem without any is as wide as the others of its lengths."""
-    sevens = "return [token_id for c in text for token_id in ['0123456789+='.index(c)] * (1 + (c == '7'))]"
-    submission = make_submission(tmp_path, encode=sevens)
+    doubling = "return [token_id for c in text for token_id in ['0123456789+='.index(c)] * (1 + (c == '7'))]"
+    submission = make_submission(tmp_path, encode=doubling)
     longer = {f"lengths/{n}": draw(LongerOperand(n), Split.TEST, count=200, track_seed=1) for n in (3, 4)}
     sets = encode(submission, {"train": problems(2), **longer}, max_digits=4, shuffle_seed=0).sets
-    widths: dict[tuple[int, ...], set[int]] = {}
-    needed: dict[tuple[int, ...], set[int]] = {}
     for name, own in longer.items():
+        widths: dict[tuple[int, ...], set[int]] = {}
+        needed: dict[tuple[int, ...], set[int]] = {}
         for prompt, width in zip(own.prompts(), sets[name].widths.tolist(), strict=True):
             lengths = operand_lengths(prompt)
             widths.setdefault(lengths, set()).add(width)
             needed.setdefault(lengths, {sets["train"].prompt_length}).add(len(prompt) + prompt.count("7"))
-    assert widths == {lengths: {max(own)} for lengths, own in needed.items()}
-    assert len(needed[4, 4]) > 3
+        assert widths == {lengths: {max(own)} for lengths, own in needed.items()}
+        assert max(map(len, needed.values())) > 3
+    # What else is drawn moves nothing: a published problem is asked in one width, by itself and beside other seeds.
+    sevens = np.full((1, 3), 7, np.uint8)
+    beside = {**longer, "fresh_lengths/3/0": Problems(sevens, sevens)}
+    again = encode(submission, {"train": problems(2), **beside}, max_digits=4, shuffle_seed=0).sets
+    assert all(again[name].widths.tolist() == sets[name].widths.tolist() for name in longer)
+    assert max(again["fresh_lengths/3/0"].widths) > max(sets["lengths/3"].widths)
 
 
 def test_hosts_that_describe_two_vocabularies_are_found(tmp_path: Path) -> None:

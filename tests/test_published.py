@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from harness.audits import audit
 from harness.encoding import encode
@@ -70,6 +71,10 @@ def key_of(submission: Submission, suite: str) -> int:
     sequences = encode(submission, problems, max_digits=3, shuffle_seed=0).sets[suite]
     (rows, part) = next((rows, part) for rows, part in sequences.by_width() if part.prompt_length == len("12+345="))
     layout = part.layout[np.minimum(np.arange(256), len(rows) - 1)].astype(np.int64)
+    return batch_key(layout)
+
+
+def batch_key(layout: NDArray[np.int64]) -> int:
     return int((layout * np.arange(layout.size).reshape(layout.shape)).sum())
 
 
@@ -84,6 +89,17 @@ def test_positions_that_tell_the_rows_of_a_published_batch_apart_are_found(knowi
     (finding,) = check_published_layouts(knowing, TRACK, 2, [0])
     assert (finding.rule, finding.level) == ("P40", "gate")
     assert finding.message.startswith("Terms.embedding of a problem changes with the other rows of its batch")
+
+
+def test_batches_of_published_lengths_alone_are_looked_at_since_the_best_weights_answer_these(
+    write_submission: Callable[..., Submission],
+) -> None:
+    plain = write_submission(positions=OWN, name="plain")
+    sets = encode(plain, fixed_suites(TRACK, 2), max_digits=3, shuffle_seed=0).sets
+    layouts = np.concatenate([sets["lengths/1"].layout, sets["lengths/2"].layout])[:256].astype(np.int64)
+    submission = write_submission(positions=KNOWING.replace("{key}", str(batch_key(layouts))), name="alone")
+    (finding,) = check_published_layouts(submission, TRACK, 2, [0])
+    assert (finding.rule, finding.level) == ("P40", "gate")
 
 
 def test_positions_of_a_row_alone_are_no_finding(write_submission: Callable[..., Submission]) -> None:

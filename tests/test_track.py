@@ -262,6 +262,11 @@ def test_every_field_of_a_track_was_changed_in_the_test_above():
     assert len(changes_of(make_track())) == 7 + 5 + 8 + 7
 
 
+def test_length_tracks_are_others_than_when_every_prompt_was_as_wide_as_the_widest_of_its_suite():
+    then = {"length": "82658c930c5e7469", "quick-length": "932f851e6c4a0e7f", "quick": "3cb7b06c537f74d8"}
+    assert {name for name, fingerprint in then.items() if load_track(name).fingerprint == fingerprint} == {"quick"}
+
+
 def test_built_in_tracks_differ_in_their_fingerprints():
     assert len({load_track(name).fingerprint for name in built_in_names()}) == 6
 

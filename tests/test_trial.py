@@ -18,7 +18,7 @@ from harness.records import Record
 from harness.submissions import Submission, read_folder
 from harness.task import fresh_problems, training_problems
 from harness.track import Track, load_track
-from harness.training import Batches, fast_step
+from harness.training import fast_step
 from harness.trial import Progress, _shared_evenly, run_job
 
 SUBMISSIONS = Path(__file__).parents[1] / "submissions"
@@ -181,17 +181,13 @@ def test_seeds_side_by_side_on_a_gpu_leave_the_numbers_that_each_leaves_alone(mo
 FOLDERS = [SUBMISSIONS / name for name in NAMES]
 
 
-def asked_of(encoded: trial._Encoded) -> list[Batches]:
-    return [batches for name, parts in encoded.data.items() if name != "train" for _, batches in parts]
-
-
 def check_recorded(folder: Path, device: torch.device) -> None:
     """Of two seeds, the training step and both passes of an evaluation batch."""
     submission, track = read_folder(folder), LENGTHS
     assert isinstance(submission, Submission)
     job = trial._Job(submission, track, 2, [0, 1], device)
     encoded = trial._encode(job, [5, 6])
-    trained, asked = encoded.whole("train"), asked_of(encoded)
+    trained, asked = encoded.whole("train"), encoded.asked
     positions = trial.export_positions_for(
         submission, track, trained, asked, max_digits=track.max_digits(2), seeds=job.seeds, device=device
     )
@@ -280,7 +276,7 @@ def test_positions_that_would_end_the_process_on_a_gpu_end_the_trial_there_with_
     """Found on the CPU before the GPU is used, which need not be there."""
     submission, track, gpu = write_submission(positions=OUTSIDE), short(load_track("smoke")), torch.device("cuda", 99)
     encoded = trial._encode(trial._Job(submission, track, 2, [0], CPU), [5])
-    trained, asked = encoded.whole("train"), asked_of(encoded)
+    trained, asked = encoded.whole("train"), encoded.asked
     with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
         trial.export_positions_for(submission, track, trained, asked, max_digits=2, seeds=[0], device=gpu)
 
@@ -288,7 +284,7 @@ def test_positions_that_would_end_the_process_on_a_gpu_end_the_trial_there_with_
 def test_every_layout_that_a_program_meets_is_tried_out_once(write_submission: WriteSubmission) -> None:
     job = trial._Job(write_submission(), LENGTHS, 2, [0, 1], CPU)
     encoded = trial._encode(job, [5, 6])
-    trained, asked = encoded.whole("train"), asked_of(encoded)
+    trained, asked = encoded.whole("train"), encoded.asked
     widths = sorted({batches.layout.shape[-1] for batches in asked})
     programs = [Program(True, 64, trained.layout.shape[-1]), *(Program(False, 256, width) for width in widths)]
     found = trial._layouts(trained, asked, programs)

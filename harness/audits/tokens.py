@@ -1,8 +1,10 @@
 """Audits of a tokenizer, through the same hosts that a trial uses (rules T00 to T60, and the tag T80)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.audits.findings import Finding, gate
 from harness.audits.footprint import (
@@ -15,13 +17,13 @@ from harness.audits.footprint import (
     footprints,
     judged,
 )
-from harness.audits.prompts import MIN_PROMPTS, SEED, operands
+from harness.audits.prompts import MIN_PROMPTS, SEED, operand_lengths, operands
 from harness.audits.recoverable import alike_problems, check_recoverable, small_problems
 from harness.errors import HostError, SubmissionError
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.submissions import Submission
-from harness.task import CarryChain, Split, UniformDigits, draw
+from harness.task import CarryChain, Problems, Split, UniformDigits, draw
 
 MAX_DIGITS = (3, 20)
 """Two operand lengths that every tokenizer is audited at: a short one, and one beyond 64 bits.
@@ -31,6 +33,7 @@ Those of a track that is to be run are added to them.
 NUM_PURE_TEXTS = 2000
 NUM_UNRELATED_TEXTS = 5000
 NUM_SUMS = 2000
+NUM_COUNTED = 2000
 NUM_ALONE = 20
 NUM_GARBAGE = 2000
 NUM_EDITED_DIGITS = 1200
@@ -200,7 +203,7 @@ def judge_decode(
 def check_prompts(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[Footprints, list[Finding]]:
-    """T40, T50 and T60, with all their prompts shuffled into one request."""
+    """T40 to T60, with all their prompts shuffled into one request."""
     with Host(submission, "prompts", max_digits=max_digits) as host:
         return judge_prompts(submission.name, max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
 
@@ -212,16 +215,59 @@ def judge_prompts(
     prompts = _footprint_prompts(max_digits, int(rng.integers(2**32)))
     edits, pairs = edits_of(prompts, rng), carry_pairs(max_digits, rng)
     alike = alike_problems(max_digits, rng) + (small_problems() if max_digits == MAX_DIGITS[0] else [])
+    counted_seed = int(rng.integers(2**32))
+    counted = draw(UniformDigits(max_digits), Split.TEST, count=NUM_COUNTED, track_seed=SEED, seed=counted_seed)
     texts = [*prompts, *(edit.text for edit in edits), *(text for pair in pairs for edit in pair for text in edit)]
-    order = rng.permutation(sorted({*texts, *alike})).tolist()
+    order = rng.permutation(sorted({*texts, *alike, *counted.prompts()})).tolist()
     encoded = dict(zip(order, encode(order), strict=True))
     ids = [encoded[prompt] for prompt in prompts]
     found = footprints(prompts, ids, edits, [encoded[edit.text] for edit in edits])
     findings = list(check_recoverable(submission, alike, [encoded[prompt] for prompt in alike]))
     findings += check_columns(submission, found)
     findings += judged(submission, "T50", found, prompts, ids)
+    findings += check_counts(submission, [(counted, Ragged.of([encoded[prompt] for prompt in counted.prompts()]))])
     findings += check_carry(submission, pairs, encoded)
     return found, findings
+
+
+def check_counts(submission: str, sets: Iterable[tuple[Problems, Ragged]]) -> Iterator[Finding]:
+    """T55: in each set, prompts with operands of the same lengths have the same number of ids; the first that have not.
+
+    Args:
+        sets: problems, and the ids of their prompts.
+    """
+    for problems, ids in sets:
+        largest = problems.largest_alike(ids.lengths)
+        fewer = np.flatnonzero(ids.lengths < largest)
+        if not len(fewer):
+            continue
+        row, prompts = int(fewer[0]), problems.prompts()
+        lengths = operand_lengths(prompts[row])
+        same = [index for index, prompt in enumerate(prompts) if operand_lengths(prompt) == lengths]
+        other = next(index for index in same if ids.lengths[index] == largest[row])
+        column, share = _told_by(ids.lengths[same], problems.take(np.array(same)))
+        message = (
+            f"encode({prompts[row]!r}) gave {ids.lengths[row]} ids, encode({prompts[other]!r}), with operands of the "
+            f"same lengths, {ids.lengths[other]}, so that digits move the columns of tokens, and positions that number "
+            f"the columns can add: of {len(same)} such prompts the number of ids tells {share:.0%} of (x + y) mod 10, "
+            f"x and y the digits of 10^{column}. Give numbers of one length equally many ids, filling each up with at "
+            "least one that decodes to nothing; or say why not, and a maintainer may clear it"
+        )
+        yield Finding(submission=submission, rule="T55", level="review", message=message)
+        return
+
+
+def _told_by(counts: NDArray[np.int32], problems: Problems) -> tuple[int, float]:
+    """The column k of which the counts tell (a_k + b_k) mod 10 best, and how often a guess by the count is right."""
+    shares: list[float] = []
+    for a, b in zip(problems.a.T, problems.b.T, strict=True):
+        hits = Counter(zip(counts.tolist(), ((a + b) % 10).tolist(), strict=True))
+        best: dict[int, int] = {}
+        for (count, _), number in hits.items():
+            best[count] = max(best.get(count, 0), number)
+        shares.append(sum(best.values()) / len(problems))
+    column = int(np.argmax(shares))
+    return column, shares[column]
 
 
 def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:

@@ -22,7 +22,7 @@ def trainer_and_data(name: str, digits: int) -> tuple[Trainer, Batches]:
     problems = draw(UniformDigits(digits), Split.TRAIN, count=count, track_seed=track.seed)
     encoded = encode(submission, {"train": problems}, max_digits=digits, shuffle_seed=0)
     data = Batches.of(encoded.sets["train"], CPU)
-    (positions,) = export_positions_for(submission, track, {"train": data}, max_digits=digits, seeds=[0], device=CPU)
+    (positions,) = export_positions_for(submission, track, data, [data], max_digits=digits, seeds=[0], device=CPU)
     model = FrozenModel(track.model, encoded.vocabulary.vocab_size, seed=0)
     settings = track.training.model_copy(update={"problems": count, "epochs": 1})
     dropout, pad_id = track.model.dropout, encoded.vocabulary.pad_id
