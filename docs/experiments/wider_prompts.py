@@ -1,9 +1,8 @@
 """What a wider prompt does to sums of trained lengths: `python docs/experiments/wider_prompts.py NAME…`.
 
-Longer suites have wider prompts, padded on the left, so that `=`, the answer and the number of PADs move for every
-problem in them. This trains the first seed of `quick-length`, as its trial does, and asks the published sums of four
-and five digits again in prompts as wide as those of the suites of six, seven and eight digits. What is asked as trained
-scores what the record says.
+A trial asks no problem in a wider prompt than operands of its lengths need. This trains the first seed of
+`quick-length`, as its trial does, and asks the published sums of four and five digits again with PADs in front, in
+prompts as wide as the widest of six, seven and eight digits. What is asked as trained scores what the record says.
 """
 
 import sys

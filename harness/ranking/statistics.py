@@ -1,11 +1,8 @@
 """Intervals and tests for shares of exact matches: counts in, numbers out, the same numbers every time.
 
 Counts are arrays (S, D): S seeds by D parts of equal weight, the numbers of digits or the lengths. Every trial draws
-its own `fresh` problems, so the counts of two submissions are independent; seeds pair them, since a seed gives both the
-same initial weights. In older records of length tracks all trials share fixed problems beyond the trained lengths, and
-S seeds count each S times: intervals are about those problems, and too narrow for all sums of their length. The tests
-between two such submissions are too cautious where both get the same problems right, and too bold where they get
-different ones right and seeds hardly differ.
+its own fresh problems, so the counts of two submissions are independent; seeds pair them, since a seed gives both the
+same initial weights.
 
 How far other seeds would move a mean over D parts is estimated in two ways, and the larger estimate counts. Lengths of
 one training rise and fall together: there the spread of the seeds' means tells. Trainings with different numbers of
