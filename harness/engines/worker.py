@@ -215,8 +215,13 @@ def _failed(job: TrialJob, submission: Submission, seed: int, error: SubmissionE
 
 
 def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
-    """The record with what the audits found before the trial; a gate among that would have failed the trial."""
-    found = [Audit(rule=each.rule, level=each.level, seen=visible(each.message)[:1000]) for each in findings]
+    """The record with what the audits found before the trial, unless the trial found it too.
+
+    A gate among that would have failed the trial.
+    """
+    known = {audit.rule for audit in record.audits}
+    others = [each for each in findings if each.rule not in known]
+    found = [Audit(rule=each.rule, level=each.level, seen=visible(each.message)[:1000]) for each in others]
     return record.model_copy(update={"audits": [*record.audits, *found]}).sealed()
 
 
