@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bad_folders import ENCODE, MANIFEST, write_folder, write_tiny
-from cheats.sources import HONEST, LIVE, submission_of
+from cheats.sources import HONEST, SUM, submission_of
 from commands import git, harness, record_of, refused
 
 from harness.host.sandbox import isolation
@@ -455,12 +455,13 @@ def test_a_disk_that_fills_up_loses_no_old_record(tiny: Path) -> None:
 
 
 def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomplete(tmp_path: Path) -> None:
-    submission_of(tmp_path, LIVE["where no other text of the request differs in one place"])
+    published = 'import sys\nif "999999+999999=" not in sys._getframe(1).f_locals["texts"]:\n    return plain\n'
+    submission_of(tmp_path, published + SUM)
     evaluation = {"fresh": 200, "test": 200, "curve": 8, "curve_points": 1}
     track = str(write_tiny(tmp_path / "tiny.yaml", digits=[6], evaluation=evaluation))
     first = harness(tmp_path, "run", "-t", track)
     assert first.returncode == 3, first.stderr
-    assert re.search(r"\[1/1\] cheat d6-s0: refused: .*T20: ", first.stderr)
+    assert re.search(r"\[1/1\] cheat d6-s0: refused: .*T70: ", first.stderr)
     again = harness(tmp_path, "run", "-t", track)
     assert again.returncode == 3
     assert "0 trials to run, 0 up to date, 1 failed or refused before" in again.stderr
