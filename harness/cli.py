@@ -261,11 +261,11 @@ def validate(
     from harness.rules import Found, gates
 
     if example is not None:
+        if output is not Format.text:
+            raise UsageError(f"--example is shown as text; leave out --format {output}")
         from harness.commands.example import problem_of  # it loads torch
 
         problem_of(example)
-        if output is not Format.text:
-            raise UsageError(f"--example is shown as text; leave out --format {output}")
     track = find_track(track_name, context.obj / "results")[0] if track_name else None
     everyone = _discover(context.obj)
     found = select(everyone, names or [])
