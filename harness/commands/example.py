@@ -18,6 +18,7 @@ from harness.protocol import Kind, Terms
 from harness.sequences import Sequences
 from harness.submissions import Submission
 from harness.task import Digits, Problems, Split, UniformDigits, draw, fixed_suites
+from harness.terminal import counted
 from harness.track import ModelDefinition, Track
 
 PROBLEM = re.compile(r"(0|[1-9][0-9]*)\+(0|[1-9][0-9]*)=?")
@@ -73,7 +74,7 @@ def shown_example(submission: Submission, example: Problems, track: Track | None
         for column, (token_id, kind) in enumerate(zip(sequences.token_ids[0].tolist(), [*kinds, ""], strict=True))
     ]
     (prompt,), (answer,) = example.prompts(), example.answers()
-    where = f"where operands have up to {max_digits} digits"
+    where = f"where operands have up to {counted(max_digits, 'digit')}"
     terms = _terms(submission, sequences, track.model if track else ModelDefinition(), max_digits)
     return "\n\n".join(
         (
