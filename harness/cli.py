@@ -33,6 +33,7 @@ from harness.terminal import counted, ignore_stdout, messages, put, replace_clos
 
 if TYPE_CHECKING:
     from harness.plan import Plan
+    from harness.task import Problems
     from harness.track import Track
 
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
@@ -260,12 +261,13 @@ def validate(
     from harness.definitions import find_track
     from harness.rules import Found, gates
 
+    problem = None
     if example is not None:
         if output is not Format.text:
             raise UsageError(f"--example is shown as text; leave out --format {output}")
         from harness.commands.example import problem_of  # it loads torch
 
-        problem_of(example)
+        problem = problem_of(example)
     track = find_track(track_name, context.obj / "results")[0] if track_name else None
     everyone = _discover(context.obj)
     found = select(everyone, names or [])
@@ -286,19 +288,19 @@ def validate(
     for group in copies:
         say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
-    if example is not None:
-        _show_example(example, [one for one in found if one.name in verdicts and one.name not in refused], track)
+    if problem is not None:
+        _show_example(problem, [one for one in found if one.name in verdicts and one.name not in refused], track)
     breaking = f"; not: {', '.join(sorted(refused))}" if len(found) > 1 and 0 < len(refused) <= FEW else ""
     say(f"{len(verdicts) - len(refused)} of {counted(len(found), 'submission')} valid{breaking}")
     return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
 
 
-def _show_example(problem: str, entries: Sequence[Broken | Submission], track: "Track | None") -> None:
-    from harness.commands.example import problem_of, shown_example
+def _show_example(problem: "Problems", entries: Sequence[Broken | Submission], track: "Track | None") -> None:
+    from harness.commands.example import shown_example
 
     for entry in entries:
         if isinstance(entry, Submission):
-            put(shown_example(entry, problem_of(problem), track))
+            put(shown_example(entry, problem, track))
 
 
 @app.command()

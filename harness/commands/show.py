@@ -53,11 +53,8 @@ def _trial(record: Record | RecordError, submission: Submission, track: Track, c
         lines += [f"  lengths     {lengths}"] if lengths else []
         fresh_lengths, beyond = _by_number(record.suites.fresh_lengths), record.beyond()
         lines += [f"    fresh     {fresh_lengths}   (drawn for this trial)"] if fresh_lengths else []
-        lines += (
-            [f"  ranked by   {beyond:.3f}, the mean of the fresh lengths"]
-            if fresh_lengths and beyond is not None
-            else []
-        )
+        if fresh_lengths and beyond is not None:
+            lines.append(f"  ranked by   {beyond:.3f}, the mean of the fresh lengths")
     if record.best:
         lines.append(f"  best        {_by_number(record.best.lengths)}   (the weights after step {record.best.step:,})")
     if record.drift:
