@@ -95,6 +95,16 @@ def test_what_is_stale_or_open_is_said(tmp_path):
     assert "old is stale: 4 of 4 trials: the harness changed since." in stale
 
 
+def test_results_of_different_versions_of_the_track_are_not_compared(tmp_path):
+    """As when a track scores by other problems than it did: the difference would be between tracks."""
+    track = make_track()
+    before = make_track(evaluation=track.evaluation.model_copy(update={"test": 999}))
+    old, new = make_submission(tmp_path, "old"), make_submission(tmp_path, "new")
+    mixed = rows(track, (old, make_trials(old, before, 0.5)), (new, make_trials(new, track, 0.9)))
+    with pytest.raises(UsageError, match=r"old and new on mine are of different versions .*`harness run old --track"):
+        compared(*mixed, track, "mine")
+
+
 def test_trials_that_are_missing_are_named_with_the_remedy(tmp_path):
     track = make_track()
     one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other")

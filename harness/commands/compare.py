@@ -36,7 +36,8 @@ def comparison(
     """A table and its verdict as text for a terminal, and the verdict itself, by the board's test.
 
     Raises:
-        UsageError: a trial of either is missing, or its record cannot be believed; or the two are the same.
+        UsageError: a trial of either is missing, or its record cannot be believed; the two are the same, or were
+            trained under different definitions of the track or of the harness.
     """
     if one is other:
         raise UsageError(f"{one.name} cannot be compared with itself; name two submissions")
@@ -53,6 +54,7 @@ def compared(one: Row, other: Row, track: Track, argument: str) -> tuple[str, Ve
         argument: how the command line names the track.
     """
     first, second = _counts(one, track, argument), _counts(other, track, argument)
+    _require_same_definitions(one, other, track, argument)
     strata = ranked_strata(track)
     lines = [_tested(stratum.heading, first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
     if len(strata) > 1:
@@ -82,6 +84,17 @@ def _counts(row: Row, track: Track, argument: str) -> Counts:
             f"{first}`harness run {row.name} --track {argument}`, and compare again"
         )
     return row.counts
+
+
+def _require_same_definitions(one: Row, other: Row, track: Track, argument: str) -> None:
+    """Refuses rows that differ in more than the submission: their trials had another track or another harness."""
+    trained_under = {(trial.fingerprints.track, trial.fingerprints.harness) for trial in one.trials + other.trials}
+    if len(trained_under) > 1:
+        old = " ".join(row.name for row in (one, other) if row.standing.state is not State.FRESH)
+        raise UsageError(
+            f"the results of {one.name} and {other.name} on {track.name} are of different versions of the track or of "
+            f"the harness, so they cannot be compared; `harness run {old} --track {argument}`, and compare again"
+        )
 
 
 def _verdict(first: Counts, second: Counts) -> Verdict:
