@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.capture import Replayed
+from harness.examples import Examples
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions
 from harness.protocol import Terms
 from harness.ragged import Ragged
 from harness.sequences import Sequences
-from harness.training import Batches
 
 EVALUATION_BATCH = 256
 """Rows of every evaluation batch; the last is filled up: one static shape, and all rows are computed the same way."""
@@ -32,11 +32,11 @@ class Part(NamedTuple):
 
     rows: NDArray[np.int64]
     """(n,): where they stand in the set."""
-    batches: Batches
+    examples: Examples
 
 
 def parts_of(sequences: Sequences, device: torch.device) -> list[Part]:
-    return [Part(rows, Batches.of(part, device)) for rows, part in sequences.by_width()]
+    return [Part(rows, Examples.of(part, device)) for rows, part in sequences.by_width()]
 
 
 class Forced(NamedTuple):
@@ -58,7 +58,7 @@ class Decoder:
         self.forced_pass = Replayed(self._forced_batch, device)
         self.greedy_pass = Replayed(self._greedy_batch, device)
 
-    def teacher_forced(self, data: Batches) -> Forced:
+    def teacher_forced(self, data: Examples) -> Forced:
         """Scores `data` with one forward pass a batch."""
         rights: list[Tensor] = []
         counts: list[Tensor] = []
@@ -70,7 +70,7 @@ class Decoder:
         right_digits, digits = torch.stack(counts).sum(dim=0).tolist()
         return Forced(torch.cat(rights).cpu().numpy(), right_digits / digits)
 
-    def greedy(self, data: Batches) -> Ragged:
+    def greedy(self, data: Examples) -> Ragged:
         """The answers to the prompts of `data`; an answer ends before its EOS, or, without one, at the last column."""
         generated: list[Tensor] = []
         for batch, count in _filled_batches(data):
@@ -78,7 +78,7 @@ class Decoder:
             generated.append(answers[:count].clone())
         return _until(torch.cat(generated).cpu().numpy().astype(np.int32), self._eos_id)
 
-    def answers(self, data: Batches) -> Ragged:
+    def answers(self, data: Examples) -> Ragged:
         """The same as `greedy`, but faster.
 
         Where the teacher-forced argmax is right throughout, the right ids are the answer, so only the other rows are
@@ -152,12 +152,12 @@ def by_shape(sets: Mapping[str, Sequence[Part]]) -> dict[tuple[int, int], list[t
     groups: dict[tuple[int, int], list[tuple[str, Part]]] = {}
     for name, parts in sets.items():
         for part in parts:
-            groups.setdefault(part.batches.shape, []).append((name, part))
+            groups.setdefault(part.examples.shape, []).append((name, part))
     return groups
 
 
-def _joined(group: Sequence[tuple[str, Part]]) -> Batches:
-    return Batches.concatenated([part.batches for _, part in group])
+def _joined(group: Sequence[tuple[str, Part]]) -> Examples:
+    return Examples.concatenated([part.examples for _, part in group])
 
 
 def _rows_by_set(groups: Sequence[Sequence[tuple[str, Part]]]) -> dict[str, NDArray[np.int64]]:
@@ -177,9 +177,9 @@ def _until(token_ids: NDArray[np.int32], eos_id: int) -> Ragged:
     return Ragged.from_flat(token_ids[np.arange(token_ids.shape[1]) < lengths[:, None]], lengths)
 
 
-def _filled_batches(data: Batches) -> list[tuple[Batches, int]]:
+def _filled_batches(data: Examples) -> list[tuple[Examples, int]]:
     """Batches of `EVALUATION_BATCH` rows and how many of them count; the last batch repeats its final row."""
-    batches: list[tuple[Batches, int]] = []
+    batches: list[tuple[Examples, int]] = []
     for start in range(0, len(data), EVALUATION_BATCH):
         batch = data.rows(start, start + EVALUATION_BATCH)
         count = len(batch)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from harness.audits.findings import Finding
 from harness.decoding import Decoder
-from harness.preparation import prepare
+from harness.preparation import Job, prepare
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Digits, Problems, fixed_suites, training_problems
@@ -24,6 +25,9 @@ class Exchanged(Problems):
     """Prompts made from (a, b), with the sums of `exchanged` as answers."""
 
     exchanged: Problems
+
+    def take(self, rows: NDArray[np.int64]) -> "Exchanged":
+        return Exchanged(self.a[rows], self.b[rows], self.exchanged.take(rows))
 
     def answers(self) -> list[str]:
         return self.exchanged.answers()
@@ -71,7 +75,8 @@ def _score(submission: Submission, track: Track, permutation: Digits) -> Score:
     digits, seed = track.digits[0], track.seeds[0]
     sets = {"train": training_problems(track, digits), "test": fixed_suites(track, digits)["test"]}
     decoys = {name: decoy_of(problems, permutation) for name, problems in sets.items()}
-    trainer, data, vocabulary = prepare(submission, track, digits, seed, decoys, torch.device("cpu"))
+    job = Job(submission, track, digits, [seed], torch.device("cpu"))
+    trainer, data, vocabulary = prepare(job, decoys)
     train([trainer], trainer.settings.num_steps, lambda _steps, _losses: None)
     decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
     is_right = decoder.teacher_forced(data["test"]).is_right

@@ -43,6 +43,7 @@ REMEDIES = {
     "string_type": "; put it in quotes",
     "list_type": "; put it in brackets, [like this]",
     "model_type": "; give it keys, or take it out",
+    "too_short": "; give at least one",
     "float_type": "; write it with a digit before the point, and without quotes",
 }
 """What to do, by pydantic's name for the error."""

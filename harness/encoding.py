@@ -69,9 +69,9 @@ def encode(
 ) -> Encoded:
     """Tokenises every set of problems.
 
-    Prompts are as wide as the longest outside `LONGER`, so that a position means the same in training and in test. One
-    that needs more is as wide as the longest of its set with operands of the same lengths: with more PADs than a model
-    was trained with its score would measure the padding, and a width of its own would tell the digits.
+    Prompts are padded to the longest outside `LONGER`, so that a position means the same in training and in test. A
+    longer prompt is padded only to the longest prompt of its set whose operands have the same lengths: padding all to
+    one width would test a model on more PADs than it was trained with, and with none the width would tell digits.
 
     Args:
         sets: problems by name.

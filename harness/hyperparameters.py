@@ -32,10 +32,14 @@ class Hyperparameters(BaseModel):
         """The track's training definition, overridden by what is set here.
 
         Raises:
-            ValueError: more epochs than the track gives everyone.
+            ValueError: more epochs than the track gives everyone, or a schedule of more steps than there are.
         """
         if (self.epochs or 0) > frozen.epochs:
             got = f"hyperparameters.epochs is {self.epochs}, the track has {frozen.epochs}"
             everyone = "nobody sees more problems than the track gives everyone"
             raise ValueError(f"{got}; {everyone}: write {frozen.epochs} or less, or leave it out")
-        return frozen.model_copy(update=self.model_dump(exclude_none=True, exclude={"dropout"}))
+        training = frozen.model_copy(update=self.model_dump(exclude_none=True, exclude={"dropout"}))
+        if training.warmup_steps > training.num_steps:
+            got = f"hyperparameters.warmup_steps is {training.warmup_steps}, and the training has {training.num_steps}"
+            raise ValueError(f"{got} steps, so the rate would never get to learning_rate; choose fewer")
+        return training

@@ -120,7 +120,7 @@ def receive_positions(
     Raises:
         SubmissionError: rule P00, or P30 if it is too large; the message names the line where one is known.
     """
-    reply = host.ask({"do": "export", "shape": asdict(shape), "seed": seed, "programs": [list(p) for p in programs]})
+    reply = host.export(asdict(shape), seed, programs)
     try:
         if layouts is not None:
             _rebuild(reply, submission, shape, programs, torch.device("cpu")).try_out(layouts)

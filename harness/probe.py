@@ -23,14 +23,15 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from harness.decoding import EVALUATION_BATCH, Decoder
+from harness.examples import Examples
 from harness.model import NO_DROPOUT
-from harness.preparation import prepare
+from harness.preparation import Job, prepare
 from harness.probe_report import Accuracies, ProbeReport
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Problems, fixed_suites, fresh_problems, training_problems, validation_problems
 from harness.track import Track
-from harness.training import Batches, Trainer, train
+from harness.training import Trainer, train
 from harness.trial import Progress
 
 FIT_SEED = 0
@@ -56,7 +57,7 @@ class _Set(NamedTuple):
     """Distinct problems, as digits and as the model sees them."""
 
     problems: Problems
-    data: Batches
+    data: Examples
     labels: Labels
 
 
@@ -78,7 +79,7 @@ def probe(
     sets |= {**fixed_suites(track, digits), **validation_problems(track, digits)}
     num_steps = submission.training(track.training).num_steps
     report(Progress("encode", 0, num_steps))
-    trainer, data, vocabulary = prepare(submission, track, digits, seed, sets, device)
+    trainer, data, vocabulary = prepare(Job(submission, track, digits, [seed], device), sets)
     special = (vocabulary.pad_id, vocabulary.eos_id)
     fit = _distinct(sets["fit"], data["fit"], known=_rows(data["fit"])[:0])
     test = _distinct(sets["test"], data["test"], known=_rows(data["fit"]))
@@ -146,7 +147,7 @@ def carries(problems: Problems) -> dict[str, NDArray[np.bool_]]:
 
 
 @torch.inference_mode()
-def states_of(trainer: Trainer, data: Batches) -> States:
+def states_of(trainer: Trainer, data: Examples) -> States:
     """What the layers put out while the model reads the prompts and the right answers, N rows."""
     model, positions, device = trainer.model, trainer.positions, data.token_ids.device
     num_layers, num_columns, first = len(model.layers), data.answer_length, data.prompt_length - 1
@@ -221,14 +222,14 @@ def _passing(problems: Problems) -> Labels:
     return {f"10^{column + 1}": sums[:, column] == 9 for column in range(1, sums.shape[1])}
 
 
-def _goes_on(data: Batches, place: int, special: tuple[int, int]) -> NDArray[np.bool_]:
+def _goes_on(data: Examples, place: int, special: tuple[int, int]) -> NDArray[np.bool_]:
     """(N,): where the token that was read last is part of the answer, and not its end or what fills it up."""
     if place == 0:
         return np.ones(len(data), np.bool_)
     return ~np.isin(_rows(data)[:, data.prompt_length + place - 1], special)
 
 
-def _distinct(problems: Problems, data: Batches, known: Rows) -> _Set:
+def _distinct(problems: Problems, data: Examples, known: Rows) -> _Set:
     """One problem of each row of ids, in order, without those whose row is among the `known` ones."""
     seen = {row.tobytes() for row in known}
     kept: list[int] = []
@@ -246,7 +247,7 @@ def _is_among(token_ids: Rows, others: Rows) -> NDArray[np.bool_]:
     return np.array([row.tobytes() in known for row in token_ids], np.bool_)
 
 
-def _rows(data: Batches) -> Rows:
+def _rows(data: Examples) -> Rows:
     return data.token_ids.cpu().numpy()
 
 

@@ -133,7 +133,8 @@ class PositionalEmbedding(nn.Module):
     def forward(self, layout: Tensor) -> Terms:
         """Terms for `layout`, (B, L) int64 of `Kind`, L <= `ModelShape.max_length`.
 
-        Prompts are padded on the left to the width of the longest that is trained, so column 0 is PAD wherever an
-        operand is shorter than those. Longer prompts come in longer layouts, with fewer PADs or none.
+        Prompts are padded with PAD on the left to one width, that of the longest prompt within the trained lengths. On
+        a track of length generalisation a longer prompt comes in a longer layout, with fewer PADs or none. So column 0
+        need not be where a prompt begins, nor a PAD.
         """
         raise NotImplementedError("a positional embedding needs a `forward(self, layout) -> Terms`")

@@ -1,4 +1,4 @@
-"""Audits positions on published problems, which everyone knows beforehand, and for every seed (P10, P40).
+"""Audits positions on published problems, which everyone knows beforehand, and for every seed (P00, P10, P40).
 
 A trial audits the positions of its first seed on the batches of `test` and `fresh` (P10 on all that is fresh, with
 every seed). That leaves two gaps. Published problems beyond the trained lengths come in every trial in the same order
@@ -13,22 +13,19 @@ import numpy as np
 import torch
 
 from harness.audits.findings import Finding
-from harness.audits.live import probes_of
 from harness.audits.positions import check_blind, check_gradient
 from harness.decoding import by_shape, parts_of
-from harness.encoding import encode
+from harness.preparation import Job, draw_problems, encode_with_probes, export_positions
 from harness.submissions import Submission
-from harness.task import fixed_suites, fresh_suites, training_problems, validation_problems
 from harness.track import Track
-from harness.trial import export_positions_for
 
 CPU = torch.device("cpu")
 
 
 def check_published_layouts(submission: Submission, track: Track, digits: int, seeds: Sequence[int]) -> list[Finding]:
-    """P10 and P40 for every seed's positions, on published and fresh problems in the batches that a trial scores.
+    """P00, P10 and P40 for every seed's positions, on published and fresh problems in the batches that a trial scores.
 
-    Those are the problems of one shape together: of all sets, and of `lengths/…` alone. The first finding decides.
+    Those are the problems of one shape together: of all sets, and of `lengths/…` alone. Returns one finding at most.
 
     Args:
         digits: the number of digits of the trials.
@@ -37,38 +34,24 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
     Raises:
         SubmissionError: the submission broke its contract.
     """
-    max_digits, fixed = track.max_digits(digits), fixed_suites(track, digits)
-    fresh = [fresh_suites(track, digits, secrets.randbelow(2**53)) for _ in seeds]
-    # The same sets and probes as in a job of trials, so that a submission cannot tell this audit from one.
-    drawn = {f"{suite}/{index}": problems for index, own in enumerate(fresh) for suite, problems in own.items()}
-    problems = {"train": training_problems(track, digits), **fixed, **drawn, **validation_problems(track, digits)}
-    probes = probes_of({**fixed, **drawn}, np.random.default_rng(secrets.randbits(63)))
-    sets = encode(
-        submission,
-        problems,
-        max_digits=max_digits,
-        shuffle_seed=secrets.randbits(63),
-        prompt_probes=[*probes.prompts, *probes.texts()],
-        answer_probes=probes.numbers,
-    ).sets
-    parts = {name: parts_of(own, CPU) for name, own in sets.items()}
+    job = Job(submission, track, digits, seeds, CPU)
+    problems = draw_problems(job, [secrets.randbelow(2**53) for _ in seeds])
+    encoded, _ = encode_with_probes(job, problems)
+    parts = {name: parts_of(own, CPU) for name, own in encoded.sets.items()}
     (trained,) = parts.pop("train")
-    asked = [part.batches for own in parts.values() for part in own]
-    positions = export_positions_for(
-        submission, track, trained.batches, asked, max_digits=max_digits, seeds=seeds, device=CPU
-    )
-    batch = trained.batches.layout[: track.training.batch_size]
+    positions = export_positions(job, trained.examples, [part.examples for own in parts.values() for part in own])
+    batch = trained.examples.layout[: track.training.batch_size]
     for own in positions:  # the audits before a trial know the length of its tests, and not that of its training
         if findings := list(check_gradient(submission, own, batch)):
             return findings
     rng = np.random.default_rng(secrets.randbits(63))
-    scored = ["fresh/0", *fixed]
-    lengths = [name for name in fixed if name.startswith("lengths/")]
+    scored = ["fresh/0", *problems.fixed]
+    lengths = [name for name in problems.fixed if name.startswith("lengths/")]
     together, alone = (by_shape({name: parts[name] for name in names}) for names in (scored, lengths))
     others = [group for shape, group in alone.items() if len(group) < len(together[shape])]  # else it is the same group
     for group in [*together.values(), *others]:
-        prompts = [prompt for name, part in group for prompt in problems[name].take(part.rows).prompts()]
-        layouts = torch.cat([part.batches.layout for _, part in group])
+        prompts = [prompt for name, part in group for prompt in problems.scored[name].take(part.rows).prompts()]
+        layouts = torch.cat([part.examples.layout for _, part in group])
         for own in positions:
             if findings := list(check_blind(submission.name, own, prompts, layouts, rng)):
                 return findings

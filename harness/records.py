@@ -95,8 +95,9 @@ class Checkpoint(_Part):
 
 
 class Drift(_Part):
-    """How far the rows of the largest positional table moved: the root mean square of end - start over their numbers.
+    """How far the rows of the largest positional table moved.
 
+    Root mean square, over all numbers of those rows, of the weights that the model is judged by less the initial ones.
     Null if there are no such rows, or if the training diverged.
     """
 
@@ -105,7 +106,7 @@ class Drift(_Part):
     """Rows that received a gradient in some step."""
     touched: Finite
     untouched: Finite
-    """Weight decay alone moves these rows: every step shrinks them by the share learning_rate * weight_decay."""
+    """Nothing but weight decay moves these rows: every step shrinks them by the share learning_rate * weight_decay."""
 
 
 class Mistake(_Part):

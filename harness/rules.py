@@ -141,9 +141,9 @@ _RULES = (
         level="review",
         checked="*validate, trial.* Prompts with operands of the same lengths have the same number of tokens: of 2,000 "
         "random ones, and in every set of a trial. The finding says how much of a sum the numbers tell.",
-        why="All prompts end at the same column. So tokens to the left of a number whose digits decide how many tokens "
-        "it takes move with these digits, and those of both numbers add up in the first token's column, which a plain "
-        "table of positions reads.",
+        why="Prompts are aligned at their end. If a number takes more tokens for some digits than for others, all that "
+        "is to its left shifts by as many columns, and the first token by those of both numbers together: its column "
+        "is a sum of digits, which a plain table of positions can read.",
         remedy="Give numbers of the same length the same number of tokens, for example by filling each up with at "
         "least one that decodes to nothing. Where a format cannot, as with byte-pair merges, say so; a maintainer can "
         "clear it.",

@@ -84,7 +84,7 @@ def audit_all(
     """Each submission with its findings, as they arrive; copies, with the same code and settings, are audited once.
 
     Args:
-        track: of the trials that are to be run, if any.
+        track: whose digits, batches and epochs are audited too; without one only the lengths of every audit are.
         with_decoy: also train on addition and on the decoy task (rule T97).
     """
     copies: dict[tuple[str, frozenset[str]], list[Submission]] = {}

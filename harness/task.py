@@ -94,7 +94,7 @@ class Problems:
         return largest[lengths]
 
     def alike(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """(N,): for each problem, the row of one with operands of the same lengths; one is drawn for all of these."""
+        """(N,): a row for each problem; those whose operands have the same lengths get the same, drawn among theirs."""
         lots = rng.permutation(len(self))
         return np.argsort(lots)[self.largest_alike(lots)]
 

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from harness.decoding import EVALUATION_BATCH, Decoder
 from harness.encoding import Speed
+from harness.examples import Examples
 from harness.model import FrozenModel
 from harness.positions import Positions, Program
 from harness.records import Throughput
 from harness.track import Track
-from harness.training import Batches, Trainer, fast_step
+from harness.training import Trainer, fast_step
 
 TRAIN_ROUNDS = 15
 SCORE_ROUNDS = 5
@@ -30,7 +31,7 @@ VOCAB_SIZE, PAD_ID = 14, 12
 """The reference's vocabulary: ten digits, +, =, PAD and EOS."""
 
 
-def measure(trainer: Trainer, prompts: Batches, track: Track, digits: int, encode: Speed) -> Throughput:
+def measure(trainer: Trainer, prompts: Examples, track: Track, digits: int, encode: Speed) -> Throughput:
     """Measures training, scoring and decoding of one seed of a submission, and adds `encode`, its speed of encoding.
 
     Args:
@@ -62,7 +63,7 @@ def reference_trainer(track: Track, digits: int, device: torch.device) -> Traine
     rng = torch.Generator().manual_seed(0)
     rows = max(track.training.batch_size, EVALUATION_BATCH)
     token_ids = torch.randint(PAD_ID, (rows, length + 1), generator=rng).to(device)
-    data = Batches(token_ids, torch.zeros(rows, length, dtype=torch.int64, device=device), prompt_length)
+    data = Examples(token_ids, torch.zeros(rows, length, dtype=torch.int64, device=device), prompt_length)
     settings = track.training.model_copy(update={"problems": track.training.batch_size})
     return Trainer(
         FrozenModel(track.model, VOCAB_SIZE, seed=0).to(device),
@@ -82,7 +83,7 @@ class _Passes(NamedTuple):
     decode: Callable[[], object]
 
 
-def _passes(trainer: Trainer, prompts: Batches) -> _Passes:
+def _passes(trainer: Trainer, prompts: Examples) -> _Passes:
     """Passes in which no id ends an answer, since rates must not depend on how soon a model says EOS."""
     decoder = Decoder(trainer.model, trainer.positions, pad_id=trainer.pad_id, eos_id=-1)
     batch = _first_rows(prompts)
@@ -137,7 +138,7 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _first_rows(data: Batches) -> Batches:
+def _first_rows(data: Examples) -> Examples:
     """One evaluation batch; a shorter set is repeated."""
     rows = torch.arange(EVALUATION_BATCH, device=data.token_ids.device) % len(data)
     return data.take(rows)

@@ -7,70 +7,18 @@ runs them at the same time.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.capture import capture, side_by_side
+from harness.examples import Examples
 from harness.model import Dropout, FrozenModel
 from harness.positions import Positions
 from harness.randomness import generator
-from harness.sequences import Sequences
+from harness.records import Drift
 from harness.track import TrainingDefinition
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """Sequences on the device, in order."""
-
-    token_ids: Tensor
-    """(N, L + 1) int64."""
-    layout: Tensor
-    """(N, L) int64 of `Kind`."""
-    prompt_length: int
-
-    @classmethod
-    def of(cls, sequences: Sequences, device: torch.device) -> "Batches":
-        token_ids, layout = torch.from_numpy(sequences.token_ids), torch.from_numpy(sequences.layout)
-        return cls(token_ids.to(device, torch.int64), layout.to(device, torch.int64), sequences.prompt_length)
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-    @property
-    def answer_length(self) -> int:
-        """Columns of an answer, its EOS included."""
-        return self.token_ids.shape[1] - self.prompt_length
-
-    def rows(self, start: int, stop: int) -> "Batches":
-        return Batches(self.token_ids[start:stop], self.layout[start:stop], self.prompt_length)
-
-    @classmethod
-    def concatenated(cls, parts: Sequence["Batches"]) -> "Batches":
-        """The rows of sets of one shape, one after the other."""
-        token_ids, layout = torch.cat([part.token_ids for part in parts]), torch.cat([part.layout for part in parts])
-        return cls(token_ids, layout, parts[0].prompt_length)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Columns of a prompt and of an answer; sets of one shape go through one recorded pass."""
-        return self.prompt_length, self.answer_length
-
-    def take(self, rows: Tensor) -> "Batches":
-        """The given rows, (n,) int64."""
-        return Batches(self.token_ids.index_select(0, rows), self.layout.index_select(0, rows), self.prompt_length)
-
-
-class Drift(NamedTuple):
-    """How far the rows of a table have moved; `records.Drift` explains the fields."""
-
-    rows: int
-    touched_rows: int
-    touched: float | None
-    untouched: float | None
 
 
 class Trainer:
@@ -80,7 +28,7 @@ class Trainer:
         self,
         model: FrozenModel,
         positions: Positions,
-        data: Batches,
+        data: Examples,
         settings: TrainingDefinition,
         *,
         dropout: float,
@@ -164,9 +112,10 @@ class Trainer:
             self._flat.copy_(weights)
 
     def drift(self) -> Drift | None:
-        """How far the rows of the largest table of the positions have moved since the start, None without a table.
+        """How far the rows of the positions' largest table are from their initial values, None without a table.
 
-        A row is touched if it ever got a gradient: if Adam's second moment is nonzero anywhere in it.
+        After `train` has ended these are the weights that the model is judged by. A row is touched if it ever got a
+        gradient: if Adam's second moment is nonzero anywhere in it.
         """
         tables = self.positions.tables()
         if not tables:
@@ -182,9 +131,14 @@ class Trainer:
         def root_mean(rows: Tensor) -> float | None:
             return math.sqrt(float(moved[rows].mean())) if bool(rows.any()) else None
 
-        return Drift(len(table), int(is_touched.sum()), root_mean(is_touched), root_mean(~is_touched))
+        return Drift(
+            rows=len(table),
+            touched_rows=int(is_touched.sum()),
+            touched=root_mean(is_touched),
+            untouched=root_mean(~is_touched),
+        )
 
-    def _loss(self, batch: Batches) -> Tensor:
+    def _loss(self, batch: Examples) -> Tensor:
         """(): the mean cross-entropy, in nats, of the answer's tokens and its EOS."""
         inputs, first = batch.token_ids[:, :-1], batch.prompt_length - 1
         terms = self.positions.terms(batch.layout, training=True, generator=self._positions_rng)

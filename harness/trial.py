@@ -17,26 +17,33 @@ from torch import Tensor
 
 from harness import encoding, throughput
 from harness.audits.findings import Finding
-from harness.audits.live import check_again, check_planted, check_siblings, probes_of
+from harness.audits.live import check_again, check_planted, check_siblings
 from harness.audits.positions import check_blind, check_digits
 from harness.audits.tokens import check_counts
-from harness.decoding import EVALUATION_BATCH, Decoder, Part, parts_of
-from harness.errors import SubmissionError
-from harness.host.client import Host, Vocabulary
+from harness.decoding import Decoder, Part, parts_of
+from harness.encoding import PROBES
+from harness.examples import Examples
+from harness.host.client import Vocabulary
 from harness.host.sandbox import isolation
-from harness.model import FrozenModel, shape_of
 from harness.outcome import Outcome, record_of
-from harness.positions import Positions, Program, receive_positions
+from harness.positions import Positions
+from harness.preparation import (
+    Job,
+    ProblemsOfJob,
+    draw_problems,
+    encode_with_probes,
+    export_positions,
+    make_trainer,
+)
 from harness.processor import device_name, peak_memory_bytes, products, reset_peak_memory
 from harness.provenance import identity
 from harness.ragged import Ragged
-from harness.randomness import derived_seed
-from harness.records import CurvePoint, Drift, Parameters, Record, Seconds
+from harness.records import CurvePoint, Parameters, Record, Seconds
 from harness.sequences import share_seen
 from harness.submissions import Submission
-from harness.task import Problems, fixed_suites, fresh_suites, strata, training_problems, validation_problems
+from harness.task import Problems, strata
 from harness.track import Track
-from harness.training import Batches, Trainer, train
+from harness.training import Trainer, train
 
 
 class Progress(NamedTuple):
@@ -70,7 +77,7 @@ def run_job(
     Raises:
         SubmissionError: the submission broke its contract.
     """
-    job = _Job(submission, track, digits, seeds, device)
+    job = Job(submission, track, digits, seeds, device)
     fresh_seeds = [secrets.randbelow(2**53) for _ in seeds] if fresh_seeds is None else fresh_seeds
     num_steps = submission.training(track.training).num_steps
     reset_peak_memory(device)
@@ -78,13 +85,13 @@ def run_job(
 
     report(Progress("encode", 0, num_steps))
     encoded = _encode(job, fresh_seeds)
-    max_digits = track.max_digits(digits)
-    positions = export_positions_for(
-        submission, track, encoded.whole("train"), encoded.asked, max_digits=max_digits, seeds=seeds, device=device
-    )
+    positions = export_positions(job, encoded.whole("train"), encoded.asked)
     findings = [*encoded.findings, *_layout_findings(job, encoded, positions)]
-    trainers = [_trainer(job, encoded, own, seed) for own, seed in zip(positions, seeds, strict=True)]
-    pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
+    vocabulary, train_data = encoded.vocabulary, encoded.whole("train")
+    trainers = [
+        make_trainer(job, vocabulary, train_data, own, seed) for own, seed in zip(positions, seeds, strict=True)
+    ]
+    pad_id, eos_id = vocabulary.pad_id, vocabulary.eos_id
     decoders = [Decoder(own.model, own.positions, pad_id=pad_id, eos_id=eos_id) for own in trainers]
     moments.append(time.perf_counter())
 
@@ -110,12 +117,12 @@ def run_job(
     for index, (seed, fresh_seed) in enumerate(zip(seeds, fresh_seeds, strict=True)):
         own_parameters, drift, own_best = positions[index].parameters(), drifts[index], best[index]
         outcome = Outcome(
-            problems={**encoded.fresh[index], **encoded.fixed},
+            problems={**encoded.problems.fresh[index], **encoded.problems.fixed},
             texts=texts[index],
             curve=curves[index],
             curve_problems=track.evaluation.curve,
             best=own_best and (own_best.step, own_best.accuracy),
-            drift=drift and Drift(**drift._asdict()),
+            drift=drift,
             seen=encoded.seen[index],
             parameters=Parameters(model=model_parameters, positions=sum(each.numel() for each in own_parameters)),
             throughput=rates,
@@ -127,70 +134,12 @@ def run_job(
     return records
 
 
-def export_positions_for(
-    submission: Submission,
-    track: Track,
-    trained: Batches,
-    asked: Sequence[Batches],
-    *,
-    max_digits: int,
-    seeds: Sequence[int],
-    device: torch.device,
-) -> list[Positions]:
-    """Each seed's positional embedding, for the training batch and for the evaluation batch of every width.
-
-    Args:
-        trained: the training problems.
-        asked: what the model is evaluated on.
-    """
-    trained_length, lengths = trained.layout.shape[-1], {batches.layout.shape[-1] for batches in asked}
-    programs = [Program(True, track.training.batch_size, trained_length)]
-    programs += [Program(False, EVALUATION_BATCH, length) for length in sorted(lengths)]
-    shape = shape_of(track.model, max_digits=max_digits, max_length=max(lengths))
-    # On a GPU a lookup outside its table raises no exception with a line, but ends this process.
-    layouts = _layouts(trained, asked, programs) if device.type == "cuda" else None
-    exported: list[Positions] = []
-    for seed in seeds:
-        own_seed = derived_seed(seed, "positions")
-        with Host(submission, "positions", max_digits=max_digits) as host:
-            exported.append(
-                receive_positions(host, submission.name, shape, programs, seed=own_seed, device=device, layouts=layouts)
-            )
-    if len({own.description() for own in exported}) > 1:
-        message = "another seed gives other terms, dropout or parameters; let __init__ draw initial values alone"
-        raise SubmissionError(submission.name, "P00", message)
-    return exported
-
-
-def _layouts(trained: Batches, asked: Sequence[Batches], programs: Sequence[Program]) -> dict[Program, Tensor]:
-    """The distinct layouts that each program meets, (n, L) on the CPU; they are few, as they tell only lengths."""
-    found: dict[Program, Tensor] = {}
-    for program in programs:
-        met = [trained.layout] if program.training else [batches.layout for batches in asked]
-        rows = [layout.unique(dim=0) for layout in met if layout.shape[-1] == program.length]
-        found[program] = torch.cat(rows).unique(dim=0).cpu()
-    return found
-
-
-class _Job(NamedTuple):
-    """The trials of one submission at one number of digits that train side by side."""
-
-    submission: Submission
-    track: Track
-    digits: int
-    seeds: Sequence[int]
-    device: torch.device
-
-
 class _Encoded(NamedTuple):
     """The problems of all seeds, and what the tokenizer made of them."""
 
-    fresh: list[dict[str, Problems]]
-    """For each seed the suites that were drawn for it: `fresh`, and `fresh_lengths/…` if the track has them."""
-    fixed: dict[str, Problems]
-    """The other suites, by name."""
+    problems: ProblemsOfJob
     written: dict[str, list[Part]]
-    """`train`, `validation/…` and every suite, on the device; `fresh/1` is that of the second seed."""
+    """Every set of `problems`, on the device."""
     data: dict[str, list[Part]]
     """The same as positions get to see it (`_sharing_layouts`)."""
     vocabulary: Vocabulary
@@ -202,95 +151,72 @@ class _Encoded(NamedTuple):
     findings: list[Finding]
 
     @property
-    def asked(self) -> list[Batches]:
+    def asked(self) -> list[Examples]:
         """What the models are evaluated on, as it was written."""
-        return [part.batches for name, parts in self.written.items() if name != "train" for part in parts]
+        return [part.examples for name, parts in self.written.items() if name != "train" for part in parts]
 
-    def whole(self, name: str) -> Batches:
+    def whole(self, name: str) -> Examples:
         """A set within the trained lengths, as positions get to see it."""
         (part,) = self.data[name]
-        return part.batches
+        return part.examples
 
 
-def _encode(job: _Job, fresh_seeds: Sequence[int]) -> _Encoded:
-    submission, track, digits, _, device = job
-    fixed, fresh = fixed_suites(track, digits), [fresh_suites(track, digits, own) for own in fresh_seeds]
-    drawn = {f"{suite}/{index}": problems for index, own in enumerate(fresh) for suite, problems in own.items()}
-    sets = {"train": training_problems(track, digits), **fixed, **drawn, **validation_problems(track, digits)}
-    rng = np.random.default_rng(secrets.randbits(63))
-    probes = probes_of({**fixed, **drawn}, rng)
-    probe_texts, max_digits = [*probes.prompts, *probes.texts()], track.max_digits(digits)
-    encoded = encoding.encode(
-        submission,
-        sets,
-        max_digits=max_digits,
-        shuffle_seed=secrets.randbits(63),
-        prompt_probes=probe_texts,
-        answer_probes=probes.numbers,
-    )
-    probe_ids = dict(zip(probe_texts, encoded.prompts[encoding.PROBES].rows(), strict=True))
-    findings = check_siblings(submission, probes, probe_ids)
-    findings += check_counts(submission.name, [(problems, encoded.prompts[name]) for name, problems in sets.items()])
-    prompts = {name: (problems.prompts(), encoded.prompts[name]) for name, problems in sets.items()}
-    findings += check_again(submission, encoded.vocabulary, max_digits, prompts, rng)
-    written = {name: parts_of(own, device) for name, own in encoded.sets.items()}
-    planted = dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True))
-    seen = [share_seen(encoded.sets[f"fresh/{index}"], encoded.sets["train"]) for index in range(len(fresh))]
+def _encode(job: Job, fresh_seeds: Sequence[int]) -> _Encoded:
+    submission, problems, rng = job.submission, draw_problems(job, fresh_seeds), _unpredictable()
+    encoded, probes = encode_with_probes(job, problems)
+    sets, prompts = problems.sets, encoded.prompts
+    findings = check_siblings(submission, probes, dict(zip(probes.texts(), prompts[PROBES].rows(), strict=True)))
+    findings += check_counts(submission.name, [(own, prompts[name]) for name, own in sets.items()])
+    texts = {name: (own.prompts(), prompts[name]) for name, own in sets.items()}
+    findings += check_again(submission, encoded.vocabulary, job.max_digits, texts, rng)
+    written = {name: parts_of(own, job.device) for name, own in encoded.sets.items()}
     return _Encoded(
-        fresh=fresh,
-        fixed=fixed,
+        problems=problems,
         written=written,
         data={name: _sharing_layouts(sets[name], own, rng) for name, own in written.items()},
         vocabulary=encoded.vocabulary,
-        seen=seen,
-        planted=planted,
+        seen=[share_seen(encoded.sets[f"fresh/{index}"], encoded.sets["train"]) for index in range(len(fresh_seeds))],
+        planted=dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True)),
         speed=encoded.speed,
         findings=findings,
     )
 
 
-def _sharing_layouts(problems: Problems, parts: Sequence[Part], rng: np.random.Generator) -> list[Part]:
-    """The problems with one layout for all whose operands have the same lengths; these are in the same part.
+def _unpredictable() -> np.random.Generator:
+    """Draws what no submission may foresee."""
+    return np.random.default_rng(secrets.randbits(63))
 
-    So positions never see what digits move, whatever a batch is made of. Where the lengths alone decide the layout, as
-    in most formats, nothing changes.
+
+def _sharing_layouts(problems: Problems, parts: Sequence[Part], rng: np.random.Generator) -> list[Part]:
+    """Gives all problems with the same pair of operand lengths one layout, drawn among theirs.
+
+    So positions never see what digits move, whatever a batch is made of. Such problems have equal widths, hence are in
+    the same part. Where the lengths alone decide the layout, as in most formats, nothing changes.
     """
     sharing: list[Part] = []
-    for rows, batches in parts:
+    for rows, examples in parts:
         alike = problems.take(rows).alike(rng)
-        shared = batches.layout[torch.from_numpy(alike).to(batches.layout.device)]
-        is_same = torch.equal(shared, batches.layout)
-        sharing.append(Part(rows, batches if is_same else replace(batches, layout=shared)))
+        shared = examples.layout[torch.from_numpy(alike).to(examples.layout.device)]
+        is_same = torch.equal(shared, examples.layout)
+        sharing.append(Part(rows, examples if is_same else replace(examples, layout=shared)))
     return sharing
 
 
-def _layout_findings(job: _Job, encoded: _Encoded, positions: Sequence[Positions]) -> list[Finding]:
+def _layout_findings(job: Job, encoded: _Encoded, positions: Sequence[Positions]) -> list[Finding]:
     """Findings about the layouts of `test` and of the first seed's `fresh`, and about those of all that was drawn."""
-    name, rng = job.submission.name, np.random.default_rng(secrets.randbits(63))
-    for suite, problems in (("test", encoded.fixed["test"]), ("fresh/0", encoded.fresh[0]["fresh"])):
-        for rows, batches in encoded.written[suite]:
-            if found := list(check_blind(name, positions[0], problems.take(rows).prompts(), batches.layout, rng)):
+    name, rng = job.submission.name, _unpredictable()
+    fixed, fresh = encoded.problems.fixed, encoded.problems.fresh
+    for suite, problems in (("test", fixed["test"]), ("fresh/0", fresh[0]["fresh"])):
+        for rows, examples in encoded.written[suite]:
+            if found := list(check_blind(name, positions[0], problems.take(rows).prompts(), examples.layout, rng)):
                 return found
-    for index, own in enumerate(encoded.fresh):
+    for index, own in enumerate(fresh):
         for suite, problems in own.items():
-            for rows, batches in encoded.written[f"{suite}/{index}"]:
+            for rows, examples in encoded.written[f"{suite}/{index}"]:
                 prompts = problems.take(rows).prompts()
-                if found := list(check_digits(name, positions[index], prompts, batches.layout, rng)):
+                if found := list(check_digits(name, positions[index], prompts, examples.layout, rng)):
                     return found
     return []
-
-
-def _trainer(job: _Job, encoded: _Encoded, positions: Positions, seed: int) -> Trainer:
-    submission, track, _, _, device = job
-    return Trainer(
-        FrozenModel(track.model, encoded.vocabulary.vocab_size, derived_seed(seed, "weights")).to(device),
-        positions,
-        encoded.whole("train"),
-        submission.training(track.training),
-        dropout=submission.dropout(track.model),
-        pad_id=encoded.vocabulary.pad_id,
-        seed=seed,
-    )
 
 
 class _Best(NamedTuple):
@@ -302,7 +228,7 @@ class _Best(NamedTuple):
 
 
 def _train(
-    job: _Job, encoded: _Encoded, trainers: Sequence[Trainer], decoders: Sequence[Decoder], report: Listener
+    job: Job, encoded: _Encoded, trainers: Sequence[Trainer], decoders: Sequence[Decoder], report: Listener
 ) -> tuple[list[list[CurvePoint]], list[_Best | None]]:
     """Trains; returns each seed's learning curve, and its best weights beyond the trained lengths, if any."""
     evaluation, settings = job.track.evaluation, trainers[0].settings
@@ -344,20 +270,21 @@ def _better(best: _Best | None, step: int, accuracy: float, trainer: Trainer) ->
 
 
 def _answer(
-    job: _Job,
+    job: Job,
     encoded: _Encoded,
     trainers: Sequence[Trainer],
     decoders: Sequence[Decoder],
     best: Sequence[_Best | None],
 ) -> tuple[list[dict[str, list[str]]], list[Finding]]:
     """Each seed's texts by suite, those of the best weights under `best/`; the trainers then hold the best weights."""
-    fixed = {suite: encoded.data[suite] for suite in encoded.fixed}
-    lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(encoded.fixed, "lengths")}
+    problems = encoded.problems
+    fixed = {suite: encoded.data[suite] for suite in problems.fixed}
+    lengths = {f"best/{length}": encoded.data[f"lengths/{length}"] for length in strata(problems.fixed, "lengths")}
     answers: list[dict[str, Ragged]] = []
     for index, (trainer, decoder, own_best) in enumerate(zip(trainers, decoders, best, strict=True)):
         own = decoder.answers_by_set({"fresh": encoded.data[f"fresh/{index}"], **fixed})
         # By themselves, so that the batches of the suites above are the same on every track and in every record.
-        longer = {suite: encoded.data[f"{suite}/{index}"] for suite in encoded.fresh[index] if suite != "fresh"}
+        longer = {suite: encoded.data[f"{suite}/{index}"] for suite in problems.fresh[index] if suite != "fresh"}
         own |= decoder.answers_by_set(longer)
         if own_best is not None:
             trainer.load(own_best.weights)
@@ -366,7 +293,7 @@ def _answer(
     *texts, planted = encoding.decode(
         job.submission,
         [*(ids for own in answers for ids in own.values()), Ragged.of(list(encoded.planted.values()))],
-        max_digits=job.track.max_digits(job.digits),
+        max_digits=job.max_digits,
         shuffle_seed=secrets.randbits(63),
     )
     decoded = iter(texts)

@@ -6,18 +6,19 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from harness.examples import Examples
 from harness.model import FrozenModel
 from harness.positions import Positions, Program
 from harness.protocol import Kind, Terms
 from harness.track import ModelDefinition, TrainingDefinition
-from harness.training import Batches, Trainer
+from harness.training import Trainer
 
 TINY = ModelDefinition(d_model=32, num_heads=4, num_layers=2, feedforward=48)
 VOCAB_SIZE, PAD_ID, EOS_ID = 14, 12, 13
 """Of a character tokenizer: ten digits, `+` 10, `=` 11, PAD, EOS."""
 
 
-def additions(pairs: Iterable[tuple[int, int]], *, width: int = 1) -> Batches:
+def additions(pairs: Iterable[tuple[int, int]], *, width: int = 1) -> Examples:
     """`7+5=` with answer `12` -> 7 10 5 11 1 2 EOS; prompts on `width` digits an operand, answers on one more."""
     rows: list[list[int]] = []
     layouts: list[list[int]] = []
@@ -29,7 +30,7 @@ def additions(pairs: Iterable[tuple[int, int]], *, width: int = 1) -> Batches:
         rows.append([PAD_ID] * left + prompt + answer + [PAD_ID] * right)
         kinds = [{10: Kind.PLUS, 11: Kind.EQUALS}.get(token_id, Kind.NUMBER) for token_id in prompt]
         layouts.append([Kind.PAD] * left + kinds + [Kind.ANSWER] * (answer_length - 1))
-    return Batches(torch.tensor(rows), torch.tensor(layouts), prompt_length)
+    return Examples(torch.tensor(rows), torch.tensor(layouts), prompt_length)
 
 
 def random_pairs(count: int, *, width: int = 1, seed: int = 0) -> list[tuple[int, int]]:
@@ -79,7 +80,7 @@ def sinusoids(length: int, d_model: int) -> Terms:
 
 
 def made_trainer(
-    data: Batches,
+    data: Examples,
     *,
     definition: ModelDefinition = TINY,
     terms: Terms | None = None,
@@ -109,8 +110,8 @@ def made_trainer(
     )
 
 
-def on(device: str, data: Batches) -> Batches:
-    return Batches(data.token_ids.to(device), data.layout.to(device), data.prompt_length)
+def on(device: str, data: Examples) -> Examples:
+    return Examples(data.token_ids.to(device), data.layout.to(device), data.prompt_length)
 
 
 def drawing_trainer(*, seed: int = 0, device: str = "cpu", **settings: float) -> Trainer:

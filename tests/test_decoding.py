@@ -18,10 +18,11 @@ from made_trainings import (
 from torch import Tensor
 
 from harness.decoding import EVALUATION_BATCH, Decoder, Forced, Part, by_shape
+from harness.examples import Examples
 from harness.model import NO_DROPOUT, FrozenModel
 from harness.positions import Positions, Program
 from harness.protocol import Terms
-from harness.training import Batches, Trainer, train
+from harness.training import Trainer, train
 
 WHOLE = [(a, b) for a in range(10) for b in range(10)]
 
@@ -34,7 +35,7 @@ def half_trained() -> Trainer:
     return trainer
 
 
-def targets_of(data: Batches) -> list[list[int]]:
+def targets_of(data: Examples) -> list[list[int]]:
     return [row[: row.index(EOS_ID)] for row in data.token_ids[:, data.prompt_length :].tolist()]
 
 
@@ -42,11 +43,11 @@ def decoder_of(trainer: Trainer) -> Decoder:
     return Decoder(trainer.model, trainer.positions, pad_id=PAD_ID, eos_id=EOS_ID)
 
 
-def generated(trainer: Trainer, data: Batches) -> list[list[int]]:
+def generated(trainer: Trainer, data: Examples) -> list[list[int]]:
     return decoder_of(trainer).greedy(data).rows()
 
 
-def forced_on(trainer: Trainer, data: Batches) -> Forced:
+def forced_on(trainer: Trainer, data: Examples) -> Forced:
     return decoder_of(trainer).teacher_forced(data)
 
 
@@ -128,7 +129,7 @@ def talkative_model() -> FrozenModel:
     return model
 
 
-def select(data: Batches, rows: list[int]) -> Batches:
+def select(data: Examples, rows: list[int]) -> Examples:
     return data.take(torch.tensor(rows))
 
 
@@ -146,7 +147,7 @@ def test_a_row_is_decoded_the_same_alone_in_another_order_and_in_other_company(h
 def test_sets_answered_together_are_answered_as_each_alone(half_trained: Trainer) -> None:
     """One of them in two parts, of which one has a shape of its own and the other that of another set."""
     decoder, data = decoder_of(half_trained), additions(WHOLE)
-    otherwise = Batches(data.token_ids[:30], data.layout[:30], data.prompt_length - 1)  # from the equals sign on
+    otherwise = Examples(data.token_ids[:30], data.layout[:30], data.prompt_length - 1)  # from the equals sign on
     odd, even = np.arange(1, 60, 2), np.arange(0, 60, 2)
     sets = {
         "in parts": [Part(odd, otherwise), Part(even, data.rows(70, 100))],
@@ -157,9 +158,9 @@ def test_sets_answered_together_are_answered_as_each_alone(half_trained: Trainer
     assert list(together) == list(shares) == list(sets)
     for name, parts in sets.items():
         expected, is_right = together[name].rows(), []
-        for rows, batches in parts:
-            assert [expected[row] for row in rows] == decoder.answers(batches).rows()
-            is_right += decoder.teacher_forced(batches).is_right.tolist()
+        for rows, examples in parts:
+            assert [expected[row] for row in rows] == decoder.answers(examples).rows()
+            is_right += decoder.teacher_forced(examples).is_right.tolist()
         assert shares[name] == sum(is_right) / len(is_right)
     assert 0.1 < shares["whole"] < 0.9
 

@@ -174,6 +174,10 @@ WRONG_FORWARDS = {
         f"{ZEROS}\nwith torch.no_grad():\n    x = x + layout[..., None]\nreturn Terms(embedding=x)",
         r"a block under torch\.no_grad.* cannot cross; use \.detach\(\)",
     ),
+    "a layout taken for an embedding": (
+        "return Terms(embedding=layout + torch.zeros(1, layout.shape[1], 128))",
+        LINE + r"RuntimeError: .*; mind the shapes: layout is \(B, L\), the kinds of the tokens",
+    ),
     "an exception": (
         "return Terms(embedding=undefined)",
         r"submission\.py, line \d+, in forward: NameError: name 'undefined'",

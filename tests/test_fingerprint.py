@@ -218,6 +218,7 @@ NOT_FROZEN = {
         "says what a process may ask for: a hole that is closed must not make every record stale; that torch computes "
         "in a host as it does outside is under test (`test_positions.py`)"
     ),
+    "host.refusal": "words",
     "host.remedies": "words",
     "host.sandbox": "starts processes, and says what they may see",
     "host.zygote": "starts processes",

@@ -454,11 +454,18 @@ def test_what_torch_and_python_say_of_a_wrong_init_is_followed_by_what_to_do() -
     class Short:
         def __init__(self) -> None: ...
 
+    class Sized:
+        def __init__(self, shape: Any) -> None:
+            self.rows = shape.max_length
+
     short: Any = Short
     with pytest.raises(AttributeError) as late:
         Late()
     with pytest.raises(TypeError) as short_of_one:
         short(20)
+    with pytest.raises(AttributeError) as exchanged:
+        Sized(20)
+    assert "are `tokenizer` and `positions` exchanged" in remedied(str(exchanged.value), [])
     assert remedied(str(late.value), []).endswith("; let __init__ begin with super().__init__(shape)")
     assert remedied(str(short_of_one.value), []).endswith("makes a tokenizer with max_digits, and positions with shape")
 

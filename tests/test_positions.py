@@ -1,7 +1,7 @@
 """Positional embeddings from a host: the same numbers as the original's, and clear words where one is wrong."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ from torch import Tensor
 
 import harness.protocol
 from harness.audits.positions import check_positions
-from harness.errors import SubmissionError
+from harness.errors import HostError, SubmissionError
 from harness.host.client import Host
 from harness.host.frames import Frame
 from harness.positions import Positions, Program, receive_positions
@@ -171,9 +171,9 @@ class LyingHost:
     def __init__(self, submission: Submission, change: Callable[[Frame], object]) -> None:
         self.submission, self.change = submission, change
 
-    def ask(self, message: dict[str, Any]) -> Frame:
-        with Host(self.submission, "positions", max_digits=MAX_DIGITS) as host:
-            reply = host.ask(message)
+    def export(self, shape: dict[str, int], seed: int, programs: Sequence[Sequence[int]]) -> Frame:
+        with Host(self.submission, "positions") as host:
+            reply = host.export(shape, seed, programs)
         self.change(reply)
         return reply
 
@@ -235,15 +235,27 @@ def test_the_host_is_told_the_shape_and_nothing_more() -> None:
     asked: list[dict[str, Any]] = []
     submission = worked(NAMES[0])
 
-    class Listening(LyingHost):
-        def ask(self, message: dict[str, Any]) -> Frame:
+    class Listening(Host):
+        def ask(self, message: dict[str, Any], *arguments: Any, **settings: Any) -> Frame:
             asked.append(message)
-            return super().ask(message)
+            return super().ask(message, *arguments, **settings)
 
-    host = Listening(submission, lambda reply: None)
-    receive_positions(host, submission.name, SHAPE, PROGRAMS, seed=SEED, device=CPU)  # type: ignore[arg-type]
+    with Listening(submission, "positions") as host:
+        receive_positions(host, submission.name, SHAPE, PROGRAMS, seed=SEED, device=CPU)
+    opened, *rest = asked
+    assert opened.keys() == {"do", "files"}
     programs = [[True, 6, 12], [False, 6, 12], [False, 2, 15]]
-    assert asked == [{"do": "export", "shape": asdict(SHAPE), "seed": SEED, "programs": programs}]
+    assert rest == [{"do": "export", "shape": asdict(SHAPE), "seed": SEED, "programs": programs}]
+
+
+def test_graphs_for_many_widths_have_more_time_than_one(write_submission: WriteSubmission) -> None:
+    """As on a track of length generalisation: nine are given two deadlines."""
+    hanging = write_submission(positions=with_forward("import time\ntime.sleep(600)"))
+    for count, seconds in ((8, 1), (9, 2)):
+        programs = [[False, 2, width] for width in range(3, 3 + count)]
+        with Host(hanging, "positions", deadline_s=1.0) as host, pytest.raises(HostError) as caught:
+            host.export(asdict(SHAPE), SEED, programs)
+        assert f"gave no answer within {seconds} seconds, and was at submission.py" in caught.value.message
 
 
 def test_a_submission_is_never_imported_by_the_trainer(write_submission: WriteSubmission) -> None:

@@ -15,15 +15,16 @@ from harness.audits.recoverable import columns
 from harness.commands import probe as probe_command
 from harness.commands.probe import as_text
 from harness.decoding import Decoder
+from harness.examples import Examples
 from harness.model import NO_DROPOUT, FrozenModel
-from harness.preparation import Prepared, prepare
+from harness.preparation import Job, Prepared, prepare
 from harness.probe import MIN_OF_A_KIND, States, accuracies, carries, probe, states_of
 from harness.probe_report import ProbeReport
 from harness.records import Score
 from harness.submissions import Submission
 from harness.task import Split, UniformDigits, UniformLengths, draw, fixed_suites, fresh_problems, training_problems
 from harness.track import Track
-from harness.training import Batches, Trainer, train
+from harness.training import Trainer, train
 from harness.trial import run_job
 
 CHANGES: dict[str, object] = {
@@ -50,7 +51,7 @@ def test_the_labels_are_the_carries_of_python_integers_and_whether_the_sum_is_lo
 
 def prepared(submission: Submission, track: Track, device: str = "cpu") -> Prepared:
     sets = {"train": training_problems(track, 2), "test": fixed_suites(track, 2)["test"]}
-    return prepare(submission, track, 2, 0, sets, torch.device(device))
+    return prepare(Job(submission, track, 2, [0], torch.device(device)), sets)
 
 
 def test_the_states_of_a_layer_are_what_a_model_of_so_many_layers_makes_its_logits_from(tmp_path) -> None:
@@ -108,7 +109,7 @@ def told_at(monkeypatch: pytest.MonkeyPatch, *, layer: int, token: int) -> None:
     """Makes states noise, but trained ones tell the carry into 10^1 in that layer, and `longer` after that token."""
     rng = np.random.default_rng(0)
 
-    def made(trainer: Trainer, data: Batches) -> States:
+    def made(trainer: Trainer, data: Examples) -> States:
         texts = ["".join(map(str, row)) for row in data.token_ids[:, : data.prompt_length].tolist()]
         size = (len(data), 16)
         at_equals = rng.standard_normal((3, *size)).astype(np.float32)

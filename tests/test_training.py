@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.capture import refusing_to_wait
+from harness.examples import Examples
 from harness.model import NO_DROPOUT
 from harness.positions import Positions, Program
 from harness.processor import products, set_up_processor
 from harness.track import ModelDefinition
-from harness.training import Batches, Trainer, train
+from harness.training import Trainer, train
 
 PINNED_LOSSES = {
     0.0: [2.8228, 2.1228, 2.0787, 1.8596, 1.5983],
@@ -41,7 +42,7 @@ PINNED_BITS = {
 """By machine and dropout, a digest of all fifty losses: these two agree, others and other torches round otherwise."""
 
 
-def data_of(count: int = 256, width: int = 2) -> Batches:
+def data_of(count: int = 256, width: int = 2) -> Examples:
     return additions(random_pairs(count, width=width), width=width)
 
 
@@ -111,7 +112,7 @@ def test_the_first_step_descends_the_gradient_of_the_loss() -> None:
     assert after < before
 
 
-def slow_loss(trainer: Trainer, batch: Batches) -> float:
+def slow_loss(trainer: Trainer, batch: Examples) -> float:
     """Minus the mean log probability of each answer token and EOS, token by token, in float64."""
     terms = trainer.positions.terms(batch.layout, training=True, generator=torch.Generator())
     with torch.no_grad():

@@ -12,11 +12,14 @@ from harness import throughput, trial
 from harness.capture import Recording
 from harness.commands.reproduce import COMPARED
 from harness.decoding import Decoder
+from harness.encoding import encode
 from harness.errors import SubmissionError
+from harness.examples import Examples
 from harness.positions import Program
+from harness.preparation import Job, distinct_layouts, export_positions, make_trainer
 from harness.records import Record
 from harness.submissions import Submission, read_folder
-from harness.task import fresh_problems, training_problems
+from harness.task import fixed_suites, fresh_problems, training_problems
 from harness.track import Track, load_track
 from harness.training import fast_step
 from harness.trial import Progress, _shared_evenly, run_job
@@ -107,7 +110,7 @@ def test_a_trial_knows_how_many_fresh_problems_are_written_as_trained_ones(name:
     """Unordered column pairs write `12+34`, `14+32`, `32+14` and `34+12` alike; who reverses digits, no two pairs."""
     submission, track = read_folder(SUBMISSIONS / name), load_track("smoke")
     assert isinstance(submission, Submission)
-    (seen,) = trial._encode(trial._Job(submission, track, 2, [0], CPU), [5]).seen
+    (seen,) = trial._encode(Job(submission, track, 2, [0], CPU), [5]).seen
 
     def columns(prompt: str) -> list[list[str]]:
         one, other = (number.zfill(2) for number in prompt.removesuffix("=").split("+"))
@@ -183,21 +186,23 @@ FOLDERS = [SUBMISSIONS / name for name in NAMES]
 
 def check_recorded(folder: Path, device: torch.device) -> None:
     """Of two seeds, the training step and both passes of an evaluation batch."""
-    submission, track = read_folder(folder), LENGTHS
+    submission, track = read_folder(folder), short(LENGTHS)
     assert isinstance(submission, Submission)
-    job = trial._Job(submission, track, 2, [0, 1], device)
-    encoded = trial._encode(job, [5, 6])
-    trained, asked = encoded.whole("train"), encoded.asked
-    positions = trial.export_positions_for(
-        submission, track, trained, asked, max_digits=track.max_digits(2), seeds=job.seeds, device=device
-    )
-    trainers = [trial._trainer(job, encoded, own, seed) for own, seed in zip(positions, job.seeds, strict=True)]
+    job = Job(submission, track, 2, [0, 1], device)
+    sets = {"train": training_problems(track, 2), "test": fixed_suites(track, 2)["test"]}
+    encoded = encode(submission, sets, max_digits=job.max_digits, shuffle_seed=0)
+    trained, asked = (Examples.of(encoded.sets[name], device) for name in ("train", "test"))
+    positions = export_positions(job, trained, [asked])
+    trainers = [
+        make_trainer(job, encoded.vocabulary, trained, own, seed)
+        for own, seed in zip(positions, job.seeds, strict=True)
+    ]
     assert isinstance(fast_step(trainers), Recording)
     pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
     decoder = Decoder(trainers[0].model, positions[0], pad_id=pad_id, eos_id=eos_id)
     for _ in range(2):
-        decoder.teacher_forced(encoded.whole("test"))
-        decoder.greedy(encoded.whole("test"))
+        decoder.teacher_forced(asked)
+        decoder.greedy(asked)
     assert decoder.forced_pass.is_recorded
     assert decoder.greedy_pass.is_recorded
 
@@ -275,26 +280,26 @@ def test_positions_that_would_end_the_process_on_a_gpu_end_the_trial_there_with_
 ) -> None:
     """Found on the CPU before the GPU is used, which need not be there."""
     submission, track, gpu = write_submission(positions=OUTSIDE), short(load_track("smoke")), torch.device("cuda", 99)
-    encoded = trial._encode(trial._Job(submission, track, 2, [0], CPU), [5])
+    encoded = trial._encode(Job(submission, track, 2, [0], CPU), [5])
     trained, asked = encoded.whole("train"), encoded.asked
     with pytest.raises(SubmissionError, match=r"P00: submission\.py, line \d+, `return .*index out of range"):
-        trial.export_positions_for(submission, track, trained, asked, max_digits=2, seeds=[0], device=gpu)
+        export_positions(Job(submission, track, 2, [0], gpu), trained, asked)
 
 
 def test_every_layout_that_a_program_meets_is_tried_out_once(write_submission: WriteSubmission) -> None:
-    job = trial._Job(write_submission(), LENGTHS, 2, [0, 1], CPU)
+    job = Job(write_submission(), LENGTHS, 2, [0, 1], CPU)
     encoded = trial._encode(job, [5, 6])
     trained, asked = encoded.whole("train"), encoded.asked
-    widths = sorted({batches.layout.shape[-1] for batches in asked})
+    widths = sorted({examples.layout.shape[-1] for examples in asked})
     programs = [Program(True, 64, trained.layout.shape[-1]), *(Program(False, 256, width) for width in widths)]
-    found = trial._layouts(trained, asked, programs)
+    found = distinct_layouts(trained, asked, programs)
     assert set(found) == set(programs)
     assert len(widths) > 3
     for program, rows in found.items():
         expected = {
             tuple(row)
-            for batches in ([trained] if program.training else asked)
-            for row in batches.layout.tolist()
+            for examples in ([trained] if program.training else asked)
+            for row in examples.layout.tolist()
             if len(row) == program.length
         }
         assert sorted(map(tuple, rows.tolist())) == sorted(expected)

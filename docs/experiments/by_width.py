@@ -12,15 +12,13 @@ import torch
 
 from harness.decoding import Decoder, parts_of
 from harness.encoding import encode
-from harness.model import FrozenModel
+from harness.preparation import Job, export_positions, make_trainer
 from harness.processor import set_up_processor
-from harness.randomness import derived_seed
 from harness.submissions import discover, the_one
 from harness.task import fixed_suites, training_problems
 from harness.terminal import put
 from harness.track import load_track
-from harness.training import Trainer, train
-from harness.trial import export_positions_for
+from harness.training import train
 
 TRACK = load_track("quick-length")
 DIGITS, SEED, CPU = 5, 0, torch.device("cpu")
@@ -28,29 +26,24 @@ DIGITS, SEED, CPU = 5, 0, torch.device("cpu")
 
 def main() -> None:
     set_up_processor()
-    found, max_digits = discover(Path.cwd()), TRACK.max_digits(DIGITS)
+    found = discover(Path.cwd())
     put("| folder | columns more than trained: right of so many |\n|---|---|")
     for name in sys.argv[1:]:
-        submission = the_one(found, name)
+        job = Job(the_one(found, name), TRACK, DIGITS, [SEED], CPU)
         sets = {"train": training_problems(TRACK, DIGITS), **fixed_suites(TRACK, DIGITS)}
-        encoded = encode(submission, sets, max_digits=max_digits, shuffle_seed=SEED)
+        encoded = encode(job.submission, sets, max_digits=job.max_digits, shuffle_seed=SEED)
         parts = {name: parts_of(own, CPU) for name, own in encoded.sets.items()}
         (trained,) = parts.pop("train")
-        asked = [part.batches for own in parts.values() for part in own]
-        (positions,) = export_positions_for(
-            submission, TRACK, trained.batches, asked, max_digits=max_digits, seeds=[SEED], device=CPU
-        )
-        vocabulary = encoded.vocabulary
-        model = FrozenModel(TRACK.model, vocabulary.vocab_size, derived_seed(SEED, "weights"))
-        settings, dropout = submission.training(TRACK.training), submission.dropout(TRACK.model)
-        pad_id, eos_id = vocabulary.pad_id, vocabulary.eos_id
-        trainer = Trainer(model, positions, trained.batches, settings, dropout=dropout, pad_id=pad_id, seed=SEED)
-        train([trainer], settings.num_steps, lambda step, losses: None)
-        decoder = Decoder(model, positions, pad_id=pad_id, eos_id=eos_id)
+        asked = [part.examples for own in parts.values() for part in own]
+        (positions,) = export_positions(job, trained.examples, asked)
+        trainer = make_trainer(job, encoded.vocabulary, trained.examples, positions, SEED)
+        train([trainer], trainer.settings.num_steps, lambda step, losses: None)
+        pad_id, eos_id = encoded.vocabulary.pad_id, encoded.vocabulary.eos_id
+        decoder = Decoder(trainer.model, positions, pad_id=pad_id, eos_id=eos_id)
         counts: list[str] = []
-        for rows, batches in parts["lengths/6"]:
-            right = int(decoder.teacher_forced(batches).is_right.sum())
-            counts.append(f"{batches.prompt_length - trained.batches.prompt_length}: {right} of {len(rows)}")
+        for rows, examples in parts["lengths/6"]:
+            right = int(decoder.teacher_forced(examples).is_right.sum())
+            counts.append(f"{examples.prompt_length - trained.examples.prompt_length}: {right} of {len(rows)}")
         put(f"| {name} | {', '.join(counts)} |")
 
 

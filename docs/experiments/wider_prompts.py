@@ -12,25 +12,26 @@ import torch
 from torch.nn.functional import pad
 
 from harness.decoding import Decoder
-from harness.preparation import prepare
+from harness.examples import Examples
+from harness.preparation import Job, prepare
 from harness.processor import set_up_processor
 from harness.protocol import Kind
 from harness.submissions import discover, the_one
 from harness.task import fixed_suites, training_problems
 from harness.terminal import put
 from harness.track import load_track
-from harness.training import Batches, train
+from harness.training import train
 
 TRACK = load_track("quick-length")
 DIGITS = 5
 ASKED, WIDTHS_OF = (4, 5), (6, 7, 8)
 
 
-def widened(sums: Batches, like: Batches, pad_id: int) -> Batches:
+def widened(sums: Examples, like: Examples, pad_id: int) -> Examples:
     """The same problems with the prompt and the answer as wide as those of `like`."""
     left, right = like.prompt_length - sums.prompt_length, like.answer_length - sums.answer_length
     layout = pad(pad(sums.layout, (left, 0), value=Kind.PAD), (0, right), value=Kind.ANSWER)
-    return Batches(pad(sums.token_ids, (left, right), value=pad_id), layout, like.prompt_length)
+    return Examples(pad(sums.token_ids, (left, right), value=pad_id), layout, like.prompt_length)
 
 
 def main() -> None:
@@ -41,14 +42,15 @@ def main() -> None:
     put(f"| folder | {' | '.join(headings)} |\n|---|{'---:|' * len(headings)}")
     for name in sys.argv[1:]:
         sets = {"train": training_problems(TRACK, DIGITS), **fixed_suites(TRACK, DIGITS)}
-        trainer, data, vocabulary = prepare(the_one(found, name), TRACK, DIGITS, 0, sets, torch.device("cpu"))
+        job = Job(the_one(found, name), TRACK, DIGITS, [0], torch.device("cpu"))
+        trainer, data, vocabulary = prepare(job, sets)
         train([trainer], trainer.settings.num_steps, lambda step, losses: None)
         decoder = Decoder(trainer.model, trainer.positions, pad_id=vocabulary.pad_id, eos_id=vocabulary.eos_id)
         right: list[int] = []
         for digits in ASKED:
             sums = data[f"lengths/{digits}"]
             asked = [sums, *(widened(sums, data[f"lengths/{width}"], vocabulary.pad_id) for width in WIDTHS_OF)]
-            right += [int(decoder.teacher_forced(batches).is_right.sum()) for batches in asked]
+            right += [int(decoder.teacher_forced(examples).is_right.sum()) for examples in asked]
         put(f"| {name} | {' | '.join(map(str, right))} |")
 
 

@@ -1,8 +1,8 @@
 """Audits: functions that check the rules of `rules.py`, grouped by what these protect.
 
 `audit` is what `harness validate` and every run do before a trial. Inside a trial, `live.py` and `check_blind` of
-`positions.py` follow; `harness/published.py` tries published problems (P10, P40), `harness/decoy.py` trains on another
-task (T97), and what a folder or a host shows by itself (T00, P30) is found where it is read.
+`positions.py` follow; `harness/published.py` tries published problems (P00, P10, P40), `harness/decoy.py` trains on
+another task (T97), and what a folder or a host shows by itself (T00, P30) is found where it is read.
 """
 
 from harness.audits.findings import Finding, gate

@@ -44,7 +44,8 @@ class Probes(NamedTuple):
     """Random numbers, sent among the answers; their ids are planted among those that the model generates."""
 
     def texts(self) -> list[str]:
-        return [edit.text for edit in self.edits]
+        """What is sent among the prompts."""
+        return [*self.prompts, *(edit.text for edit in self.edits)]
 
 
 def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probes:
@@ -62,7 +63,7 @@ def check_siblings(submission: Submission, probes: Probes, ids: Ids) -> list[Fin
     """T40 and T70 on the ids that the trial itself got.
 
     Args:
-        ids: of `probes.prompts` and of `probes.texts()`.
+        ids: of `probes.texts()`.
     """
     originals = [ids[prompt] for prompt in probes.prompts]
     found = footprints(probes.prompts, originals, probes.edits, [ids[edit.text] for edit in probes.edits])

@@ -294,7 +294,7 @@ def _export(
     programs = [Program(True, batch_size, length), Program(False, EVALUATION_BATCH, length)]
     programs += [Program(False, EVALUATION_BATCH, cut) for cut in _cut_lengths(sequences.prompt_length, length)]
     shape = shape_of(ModelDefinition(), max_digits=max_digits, max_length=length)
-    with Host(submission, "positions", max_digits=max_digits, hash_seed=hash_seed) as host:
+    with Host(submission, "positions", hash_seed=hash_seed) as host:
         return receive_positions(host, submission.name, shape, programs, seed=0, device=torch.device("cpu"))
 
 

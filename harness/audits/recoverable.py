@@ -53,9 +53,9 @@ def check_recoverable(submission: str, prompts: Sequence[str], encoded: Sequence
     for one, other in collisions[:1]:
         ids = next(list(ids) for ids, owner in owners.items() if owner == one)
         message = (
-            f"encode({one!r}) and encode({other!r}) are both {ids}, and so are {len(collisions)} of {len(prompts)} "
-            "problems like another with other digits. Problems that cannot be told apart have been added: write the "
-            "digits down"
+            f"encode({one!r}) and encode({other!r}) are both {ids}; {len(collisions)} of {len(prompts)} problems share "
+            "their ids with one of other digits. A tokenizer that writes two problems alike has already summed "
+            "something: write every digit down"
         )
         yield gate(submission, "T40", message)
 

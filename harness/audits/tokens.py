@@ -195,7 +195,7 @@ def judge_decode(
             pair, text = added[0]
             seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
             findings.append(
-                gate(submission, "T30", f"{seen}; decode may only turn ids into characters: remove the arithmetic")
+                gate(submission, "T30", f"{seen}, so `encode` or `decode` has added them: remove the arithmetic")
             )
     return findings
 
@@ -249,9 +249,9 @@ def check_counts(submission: str, sets: Iterable[tuple[Problems, Ragged]]) -> It
         message = (
             f"encode({prompts[row]!r}) gave {ids.lengths[row]} ids, encode({prompts[other]!r}), with operands of the "
             f"same lengths, {ids.lengths[other]}, so that digits move the columns of tokens, and positions that number "
-            f"the columns can add: of {len(same)} such prompts the number of ids tells {share:.0%} of (x + y) mod 10, "
-            f"x and y the digits of 10^{column}. Give numbers of one length equally many ids, filling each up with at "
-            "least one that decodes to nothing; or say why not, and a maintainer may clear it"
+            f"the columns can add: the number of ids alone tells (x + y) mod 10 in {share:.0%} of {len(same)} such "
+            f"prompts, x and y being the digits of 10^{column}. Give numbers of one length equally many ids, filling each "
+            "up with at least one that decodes to nothing; or say why not, and a maintainer may clear it"
         )
         yield Finding(submission=submission, rule="T55", level="review", message=message)
         return

@@ -42,7 +42,7 @@ def watch_audits(
 
     Args:
         num_workers: jobs at a time; one per core if none is given.
-        track: of the trials that are to be run, if any.
+        track: whose digits, batches and epochs are audited too; without one only the lengths of every audit are.
         with_decoy: train on addition and on the decoy task as well (rule T97).
 
     Raises:

@@ -52,6 +52,9 @@ AUDIT_BUDGET_S = 300.0
 Honest ones take one to three on an idle machine, so even dozens of audits that share a core stay below this; without
 it, hosts that each sleep just short of their deadline would hold a worker for an hour.
 """
+PROGRAMS_PER_DEADLINE = 8
+"""Graphs that are exported within one deadline; a track of length generalisation asks for dozens. A graph of 2,000
+operators, the most that is allowed, takes about two seconds, and is exported twice."""
 TRIAL_BUDGET_S = 1800.0
 """The same for one job of trials, which encodes some hundred thousand texts and exports once for every seed."""
 TRACEBACK_S = 1.0
@@ -200,8 +203,10 @@ class Host:
         """What the process has printed so far, control characters removed."""
         return "".join(c for c in self._output.decode("utf-8", "replace") if c.isprintable() or c == "\n")
 
-    def ask(self, message: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None) -> Frame:
-        """The host's answer to `message`.
+    def ask(
+        self, message: dict[str, Any], arrays: dict[str, NDArray[Any]] | None = None, *, num_deadlines: int = 1
+    ) -> Frame:
+        """The host's answer to `message`, which may take `num_deadlines` times the seconds of one answer.
 
         Raises:
             SubmissionError: the code broke the contract, and the child could say where.
@@ -209,7 +214,7 @@ class Host:
             EngineError: no fault of the submission: the host could not lock itself down, or its zygote has ended.
         """
         try:
-            reply = unpack(self._exchange(pack(Frame(message, arrays or {}))))
+            reply = unpack(self._exchange(pack(Frame(message, arrays or {})), num_deadlines * self._deadline_s))
         except FrameError as error:
             raise self._host_error(f"sent {error}") from error
         error = reply.message.get("error")
@@ -260,6 +265,17 @@ class Host:
             decoded += self._texts(message.get("texts"), len(batch))
         return decoded
 
+    def export(self, shape: dict[str, int], seed: int, programs: Sequence[Sequence[int]]) -> Frame:
+        """The positional embedding as graphs and arrays (the format: `harness/graph.py`), which nobody has checked.
+
+        Args:
+            shape: the fields of `protocol.ModelShape`.
+            seed: seeds torch's generator while the submission builds its parameters.
+            programs: for each graph whether it is for training, the batch and the length.
+        """
+        message = {"do": "export", "shape": shape, "seed": seed, "programs": [list(program) for program in programs]}
+        return self.ask(message, num_deadlines=-(-len(programs) // PROGRAMS_PER_DEADLINE))
+
     def _check_ids(self, texts: list[str], encoded: Ragged, vocabulary: Vocabulary) -> None:
         ids, size = encoded.token_ids, vocabulary.vocab_size
         present = np.arange(ids.shape[1]) < encoded.lengths[:, None]
@@ -272,16 +288,16 @@ class Host:
                 got = f"encode({texts[row]!r}) holds {name} {special}"
                 raise self._breach("T00", f"{got}; the harness adds it, leave it out")
 
-    def _exchange(self, request: bytes) -> bytes:
+    def _exchange(self, request: bytes, deadline_s: float) -> bytes:
         """Sends `request` and returns the bytes of one frame; the time it takes is charged to the budget, if any."""
         own, start = _budget.get(), time.monotonic()
-        allowed_s = self._deadline_s if own is None else min(self._deadline_s, own.left_s)
+        allowed_s = deadline_s if own is None else min(deadline_s, own.left_s)
         try:
             return self._send_and_receive(request, start + allowed_s)
         except TimeoutError as error:
-            if own is not None and allowed_s < self._deadline_s:
+            if own is not None and allowed_s < deadline_s:
                 raise self._out_of(own) from error
-            seen = f"gave no answer within {self._deadline_s:g} seconds{self._where()}"
+            seen = f"gave no answer within {deadline_s:g} seconds{self._where()}"
             remedy = "look for an endless loop, or for code that is slow in every call"
             raise self._host_error(f"{seen}; {remedy}") from error
         finally:

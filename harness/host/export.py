@@ -22,7 +22,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 
 from harness.host.frames import DTYPES, Frame
-from harness.host.serve import Refused, describe
+from harness.host.refusal import Refused, describe
 from harness.protocol import ModelShape, PositionalEmbedding, Terms
 
 MAX_STATE_ELEMENTS = 65_536

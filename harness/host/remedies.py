@@ -36,7 +36,18 @@ REMEDIES = {
     r"\b__init__\(\) takes 1 positional argument but 2 were given": (
         "the harness makes a tokenizer with max_digits, and positions with shape"
     ),
-    r"\bTorch not compiled with CUDA enabled|\bFound no NVIDIA driver": (
+    r"'int' object has no attribute '(max_length|d_model|num_heads|head_dim|num_layers|max_digits)'": (
+        "a tokenizer is made with a number, max_digits, and positions with a shape: are `tokenizer` and `positions` "
+        "exchanged in submission.yaml?"
+    ),
+    r"\battempted relative import with no known parent package": (
+        "import a file of the folder by its name, without the dot: from helper import x"
+    ),
+    r"\bAttempting to broadcast a dimension|\bmust match the size of tensor": (
+        "mind the shapes: layout is (B, L), the kinds of the tokens and no embeddings, and a table is cut to the "
+        "length by self.table[None, : layout.shape[1]]"
+    ),
+    r"\bTorch not compiled with CUDA enabled|\bFound no NVIDIA driver|\bnot linked with support for cuda": (
         "make tensors on the CPU, and in forward on layout.device; the harness moves parameters to the GPU"
     ),
     r"\breturned (Tensor|ndarray|tuple|range|map|generator|set); the contract asks for list\[int\]": (

@@ -11,7 +11,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,14 +27,7 @@ from harness.host.frames import (
     unpack,
 )
 from harness.host.lockdown import lock_down
-
-
-class Refused(Exception):
-    """An answer that breaks the contract, with the rule and what was wrong."""
-
-    def __init__(self, rule: str, message: str) -> None:
-        super().__init__(message)
-        self.rule = rule
+from harness.host.refusal import Refused, describe
 
 
 def serve(settings: dict[str, Any]) -> None:
@@ -80,24 +72,6 @@ def _write_files(folder: Path, request: Frame | None) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8", newline="")
-
-
-def describe(error: BaseException, folder: str) -> str:
-    """`submission.py, line 12, in encode: KeyError: 'x'`: the last line of the submission that was running."""
-    message = "".join(traceback.format_exception_only(error)).strip().splitlines()[0][:400]
-    place = ""
-    if isinstance(error, SystemExit):
-        message = f"the code called exit ({error.code!r}); remove the call"
-    if isinstance(error, ImportError):
-        message += "; a submission has the standard library, torch, numpy, harness.protocol and its own files"
-    if isinstance(error, SyntaxError):  # its text begins with the file's path, and the traceback has no frame for it
-        message = f"{type(error).__name__}: {error.msg}"
-        line = f", line {error.lineno}" if error.lineno else ""
-        place = f"{Path(error.filename or '').name}{line}: "
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.startswith(folder):
-            place = f"{os.path.relpath(frame.filename, folder)}, line {frame.lineno}, in {frame.name}: "
-    return place + message
 
 
 def load_class(entry_point: str, folder: str, rule: str) -> type:

@@ -22,11 +22,11 @@ from plain_loop import SUBMISSIONS
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.decoding import Decoder
+from harness.examples import Examples
 from harness.host.client import Host
 from harness.processor import set_up_processor
 from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw
-from harness.training import Batches
 
 STEP_ROUNDS, SET_ROUNDS = 15, 7
 WARM_UP_ROUNDS = 2
@@ -155,7 +155,7 @@ def test_scoring_a_test_set_by_the_text_of_every_answer(wrong: int, bench: Bench
         with_room[np.arange(len(answers)), answers.lengths] = eos_id
         generated = torch.from_numpy(with_room[:, : data.answer_length])
         generated[:wrong, 0] = (generated[:wrong, 0] + 1) % trainer.pad_id
-        asked = Batches(
+        asked = Examples(
             torch.cat((data.token_ids[:, : data.prompt_length], generated), dim=1), data.layout, data.prompt_length
         )
         assert int(decoder.teacher_forced(asked).is_right.sum()) == len(asked) - wrong
