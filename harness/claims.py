@@ -8,8 +8,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,25 +38,18 @@ class Claims:
     ) -> None:
         self._file.close()  # which drops the locks
 
-    def take(self, names: Sequence[str]) -> bool:
-        """Whether all `names` are this process's from now on; if another process has one of them, none is."""
-        mine = list(takewhile(self._lock, names))
-        if len(mine) < len(names):
-            self.release(mine)
-        return len(mine) == len(names)
-
-    def release(self, names: Sequence[str]) -> None:
-        """Gives up the claims of this process to `names`."""
-        for name in names:
-            with contextlib.suppress(OSError):  # a disk without locks
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(name))
-
-    def _lock(self, name: str) -> bool:
+    def take(self, name: str) -> bool:
+        """Whether `name` is this process's from now on; False if another process has it."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(name))
         except OSError as refusal:
             return refusal.errno not in {errno.EACCES, errno.EAGAIN}
         return True
+
+    def release(self, name: str) -> None:
+        """Gives up this process's claim to `name`, if it has one."""
+        with contextlib.suppress(OSError):  # a disk without locks
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(name))
 
 
 def _offset(name: str) -> int:

@@ -94,7 +94,7 @@ def audit_all(
     jobs = [
         Job(name, AuditJob(code=_code_of(group[0]), track=track, decoy=with_decoy)) for name, group in by_name.items()
     ]
-    for event in run_jobs(jobs, num_workers):
+    for event in run_jobs(jobs, min(num_workers, len(jobs))):
         group, reply = by_name[event.job.name], event.reply
         if isinstance(reply, Audited):
             yield from ((one, reply.findings) for one in group)
@@ -128,33 +128,39 @@ def run_trials(
         MachineError: this machine lacks the device, or a record could not be written.
     """
     require_writable(results / track.name)
+    groups = grouped(trials, max_seeds)
     left: dict[str, list[PlannedTrial]] = {}
-    jobs: list[Job] = []
-    for group in grouped(trials, max_seeds):
-        job = _trial_job(group, track, device, verdicts.get(group[0].submission.name, ()))
-        jobs.append(job)
-        left[job.name] = group
     elsewhere: list[PlannedTrial] = []
     with Claims(results / track.name) as claims:
 
-        def may_begin(job: Job) -> bool:
-            group = left[job.name]
-            names = [trial.name for trial in group]
+        def is_ours(trial: PlannedTrial) -> bool:
             # Claimed first: what another run still claims now may be recorded a moment later.
-            if claims.take(names):
-                if not all(_recorded_since(trial, results, track) for trial in group):
-                    return True
-                claims.release(names)
-            elsewhere.extend(group)
+            if not claims.take(trial.name):
+                return False
+            if _recorded_since(trial, results, track) is None:
+                return True
+            claims.release(trial.name)
             return False
 
+        def jobs() -> Iterator[Job]:
+            """A job of each group, made when its turn has come, of the trials that are ours."""
+            for group in groups:
+                ours = {trial.name: trial for trial in group if is_ours(trial)}
+                elsewhere.extend(trial for trial in group if trial.name not in ours)
+                if ours:
+                    own = list(ours.values())
+                    job = _trial_job(own, track, device, verdicts.get(own[0].submission.name, ()))
+                    left[job.name] = own
+                    yield job
+
         # Closed here, so that the workers have ended before the claims are given up, whatever is raised.
-        with contextlib.closing(run_jobs(jobs, num_workers, may_begin)) as events:
+        with contextlib.closing(run_jobs(jobs(), min(num_workers, len(groups)))) as events:
             for told in _trial_events(events, left, track, results):
                 if isinstance(told, Finished):
-                    claims.release([told.record.trial])
+                    claims.release(told.record.trial)
                 elif isinstance(told, Crashed):
-                    claims.release([trial.name for trial in left[told.job]])
+                    for trial in left[told.job]:
+                        claims.release(trial.name)
                 yield told
     for trial in elsewhere:
         yield Elsewhere(trial, _recorded_since(trial, results, track))

@@ -19,7 +19,7 @@ from harness.claims import Claims
 from harness.errors import MachineError
 from harness.fingerprint import harness_fingerprint
 from harness.plan import PlannedTrial
-from harness.records import save
+from harness.records import read, record_path, save
 from harness.run import Elsewhere, Finished, run_trials
 
 CLAIMING = """
@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from harness.claims import Claims
 with Claims(Path(sys.argv[1])) as claims:
-    print(*(claims.take([name]) for name in sys.argv[2:]), flush=True)
+    print(*(claims.take(name) for name in sys.argv[2:]), flush=True)
     sys.stdin.read()
 """
 
@@ -43,28 +43,28 @@ def another_process(folder: Path, *names: str) -> Iterator[tuple[subprocess.Pope
 
 def test_what_one_process_has_claimed_no_other_can(tmp_path: Path) -> None:
     with Claims(tmp_path) as claims:
-        assert claims.take(["one d3"])
+        assert claims.take("one d3")
         with another_process(tmp_path, "one d3", "other d3") as (_, got):
             assert got == [False, True]
-            assert not claims.take(["other d3"])
-            assert claims.take(["one d3"])  # again
+            assert not claims.take("other d3")
+            assert claims.take("one d3")  # again
 
 
 def test_a_process_that_is_killed_gives_up_its_claims(tmp_path: Path) -> None:
     with Claims(tmp_path) as claims:
         with another_process(tmp_path, "one d3") as (process, got):
             assert got == [True]
-            assert not claims.take(["one d3"])
+            assert not claims.take("one d3")
             process.kill()
             process.wait()
-        assert claims.take(["one d3"])
+        assert claims.take("one d3")
 
 
 def test_who_opened_the_file_before_another_run_ended_claims_for_all_to_see(tmp_path: Path) -> None:
     with Claims(tmp_path) as claims:
         with another_process(tmp_path, "other d3"):
             pass
-        assert claims.take(["one d3"])
+        assert claims.take("one d3")
         with another_process(tmp_path, "one d3", "other d3") as (_, got):
             assert got == [False, True]
 
@@ -77,18 +77,16 @@ def test_on_a_disk_without_locks_everything_can_be_claimed(tmp_path: Path, monke
 
     monkeypatch.setattr(fcntl, "lockf", no_locks)
     with Claims(tmp_path) as claims:
-        assert claims.take(["one d3"])
+        assert claims.take("one d3")
 
 
-def test_of_several_names_all_are_claimed_or_none(tmp_path: Path) -> None:
-    with Claims(tmp_path) as claims, another_process(tmp_path, "b"):
-        assert not claims.take(["a", "b", "c"])
-        with another_process(tmp_path, "a", "c") as (_, got):
-            assert got == [True, True]
-        assert claims.take(["a", "c"])
-        claims.release(["c"])
-        with another_process(tmp_path, "a", "c") as (_, got):
-            assert got == [False, True]
+def test_a_claim_that_is_given_up_is_free(tmp_path: Path) -> None:
+    with Claims(tmp_path) as claims:
+        assert claims.take("a")
+        assert claims.take("b")
+        claims.release("a")
+        with another_process(tmp_path, "a", "b") as (_, got):
+            assert got == [True, False]
 
 
 @pytest.mark.usefixtures("shared_workers")
@@ -112,6 +110,23 @@ def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) ->
     *_, claimed, recorded = events
     assert claimed == Elsewhere(trials[0], None)
     assert recorded == Elsewhere(trials[1], records["recorded"])
+
+
+@pytest.mark.usefixtures("shared_workers")
+def test_of_seeds_that_train_side_by_side_only_those_are_left_that_another_run_has(tmp_path: Path) -> None:
+    """A mock: on a CPU seeds do not train side by side, but one job may hold several."""
+    submission, results = make_submission(tmp_path), tmp_path / "results"
+    recorded = make_record(submission, TINY, 1, 1, 0.5)
+    fingerprints = recorded.fingerprints.model_copy(update={"harness": harness_fingerprint()})
+    recorded = recorded.model_copy(update={"fingerprints": fingerprints}).sealed()
+    save(recorded, results)
+    trials = [PlannedTrial(submission, 1, seed, "missing") for seed in range(4)]
+    with another_process(results / TINY.name, trials[0].name) as (_, got):
+        assert got == [True]
+        events = list(run_trials(trials, TINY, results, device="cpu", num_workers=1, max_seeds=4, verdicts={}))
+    assert [event.record.seed for event in events if isinstance(event, Finished)] == [2, 3]
+    assert events[-2:] == [Elsewhere(trials[0], None), Elsewhere(trials[1], recorded)]
+    assert read(record_path(results, TINY.name, submission.name, 1, 1)) == recorded
 
 
 @pytest.mark.usefixtures("shared_workers")

@@ -250,8 +250,8 @@ def check_counts(submission: str, sets: Iterable[tuple[Problems, Ragged]]) -> It
             f"encode({prompts[row]!r}) gave {ids.lengths[row]} ids, encode({prompts[other]!r}), with operands of the "
             f"same lengths, {ids.lengths[other]}, so that digits move the columns of tokens, and positions that number "
             f"the columns can add: the number of ids alone tells (x + y) mod 10 in {share:.0%} of {len(same)} such "
-            f"prompts, x and y being the digits of 10^{column}. Give numbers of one length equally many ids, filling each "
-            "up with at least one that decodes to nothing; or say why not, and a maintainer may clear it"
+            f"prompts, x and y being the digits of 10^{column}. Give numbers of one length equally many ids, filling "
+            "each up with at least one that decodes to nothing; or say why not, and a maintainer may clear it"
         )
         yield Finding(submission=submission, rule="T55", level="review", message=message)
         return

@@ -7,7 +7,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,20 +53,18 @@ class Event:
     reply: Progressed | Audited | Recorded | Probed | Failed | Bug
 
 
-def run_jobs(
-    jobs: Sequence[Job], num_workers: int, may_begin: Callable[[Job], bool] = lambda job: True
-) -> Generator[Event, None, None]:
+def run_jobs(jobs: Iterable[Job], num_workers: int) -> Generator[Event, None, None]:
     """Does the jobs, in order, at most `num_workers` at a time; yields their events as they come.
 
     Closing the iterator, or an exception in its consumer, kills the workers and what they started.
 
     Args:
-        may_begin: asked about each job when its turn has come; one that may not is left out, without an event.
+        jobs: each is asked for when its turn has come.
     """
-    due = filter(may_begin, jobs)  # lazy: a job is asked about when its turn has come
+    due = iter(jobs)
     idle = [] if _kept is None else _kept
-    _dismiss(idle, keep=min(num_workers, len(jobs)))
-    memory = memory_of_a_worker(min(num_workers, len(jobs)))
+    _dismiss(idle, keep=num_workers)
+    memory = memory_of_a_worker(num_workers)
     busy: list[_Worker] = []
     with selectors.DefaultSelector() as selector:
 
