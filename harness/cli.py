@@ -259,7 +259,7 @@ def validate(
     from harness.commands.verdicts import printed
     from harness.commands.watching import watch_audits
     from harness.definitions import find_track
-    from harness.rules import Found, gates
+    from harness.rules import Finding, gates
 
     problem = None
     if example is not None:
@@ -277,7 +277,7 @@ def validate(
             say(f"no submission changed since {changed}")
             put(printed({}, output.value), end="")
             return ExitCode.DONE
-    verdicts: dict[str, list[Found]] = {}
+    verdicts: dict[str, list[Finding]] = {}
     try:
         code = watch_audits(found, verdicts, workers, track=track, with_decoy=decoy)
     except KeyboardInterrupt:

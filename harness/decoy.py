@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from harness.audits.findings import Finding
 from harness.decoding import Decoder
 from harness.preparation import Job, prepare
 from harness.records import Score
+from harness.rules import Finding
 from harness.submissions import Submission
 from harness.task import Digits, Problems, fixed_suites, training_problems
 from harness.track import Track, load_track
@@ -55,10 +55,10 @@ def check_decoy(submission: Submission, rng: np.random.Generator) -> list[Findin
             break
     addition = _score(submission, track, np.arange(10, dtype=np.uint8))
     decoy = _score(submission, track, permutation)
-    return judged(submission.name, addition, decoy)
+    return judged(addition, decoy)
 
 
-def judged(submission: str, addition: Score, decoy: Score) -> list[Finding]:
+def judged(addition: Score, decoy: Score) -> list[Finding]:
     """The finding, if only addition is learned."""
     shares = [score.correct / score.total for score in (addition, decoy)]
     if shares[0] < LEARNED or shares[1] >= shares[0] / 2:
@@ -67,7 +67,7 @@ def judged(submission: str, addition: Score, decoy: Score) -> list[Finding]:
         f"exact match on addition is {shares[0]:.3f}, on the decoy (digits exchanged before they are added) "
         f"{shares[1]:.3f}; say in the pull request why the format helps addition alone"
     )
-    return [Finding(submission=submission, rule="T97", level="review", message=message)]
+    return [Finding("T97", "review", message)]
 
 
 def _score(submission: Submission, track: Track, permutation: Digits) -> Score:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.audits.findings import Finding
 from harness.audits.live import check_published, check_untrained
 from harness.printable import visible
 from harness.records import (
@@ -20,6 +19,7 @@ from harness.records import (
     Suites,
     Throughput,
 )
+from harness.rules import Finding
 from harness.task import Problems, strata
 
 MAX_MISTAKES = 10
@@ -59,11 +59,11 @@ def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) ->
     """
     scored = {suite: _score(outcome.problems[suite], outcome.texts[suite]) for suite in outcome.problems}
     fresh, curve = outcome.problems["fresh"], list(outcome.curve)
-    submission, curve_answers = identity["submission"], outcome.problems["test"].answers()[: outcome.curve_problems]
+    curve_answers = outcome.problems["test"].answers()[: outcome.curve_problems]
     findings = [
         *outcome.findings,
-        *check_untrained(submission, round(curve[0].accuracy * len(curve_answers)), curve_answers),
-        *check_published(submission, scored, outcome.problems),
+        *check_untrained(round(curve[0].accuracy * len(curve_answers)), curve_answers),
+        *check_published(scored, outcome.problems),
     ]
     record = Record(
         **identity,
@@ -78,7 +78,7 @@ def record_of(outcome: Outcome, fresh_seed: int, identity: Mapping[str, Any]) ->
         curve=curve,
         examples_to_90=next((point.examples for point in curve if point.accuracy >= NINETY_PERCENT), None),
         mistakes=_mistakes(fresh, outcome.texts["fresh"]),
-        audits=[_audit(finding) for finding in findings],
+        audits=[audit_of(finding) for finding in findings],
         throughput=outcome.throughput,
         seconds=outcome.seconds,
         peak_memory_bytes=outcome.peak_memory_bytes,
@@ -114,6 +114,6 @@ def _mistakes(problems: Problems, texts: Sequence[str]) -> list[Mistake]:
     return wrong[:MAX_MISTAKES]
 
 
-def _audit(finding: Finding) -> Audit:
-    """The finding as the record keeps it: one printable line, as it may hold text that a submission decoded."""
+def audit_of(finding: Finding) -> Audit:
+    """A finding as records keep it: one printable line, since it may hold text that a submission decoded."""
     return Audit(rule=finding.rule, level=finding.level, seen=visible(finding.message)[:1000])

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from harness.audits.findings import Finding
 from harness.audits.positions import check_blind, check_gradient
 from harness.decoding import by_shape, parts_of
 from harness.preparation import Job, draw_problems, encode_with_probes, export_positions
+from harness.rules import Finding
 from harness.submissions import Submission
 from harness.track import Track
 
@@ -42,7 +42,7 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
     positions = export_positions(job, trained.examples, [part.examples for own in parts.values() for part in own])
     batch = trained.examples.layout[: track.training.batch_size]
     for own in positions:  # the audits before a trial know the length of its tests, and not that of its training
-        if findings := list(check_gradient(submission, own, batch)):
+        if findings := list(check_gradient(own, batch)):
             return findings
     rng = np.random.default_rng(secrets.randbits(63))
     scored = ["fresh/0", *problems.fixed]
@@ -53,6 +53,6 @@ def check_published_layouts(submission: Submission, track: Track, digits: int, s
         prompts = [prompt for name, part in group for prompt in problems.scored[name].take(part.rows).prompts()]
         layouts = torch.cat([part.examples.layout for _, part in group])
         for own in positions:
-            if findings := list(check_blind(submission.name, own, prompts, layouts, rng)):
+            if findings := list(check_blind(own, prompts, layouts, rng)):
                 return findings
     return []

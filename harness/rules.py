@@ -11,12 +11,17 @@ Level = Literal["gate", "review", "tag"]
 """`gate`: refused. `review`: kept from the ranking until a person has cleared it. `tag`: shown on the board."""
 
 
-class Found(NamedTuple):
-    """What an audit found in one submission: a rule that it broke, or a tag that it earned, and what was seen."""
+class Finding(NamedTuple):
+    """What an audit found in a submission: a rule that it broke, or a tag that it earned, and what was seen."""
 
     rule: str
     level: Level
     message: str
+
+
+def gate(rule: str, message: str) -> Finding:
+    """A finding that keeps the submission from being trained."""
+    return Finding(rule, "gate", message)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -296,7 +301,7 @@ RULES = {rule.id: rule for rule in _RULES}
 """Every rule by its id, in the order of the page."""
 
 
-def gates(findings: Iterable[Found]) -> list[Found]:
+def gates(findings: Iterable[Finding]) -> list[Finding]:
     """The findings that make a submission invalid."""
     return [finding for finding in findings if finding.level == "gate"]
 

@@ -29,7 +29,7 @@ from harness.host.sandbox import isolation
 from harness.plan import PlannedTrial
 from harness.provenance import cpu_name, failed_record, fingerprints_of
 from harness.records import Record, read, record_path, save, trial_name
-from harness.rules import Found
+from harness.rules import Finding
 from harness.submissions import Submission
 from harness.track import Track
 
@@ -80,7 +80,7 @@ class Elsewhere:
 
 def audit_all(
     submissions: Sequence[Submission], num_workers: int, *, track: Track | None = None, with_decoy: bool = False
-) -> Iterator[tuple[Submission, list[Found]] | Crashed]:
+) -> Iterator[tuple[Submission, list[Finding]] | Crashed]:
     """Each submission with its findings, as they arrive; copies, with the same code and settings, are audited once.
 
     Args:
@@ -99,7 +99,7 @@ def audit_all(
         if isinstance(reply, Audited):
             yield from ((one, reply.findings) for one in group)
         elif fatal := _fatal(reply):
-            yield from ((one, [Found("P00", "gate", fatal)]) for one in group)
+            yield from ((one, [Finding("P00", "gate", fatal)]) for one in group)
         else:
             yield from (_crash(one.name, reply) for one in group)
 
@@ -112,7 +112,7 @@ def run_trials(
     device: Device,
     num_workers: int,
     max_seeds: int,
-    verdicts: Mapping[str, Sequence[Found]],
+    verdicts: Mapping[str, Sequence[Finding]],
 ) -> Iterator[Running | Finished | Crashed | Elsewhere]:
     """Runs the trials and saves each record the moment it comes.
 
@@ -233,7 +233,7 @@ def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[Planned
     return found
 
 
-def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, findings: Sequence[Found]) -> Job:
+def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, findings: Sequence[Finding]) -> Job:
     first = group[0]
     work = TrialJob(
         code=_code_of(first.submission),

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from harness import encoding, throughput
-from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_siblings
 from harness.audits.positions import check_blind, check_digits
 from harness.audits.tokens import check_counts
@@ -39,6 +38,7 @@ from harness.processor import device_name, peak_memory_bytes, products, reset_pe
 from harness.provenance import identity
 from harness.ragged import Ragged
 from harness.records import CurvePoint, Parameters, Record, Seconds
+from harness.rules import Finding
 from harness.sequences import share_seen
 from harness.submissions import Submission
 from harness.task import Problems, strata
@@ -165,8 +165,8 @@ def _encode(job: Job, fresh_seeds: Sequence[int]) -> _Encoded:
     submission, problems, rng = job.submission, draw_problems(job, fresh_seeds), _unpredictable()
     encoded, probes = encode_with_probes(job, problems)
     sets, prompts = problems.sets, encoded.prompts
-    findings = check_siblings(submission, probes, dict(zip(probes.texts(), prompts[PROBES].rows(), strict=True)))
-    findings += check_counts(submission.name, [(own, prompts[name]) for name, own in sets.items()])
+    findings = check_siblings(probes, dict(zip(probes.texts(), prompts[PROBES].rows(), strict=True)))
+    findings += check_counts([(own, prompts[name]) for name, own in sets.items()])
     texts = {name: (own.prompts(), prompts[name]) for name, own in sets.items()}
     findings += check_again(submission, encoded.vocabulary, job.max_digits, texts, rng)
     written = {name: parts_of(own, job.device) for name, own in encoded.sets.items()}
@@ -204,17 +204,17 @@ def _sharing_layouts(problems: Problems, parts: Sequence[Part], rng: np.random.G
 
 def _layout_findings(job: Job, encoded: _Encoded, positions: Sequence[Positions]) -> list[Finding]:
     """Findings about the layouts of `test` and of the first seed's `fresh`, and about those of all that was drawn."""
-    name, rng = job.submission.name, _unpredictable()
+    rng = _unpredictable()
     fixed, fresh = encoded.problems.fixed, encoded.problems.fresh
     for suite, problems in (("test", fixed["test"]), ("fresh/0", fresh[0]["fresh"])):
         for rows, examples in encoded.written[suite]:
-            if found := list(check_blind(name, positions[0], problems.take(rows).prompts(), examples.layout, rng)):
+            if found := list(check_blind(positions[0], problems.take(rows).prompts(), examples.layout, rng)):
                 return found
     for index, own in enumerate(fresh):
         for suite, problems in own.items():
             for rows, examples in encoded.written[f"{suite}/{index}"]:
                 prompts = problems.take(rows).prompts()
-                if found := list(check_digits(name, positions[index], prompts, examples.layout, rng)):
+                if found := list(check_digits(positions[index], prompts, examples.layout, rng)):
                     return found
     return []
 
@@ -298,7 +298,7 @@ def _answer(
     )
     decoded = iter(texts)
     by_seed = [{suite: next(decoded) for suite in own} for own in answers]
-    return by_seed, list(check_planted(job.submission.name, list(encoded.planted), planted))
+    return by_seed, list(check_planted(list(encoded.planted), planted))
 
 
 def _shared_evenly(moments: Sequence[float], num_seeds: int) -> Seconds:

@@ -13,12 +13,12 @@ from made_records import make_track
 import harness.audits
 from harness import encoding
 from harness.audits import audit
-from harness.audits.findings import gate
 from harness.audits.positions import check_positions
 from harness.audits.tokens import _each_with_one_changed, check_purity, check_tokenizer, judge_decode
 from harness.commands.new import TEMPLATE, start_submission
 from harness.errors import SubmissionError
 from harness.host.client import Host, Role
+from harness.rules import gate
 from harness.submissions import Submission, read_folder
 from harness.task import Split, UniformDigits, draw
 
@@ -36,9 +36,9 @@ def test_no_audit_finds_anything_in_a_worked_submission(folder: Path) -> None:
 
 
 def test_what_is_found_alike_at_several_widths_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alike, other = gate("one", "P40", "alike"), gate("one", "P40", "another")
+    alike, other = gate("P40", "alike"), gate("P40", "another")
     monkeypatch.setattr(harness.audits, "check_tokenizer", lambda *_: [])
-    monkeypatch.setattr(harness.audits, "check_positions", lambda *_: [alike, gate("one", "P40", "alike"), other])
+    monkeypatch.setattr(harness.audits, "check_positions", lambda *_: [alike, gate("P40", "alike"), other])
     assert audit(make_submission(tmp_path, "one")) == [alike, other]
 
 
@@ -72,8 +72,8 @@ HONEST = {"answers": NUMBERS, "prompts": PAIRS, "both": ["121"] * 20, "garbage":
 
 
 def judged(**texts: list[str]) -> list[str]:
-    findings = judge_decode("entry", NUMBERS, PAIRS, [[5, 5], [6, 6]], HONEST | texts)
-    assert {(finding.submission, finding.rule, finding.level) for finding in findings} <= {("entry", "T30", "gate")}
+    findings = judge_decode(NUMBERS, PAIRS, [[5, 5], [6, 6]], HONEST | texts)
+    assert {(finding.rule, finding.level) for finding in findings} <= {("T30", "gate")}
     return [finding.message for finding in findings]
 
 
@@ -175,7 +175,6 @@ def test_the_tokenizer_audits_catch(tmp_path: Path, case: str) -> None:
     findings = check_tokenizer(submission)
     assert {finding.rule for finding in findings} == {rule}
     assert {finding.level for finding in findings} == {"gate"}
-    assert {finding.submission for finding in findings} == {submission.name}
     assert expected in " | ".join(finding.message for finding in findings)
 
 

@@ -50,7 +50,7 @@ def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> 
         for max_digits in MAX_DIGITS:
             tokenizer = tokenizer_of(HONEST[name])(max_digits)
             rng = np.random.default_rng([seed, max_digits])
-            _, findings = judge_prompts(name, max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
             # Whether what the numbers of tokens tell is harmless, as here, is for a person to see.
             assert {(finding.rule, finding.level) for finding in findings} <= {("T55", "review")}
             assert bool(findings) == (name in VARYING)
@@ -63,6 +63,6 @@ def test_every_draw_of_the_audits_finds_a_cheat_of_the_prompts(name: str) -> Non
         for max_digits in MAX_DIGITS:
             tokenizer = tokenizer_of(CHEATS[name].encode)(max_digits)
             rng = np.random.default_rng([seed, max_digits])
-            _, findings = judge_prompts(name, max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
             found |= {finding.rule for finding in findings}
         assert found & CHEATS[name].rules

@@ -62,7 +62,7 @@ def test_the_finding_shows_the_prompts_the_token_and_the_digits_and_grows_into_a
     for num_others, level in ((0, "gate"), (100, "review")):
         originals = [[1, 2, 3]] * (1 + num_others)
         found = footprints(["12+34="] * len(originals), originals, edits, [[9, 2, 3], [9, 2, 3]])
-        (finding,) = judged("x", "T50", found, ["12+34="] * len(originals), originals)
+        (finding,) = judged("T50", found, ["12+34="] * len(originals), originals)
         assert (finding.rule, finding.level) == ("T50", level)
         assert "token 1 of encode('12+34='), id 1, moves in encode('13+24=') with a's digit of 10^0" in finding.message
 
@@ -122,5 +122,5 @@ def test_a_table_of_more_than_65536_numbers_is_refused_by_rule_p30(tmp_path) -> 
 
 def test_an_id_that_stands_for_two_pairs_of_digits_hides_which() -> None:
     found = Footprints(3, 1, [], {5: {(1, 2): "11+22=", (0, 3): "10+23="}})
-    assert [finding.rule for finding in check_columns("mine", found)] == ["T40"]
-    assert list(check_columns("mine", Footprints(3, 1, [], {5: {(1, 2): "11+22="}, 6: {(0, 3): "10+23="}}))) == []
+    assert [finding.rule for finding in check_columns(found)] == ["T40"]
+    assert list(check_columns(Footprints(3, 1, [], {5: {(1, 2): "11+22="}, 6: {(0, 3): "10+23="}}))) == []

@@ -13,7 +13,6 @@ from cheats.sources import HONEST, LIVE, SUM, submission_of
 from harness import throughput
 from harness.audits import audit
 from harness.audits.chance import fisher
-from harness.audits.findings import Finding
 from harness.audits.live import check_again, check_planted, check_published, check_untrained
 from harness.audits.positions import check_positions
 from harness.audits.prompts import operand_lengths
@@ -24,6 +23,7 @@ from harness.preparation import Job
 from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, Score
+from harness.rules import Finding
 from harness.submissions import Submission
 from harness.task import Split, UniformDigits, draw, fresh_suites, training_problems, validation_problems
 from harness.track import Track, load_track
@@ -263,8 +263,8 @@ def test_a_decode_that_knows_few_answers_is_told_by_the_planted_numbers(tmp_path
 
 
 def test_planted_numbers_that_come_back_are_no_finding_and_one_that_does_not_is_shown() -> None:
-    assert list(check_planted("x", ["46", "7"], ["46", "7"])) == []
-    (finding,) = check_planted("x", ["46", "7"], ["46", "8"])
+    assert list(check_planted(["46", "7"], ["46", "7"])) == []
+    (finding,) = check_planted(["46", "7"], ["46", "8"])
     assert "decode of the ids of '7' is '8'" in finding.message
     assert "1 of 2 planted numbers" in finding.message
 
@@ -274,7 +274,7 @@ def test_published_problems_may_be_easier_by_chance_and_not_by_more() -> None:
 
     def found(right: int) -> list[Finding]:
         scored = {"test": Score(correct=right, total=1000), "fresh": Score(correct=500, total=1000)}
-        return list(check_published("x", scored, suites))
+        return list(check_published(scored, suites))
 
     assert found(540) == found(100) == []
     (finding,) = found(620)
@@ -286,14 +286,14 @@ def test_so_may_the_published_problems_of_each_length_beyond_the_trained_ones() 
     suites = fresh_suites(load_track("quick-length"), 5, 7)
     scored = {suite: Score(correct=100, total=500) for suite in ("test", "lengths/3", *suites)}
     scored |= {f"lengths/{length}": Score(correct=100, total=500) for length in range(6, 11)}
-    assert list(check_published("x", scored, suites)) == []
-    (finding,) = check_published("x", scored | {"lengths/8": Score(correct=160, total=500)}, suites)
+    assert list(check_published(scored, suites)) == []
+    (finding,) = check_published(scored | {"lengths/8": Score(correct=160, total=500)}, suites)
     assert (finding.rule, finding.level) == ("T90", "review")
     assert "160 of 500 right on `lengths/8`, 100 of 500 on `fresh_lengths/8`" in finding.message
     # Below 1e-4 for one test, as the sign of a share of 6: with six tests it may be chance.
     few = scored | {"lengths/8": Score(correct=150, total=500)}
     assert 1e-4 / 6 < fisher((150, 500), (100, 500)) < 1e-3
-    assert list(check_published("x", few, suites)) == []
+    assert list(check_published(few, suites)) == []
 
 
 def test_problems_of_two_digits_are_too_few_to_say_which_are_easier() -> None:
@@ -301,18 +301,18 @@ def test_problems_of_two_digits_are_too_few_to_say_which_are_easier() -> None:
     one, other = Score(correct=620, total=1000), Score(correct=500, total=1000)
     quick, standard = load_track("quick"), load_track("standard")
     scored = {"test": one, "fresh": other}
-    assert list(check_published("x", scored, fresh_suites(quick, 2, 7))) == []
-    assert len(list(check_published("x", scored, fresh_suites(standard, 3, 7)))) == 1
+    assert list(check_published(scored, fresh_suites(quick, 2, 7))) == []
+    assert len(list(check_published(scored, fresh_suites(standard, 3, 7)))) == 1
 
 
 def test_an_untrained_model_may_guess_the_commonest_answer_and_no_more() -> None:
     spread = [str(number) for number in range(1000)]
-    assert list(check_untrained("x", 12, spread)) == []
-    (finding,) = check_untrained("x", 40, spread)
+    assert list(check_untrained(12, spread)) == []
+    (finding,) = check_untrained(40, spread)
     assert (finding.rule, finding.level) == ("T95", "gate")
     one_digit = ["9"] * 10 + [str(number % 9) for number in range(90)]
-    assert list(check_untrained("x", 12, one_digit)) == []
-    assert list(check_untrained("x", 1, ["4", "5", "6", "7"])) == []
+    assert list(check_untrained(12, one_digit)) == []
+    assert list(check_untrained(1, ["4", "5", "6", "7"])) == []
 
 
 @pytest.mark.parametrize(("encode", "rules"), [(SUM, {"T70"}), (HONEST["columns, unordered"], set[str]())])

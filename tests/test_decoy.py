@@ -27,7 +27,7 @@ def test_the_decoy_keeps_the_prompts_and_adds_what_they_become_when_the_digits_a
 @pytest.mark.parametrize(("addition", "decoyed", "is_found"), [(99, 2, True), (99, 60, False), (40, 1, False)])
 def test_only_an_advantage_in_addition_alone_is_found(addition: int, decoyed: int, is_found: bool) -> None:
     scores = [Score(correct=correct, total=100) for correct in (addition, decoyed)]
-    findings = judged("x", *scores)
+    findings = judged(*scores)
     assert [(finding.rule, finding.level) for finding in findings] == [("T97", "review")] * is_found
 
 

@@ -34,7 +34,7 @@ from harness.errors import ExitCode, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host import client
 from harness.records import Record
-from harness.rules import Found
+from harness.rules import Finding
 from harness.submissions import Submission
 
 BROADCAST = """one = torch.ones(96, 1, 1, 65536, device=layout.device)
@@ -97,7 +97,7 @@ def test_no_python_runs_while_a_request_is_written_in_which_a_ctrl_c_would_be_lo
         if event == "call":
             called.append(frame.f_code.co_name)
 
-    for job in (audit_job(submission), trial_job(submission, findings=[Found("T10", "tag", "x")])):
+    for job in (audit_job(submission), trial_job(submission, findings=[Finding("T10", "tag", "x")])):
         request = Request(job=job.work, memory=7)
         sys.setprofile(note)
         try:
@@ -112,7 +112,7 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     hanging = make_submission(tmp_path, "hanging", encode="while True: pass")
     honest = make_submission(tmp_path, "honest")
     before = descendants(os.getpid())
-    refused = trial_job(honest, findings=[Found("T10", "gate", "does not come back")])
+    refused = trial_job(honest, findings=[Finding("T10", "gate", "does not come back")])
     events = run_jobs([trial_job(hanging), refused], num_workers=1)
     assert is_encoding(next(events))
     (worker,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
@@ -222,7 +222,7 @@ def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(t
 
 def test_a_kept_worker_that_died_without_a_job_costs_none(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
-    refused = trial_job(honest, findings=[Found("T10", "gate", "does not come back")])
+    refused = trial_job(honest, findings=[Finding("T10", "gate", "does not come back")])
     before = descendants(os.getpid())
     with keeping_workers():
         assert len(records_of(run_jobs([refused], num_workers=1))) == 1
@@ -267,10 +267,10 @@ def test_a_contract_that_the_trial_on_the_decoy_breaks_is_a_finding_beside_the_o
 @pytest.mark.usefixtures("shared_workers")
 def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
-    doubtful = [Found("T50", "review", "a token moves"), Found("T80", "tag", "positional")]
+    doubtful = [Finding("T50", "review", "a token moves"), Finding("T80", "tag", "positional")]
     jobs = [
         trial_job(honest, seeds=(3, 5), findings=doubtful),
-        trial_job(honest, seeds=(7, 8), findings=[Found("T10", "gate", "does not come back")]),
+        trial_job(honest, seeds=(7, 8), findings=[Finding("T10", "gate", "does not come back")]),
     ]
     records = records_of(run_jobs(jobs, 1))
     assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
@@ -382,7 +382,7 @@ def test_a_worker_gets_its_share_by_the_workers_that_there_are_work_for(
 ) -> None:
     shares: list[int] = []
     monkeypatch.setattr(local, "memory_of_a_worker", shares.append)
-    refused = trial_job(make_submission(tmp_path), findings=[Found("T10", "gate", "does not come back")])
+    refused = trial_job(make_submission(tmp_path), findings=[Finding("T10", "gate", "does not come back")])
     assert len(records_of(run_jobs([refused], num_workers=8))) == 1
     assert shares == [1]
 
@@ -425,7 +425,7 @@ def test_a_worker_has_a_session_of_its_own_and_imports_nothing_from_the_folder_i
     """A Ctrl-C reaches the command alone; and a file called harness.py there is not ours."""
     (tmp_path / "harness.py").write_text("raise SystemExit('not the harness')")
     monkeypatch.chdir(tmp_path)
-    refused = trial_job(make_submission(tmp_path), findings=[Found("T10", "gate", "does not come back")])
+    refused = trial_job(make_submission(tmp_path), findings=[Finding("T10", "gate", "does not come back")])
     before = descendants(os.getpid())
     with keeping_workers():
         assert len(records_of(run_jobs([refused], num_workers=1))) == 1

@@ -196,7 +196,6 @@ NOT_FROZEN = {
     **dict.fromkeys(
         (
             "audits.chance",
-            "audits.findings",
             "audits.footprint",
             "audits.live",
             "audits.positions",

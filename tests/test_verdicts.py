@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.commands.verdicts import printed
-from harness.rules import Found
+from harness.rules import Finding
 
 VERDICTS = {
     "good": [],
     "bad": [
-        Found("T80", "tag", "positional"),
-        Found("T10", "gate", "ids out of range; count your special tokens"),
-        Found("P30", "review", "slow"),
+        Finding("T80", "tag", "positional"),
+        Finding("T10", "gate", "ids out of range; count your special tokens"),
+        Finding("P30", "review", "slow"),
     ],
-    "fine": [Found("T80", "tag", "re-encoding")],
+    "fine": [Finding("T80", "tag", "re-encoding")],
 }
 
 
@@ -59,13 +59,13 @@ def test_github_gets_an_annotation_of_the_right_kind_for_each_finding():
 )
 def test_an_annotation_stands_where_its_message_points(message, place):
     for prefix, folder in (("", "one"), ("in the borrowed submissions/lender_2: ", "lender_2")):
-        text = printed({"one": [Found("T00", "gate", prefix + message)]}, "github")
+        text = printed({"one": [Finding("T00", "gate", prefix + message)]}, "github")
         assert text.startswith(f"::error file=submissions/{folder}/{place},title=T00::")
 
 
 @given(st.text(), st.text())
 def test_nothing_that_a_submission_writes_starts_a_line_or_a_command_of_its_own(name, message):
-    verdicts = {ascii(name): [Found("T00", "gate", message)]}
+    verdicts = {ascii(name): [Finding("T00", "gate", message)]}
     (line,) = re.split("[\r\n]", printed(verdicts, "github").removesuffix("\n"))
     file, _, rest = line.removeprefix("::error file=").partition(",")
     assert not {":", "\r", "\n"} & set(file)
@@ -75,5 +75,5 @@ def test_nothing_that_a_submission_writes_starts_a_line_or_a_command_of_its_own(
 
 
 def test_what_github_would_take_for_its_own_syntax_is_escaped():
-    text = printed({"'a::b,c%'": [Found("T00", "gate", "50%\r\nof it")]}, "github")
+    text = printed({"'a::b,c%'": [Finding("T00", "gate", "50%\r\nof it")]}, "github")
     assert text == "::error file=submissions/'a%3A%3Ab%2Cc%25'/submission.yaml,title=T00::50%25%0D%0Aof it\n"

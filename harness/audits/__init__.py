@@ -5,11 +5,11 @@
 another task (T97), and what a folder or a host shows by itself (T00, P30) is found where it is read.
 """
 
-from harness.audits.findings import Finding, gate
 from harness.audits.imports import check_imports
 from harness.audits.positions import BATCH_SIZE, check_positions
 from harness.audits.tokens import MAX_DIGITS, check_tokenizer
 from harness.errors import SubmissionError
+from harness.rules import Finding, gate
 from harness.submissions import Submission
 from harness.track import Track
 
@@ -19,11 +19,11 @@ __all__ = ["Finding", "audit"]
 def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.
 
-    What is found alike at several widths is told once.
+    What is found alike at several numbers of digits is told once.
 
     Args:
-        track: of the trials to be run, if any; its widths and its batch size, which a submission can see, are used too,
-            and a submission must not ask for more epochs than it has.
+        track: whose numbers of digits and batch size, which a submission can see, are used too, and which a submission
+            must not ask for more epochs than it has.
     """
     widths = list(dict.fromkeys([*MAX_DIGITS, *(map(track.max_digits, track.digits) if track else ())]))
     batch_size = track.training.batch_size if track else BATCH_SIZE
@@ -36,5 +36,5 @@ def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
         if track:
             submission.training(track.training)
     except SubmissionError as error:  # without a tokenizer there is no layout to try the positions on
-        findings.append(gate(error.submission, error.rule, error.message))
+        findings.append(gate(error.rule, error.message))
     return list(dict.fromkeys(findings))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.audits.chance import sign_test
-from harness.audits.findings import Finding, gate
 from harness.audits.prompts import operands
+from harness.rules import Finding, gate
 
 REDRAWS = 3
 """How often each digit is drawn anew; there are at most nine others to draw."""
@@ -113,7 +113,7 @@ def footprints(
     return Footprints(sum(map(len, originals)), widest, breaches, columns)
 
 
-def check_columns(submission: str, found: Footprints) -> Iterator[Finding]:
+def check_columns(found: Footprints) -> Iterator[Finding]:
     """T40: a token that depends on both digits of a column tells which two they are, though not whose is which."""
     for token_id, pairs in found.columns.items():
         if len(pairs) > 1:
@@ -123,13 +123,11 @@ def check_columns(submission: str, found: Footprints) -> Iterator[Finding]:
                 f"{other[0]} and {other[1]} in encode({another!r}). One id for several pairs of digits "
                 "hides which they are, as a sum or a carry does: give each pair an id, or each digit"
             )
-            yield gate(submission, "T40", message)
+            yield gate("T40", message)
             return
 
 
-def judged(
-    submission: str, rule: str, found: Footprints, prompts: Sequence[str], ids: Sequence[Ids]
-) -> Iterator[Finding]:
+def judged(rule: str, found: Footprints, prompts: Sequence[str], ids: Sequence[Ids]) -> Iterator[Finding]:
     """The finding of T50 or T70: `gate` above 0.5 % of the tokens, `review` above none."""
     if not found.breaches:
         return
@@ -143,7 +141,7 @@ def judged(
         "one column, else it can carry a part of the sum: compute it from less"
     )
     level = "gate" if share > GATE_SHARE else "review"
-    yield Finding(submission=submission, rule=rule, level=level, message=message)
+    yield Finding(rule, level, message)
 
 
 class CarryPair(NamedTuple):
@@ -170,7 +168,7 @@ def carry_pairs(digits: int, rng: np.random.Generator) -> list[CarryPair]:
     return pairs
 
 
-def check_carry(submission: str, pairs: Sequence[CarryPair], encoded: dict[str, list[int]]) -> Iterator[Finding]:
+def check_carry(pairs: Sequence[CarryPair], encoded: dict[str, list[int]]) -> Iterator[Finding]:
     """T60: no more tokens move where the edit flips a carry than where it does not; exact sign test, p < 1e-6."""
     differences = [
         _num_moved(*(encoded[text] for text in pair.flipping)) - _num_moved(*(encoded[text] for text in pair.keeping))
@@ -189,7 +187,7 @@ def check_carry(submission: str, pairs: Sequence[CarryPair], encoded: dict[str, 
             f"in {fewer} (p = {probability:.1g}). No token may depend on a carry: find where the "
             "digits of one column decide the token of another, and remove it"
         )
-        yield gate(submission, "T60", message)
+        yield gate("T60", message)
 
 
 def _written(a: list[int], column: int, x: int, b: list[int], y: int) -> list[str]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from harness.audits.findings import Finding, gate
+from harness.rules import Finding, gate
 from harness.submissions import Part, Submission
 
 ALLOWED = frozenset({"torch", "numpy", *sys.stdlib_module_names})
@@ -34,14 +34,14 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
             if name.endswith(".py") and top in COME_WITH_TORCH | sys.stdlib_module_names:
                 whose = "Python's own" if top in sys.stdlib_module_names else "torch or what comes with it"
                 message = f"{where}{name} has the name of a module of {whose}, which is imported instead; rename it"
-                yield gate(submission.name, "T00", message)
+                yield gate("T00", message)
                 return
         for name, line, module in _foreign(part):
             message = (
                 f"{where}{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, "
                 f"numpy, {CONTRACT} and the files of its folder (`import helpers`, without a dot)"
             )
-            yield gate(submission.name, "T00", message)
+            yield gate("T00", message)
             return
 
 

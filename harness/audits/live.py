@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.audits.chance import at_least, fisher
-from harness.audits.findings import Finding, gate
 from harness.audits.footprint import Digit, Edit, check_columns, edits_of, footprints, judged
 from harness.audits.prompts import MIN_PROMPTS, operand_lengths
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.records import Score
+from harness.rules import Finding, gate
 from harness.submissions import Submission
 from harness.task import Problems, strata
 
@@ -59,7 +59,7 @@ def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probe
     return Probes(prompts, edits_of(prompts, rng), sorted(numbers))
 
 
-def check_siblings(submission: Submission, probes: Probes, ids: Ids) -> list[Finding]:
+def check_siblings(probes: Probes, ids: Ids) -> list[Finding]:
     """T40 and T70 on the ids that the trial itself got.
 
     Args:
@@ -67,8 +67,8 @@ def check_siblings(submission: Submission, probes: Probes, ids: Ids) -> list[Fin
     """
     originals = [ids[prompt] for prompt in probes.prompts]
     found = footprints(probes.prompts, originals, probes.edits, [ids[edit.text] for edit in probes.edits])
-    findings = list(check_columns(submission.name, found))
-    return findings + list(judged(submission.name, "T70", found, probes.prompts, originals))
+    findings = list(check_columns(found))
+    return findings + list(judged("T70", found, probes.prompts, originals))
 
 
 def check_again(
@@ -95,11 +95,7 @@ def check_again(
         again = host.encode(order, vocabulary).rows()
     for prompt, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
         seen = f"encode({prompt!r}) was {first[prompt]} in the trial and {row} in another process"
-        return [
-            gate(
-                submission.name, "T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
-            )
-        ]
+        return [gate("T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set")]
     drawn = ("fresh/", "fresh_lengths/")
     fresh = [text for name, (texts, _) in prompts.items() if name.startswith(drawn) for text in texts]
     return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
@@ -142,21 +138,19 @@ def _check_lone_edits(
         sent += own
         ids += [encoded[edit.text] for edit in own]
     originals = [first[prompt] for prompt in prompts]
-    return list(judged(submission.name, "T70", footprints(prompts, originals, sent, ids), prompts, originals))
+    return list(judged("T70", footprints(prompts, originals, sent, ids), prompts, originals))
 
 
-def check_planted(submission: str, numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:
+def check_planted(numbers: Sequence[str], decoded: Sequence[str]) -> Iterator[Finding]:
     """T30: numbers whose ids are planted among the generated ones come back unchanged."""
     wrong = [(number, text) for number, text in zip(numbers, decoded, strict=True) if number != text]
     for number, text in wrong[:1]:
         seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} among the answers of the trial"
         others = f"{len(wrong)} of {len(numbers)} planted numbers do not come back"
-        yield gate(submission, "T30", f"{seen}; {others}. Let decode undo encode and know nothing else")
+        yield gate("T30", f"{seen}; {others}. Let decode undo encode and know nothing else")
 
 
-def check_published(
-    submission: str, scored: Mapping[str, Score], problems: Mapping[str, Problems]
-) -> Iterator[Finding]:
+def check_published(scored: Mapping[str, Score], problems: Mapping[str, Problems]) -> Iterator[Finding]:
     """T90: published problems are no easier than those of the same law that were drawn when the trial began.
 
     `test` is held against `fresh`, and each length beyond the trained ones against fresh problems of that length:
@@ -179,10 +173,10 @@ def check_published(
             seen = f"{test.correct} of {test.total} right on `{known}`, {fresh.correct} of {fresh.total} on `{drawn}`"
             why = f"p = {probability:.1g}, though both have the same distribution"
             message = f"{seen} ({why}); remove whatever knows the published ones"
-            yield Finding(submission=submission, rule="T90", level="review", message=message)
+            yield Finding("T90", "review", message)
 
 
-def check_untrained(submission: str, num_right: int, answers: Sequence[str]) -> Iterator[Finding]:
+def check_untrained(num_right: int, answers: Sequence[str]) -> Iterator[Finding]:
     """T95: before the first step, no more than 1 % of the answers are right, beyond chance.
 
     A model that always gives the commonest answer is right as often as that one occurs; with few problems or few digits
@@ -192,4 +186,4 @@ def check_untrained(submission: str, num_right: int, answers: Sequence[str]) -> 
     chance = max(MAX_UNTRAINED, commonest / len(answers))
     if num_right > chance * len(answers) and at_least(num_right, len(answers), chance) < SIGNIFICANCE:
         seen = f"the untrained model answers {num_right} of {len(answers)} problems right, chance gives {chance:.1%}"
-        yield gate(submission, "T95", f"{seen}; find where the answer stands in the tokens or in the positions")
+        yield gate("T95", f"{seen}; find where the answer stands in the tokens or in the positions")

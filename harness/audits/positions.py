@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.audits.findings import Finding, gate
 from harness.audits.prompts import SEED, operand_lengths
 from harness.audits.tokens import MAX_DIGITS
 from harness.decoding import EVALUATION_BATCH
@@ -19,6 +18,7 @@ from harness.model import shape_of
 from harness.positions import Positions, Program, receive_positions
 from harness.protocol import Kind, Terms
 from harness.randomness import generator
+from harness.rules import Finding, gate
 from harness.sequences import Sequences
 from harness.submissions import Submission
 from harness.task import Split, UniformDigits, draw
@@ -50,7 +50,7 @@ def check_positions(
     for max_digits in widths:
         if time.monotonic() - start > MAX_SECONDS:
             message = f"audits of the positions had not ended after {MAX_SECONDS} seconds; compute the terms from less"
-            yield gate(submission.name, "P00", message)
+            yield gate("P00", message)
             return
         if findings := list(check_kinds(submission, max_digits)):
             yield from findings
@@ -63,13 +63,13 @@ def check_positions(
         trained, layout = layouts[:batch_size], layouts[:EVALUATION_BATCH]
         for training in (True, False):
             terms = _terms(positions, trained if training else layout, training=training)
-            yield from check_finite(submission, terms, training=training, max_digits=max_digits)
+            yield from check_finite(terms, training=training, max_digits=max_digits)
         if max_digits == widths[0]:
             again = _export(submission, sequences, max_digits, batch_size, hash_seed=1)
-            yield from check_repeatable(submission, positions, again, trained, layout)
-        yield from check_gradient(submission, positions, trained)
-        yield from check_blind(submission.name, positions, problems.prompts(), layouts, np.random.default_rng(SEED))
-        yield from check_causal(submission, positions, layout, sequences.prompt_length)
+            yield from check_repeatable(positions, again, trained, layout)
+        yield from check_gradient(positions, trained)
+        yield from check_blind(positions, problems.prompts(), layouts, np.random.default_rng(SEED))
+        yield from check_causal(positions, layout, sequences.prompt_length)
 
 
 def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator[Finding]:
@@ -87,26 +87,26 @@ def check_kinds(submission: Submission, digits: int = MAX_DIGITS[0]) -> Iterator
                 f"encode({other!r}) has the kinds {one}, and encode({prompt!r}), with operands of the same lengths, "
                 f"{two}; kinds may depend on the lengths, never on the digits"
             )
-            yield gate(submission.name, "P10", message)
+            yield gate("P10", message)
             return
 
 
 def check_blind(
-    submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor, rng: np.random.Generator
+    positions: Positions, prompts: Sequence[str], layouts: Tensor, rng: np.random.Generator
 ) -> Iterator[Finding]:
     """P10 and P40 in the batches that are scored: terms do not follow the digits, and a row's terms are its own.
 
     Args: see `check_digits`.
     """
     for rows in _in_batches(len(layouts)):
-        if findings := list(check_rows(submission, positions, layouts[rows])):
+        if findings := list(check_rows(positions, layouts[rows])):
             yield from findings
             return
-    yield from check_digits(submission, positions, prompts, layouts, rng)
+    yield from check_digits(positions, prompts, layouts, rng)
 
 
 def check_digits(
-    submission: str, positions: Positions, prompts: Sequence[str], layouts: Tensor, rng: np.random.Generator
+    positions: Positions, prompts: Sequence[str], layouts: Tensor, rng: np.random.Generator
 ) -> Iterator[Finding]:
     """P10: what positions read of a batch stays the same, to the bit, when problems of equal lengths share a layout.
 
@@ -135,7 +135,7 @@ def check_digits(
                     "move the layout, positions may not read it: give problems of the same lengths the same layout, "
                     "or read from it only what is the same in both"
                 )
-                yield gate(submission, "P10", message)
+                yield gate("P10", message)
                 return
 
 
@@ -150,7 +150,7 @@ def _bits(tensor: Tensor) -> bytes:
     return tensor.cpu().contiguous().numpy().tobytes()
 
 
-def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator[Finding]:
+def check_rows(positions: Positions, batch: Tensor) -> Iterator[Finding]:
     """P40: a row's terms stay the same when half of the other rows are replaced, and follow it when rows change places.
 
     Args:
@@ -172,7 +172,7 @@ def check_rows(submission: str, positions: Positions, batch: Tensor) -> Iterator
                 f"Terms.{name} of a problem changes {when}, which would reveal the batch that it is in; compute every "
                 "row from that row of the layout alone"
             )
-            yield gate(submission, "P40", message)
+            yield gate("P40", message)
             return
 
 
@@ -195,7 +195,7 @@ def _differing(
             yield name, int((~is_equal).flatten(1).any(dim=1).nonzero()[0])
 
 
-def check_gradient(submission: Submission, positions: Positions, layout: Tensor) -> Iterator[Finding]:
+def check_gradient(positions: Positions, layout: Tensor) -> Iterator[Finding]:
     """P00: in training, terms can be differentiated with respect to the parameters."""
     terms = positions.terms(layout, training=True, generator=generator(0, "audit"))
     trained = [getattr(terms, name) for name in Terms.__slots__]
@@ -210,12 +210,10 @@ def check_gradient(submission: Submission, positions: Positions, layout: Tensor)
         remedy = "use operators that torch can differentiate, or detach() what needs no gradient"
         if "aten::copy" in str(error):
             remedy = "do not assign into a tensor (`x[..., 0::2] = …`); put it together with torch.stack or torch.cat"
-        yield gate(submission.name, "P00", f"{reason}; {remedy}")
+        yield gate("P00", f"{reason}; {remedy}")
 
 
-def check_repeatable(
-    submission: Submission, positions: Positions, again: Positions, trained: Tensor, layout: Tensor
-) -> Iterator[Finding]:
+def check_repeatable(positions: Positions, again: Positions, trained: Tensor, layout: Tensor) -> Iterator[Finding]:
     """P00: the exports of two processes are equal to the bit.
 
     A process exports everything twice, but imports the file once, so it cannot notice what is drawn at import, from the
@@ -238,10 +236,10 @@ def check_repeatable(
             "two processes that import the file build other positions from the same seed, so that no trial could be "
             "repeated; draw with torch alone, inside __init__ or forward, and from no clock and no set's order"
         )
-        yield gate(submission.name, "P00", message)
+        yield gate("P00", message)
 
 
-def check_finite(submission: Submission, terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:
+def check_finite(terms: Terms, *, training: bool, max_digits: int) -> Iterator[Finding]:
     """P00: every number of every term is finite and at most 1e3 in size; angles may be as large as they like."""
     mode = "training" if training else "evaluation"
     for name in Terms.__slots__:
@@ -251,14 +249,12 @@ def check_finite(submission: Submission, terms: Terms, *, training: bool, max_di
         where = f"Terms.{name} at max_digits {max_digits}, in {mode}"
         if not bool(term.isfinite().all()):
             remedy = "look for a division by zero or log(0), and let a mask add -1e3 instead of -inf"
-            yield gate(submission.name, "P00", f"{where}, holds NaN or infinity; {remedy}")
+            yield gate("P00", f"{where}, holds NaN or infinity; {remedy}")
         elif "angles" not in name and (size := float(term.detach().abs().max())) > MAX_SIZE:
-            yield gate(
-                submission.name, "P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it"
-            )
+            yield gate("P00", f"{where}, is {size:.3g} in size; at most {MAX_SIZE:g} is allowed, scale it")
 
 
-def check_causal(submission: Submission, positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
+def check_causal(positions: Positions, layout: Tensor, prompt_length: int) -> Iterator[Finding]:
     """P20: the terms of a layout that is cut after `=` are the whole layout's terms, cut there, to 1e-6."""
     whole = _terms(positions, layout, training=False)
     for length in _cut_lengths(prompt_length, layout.shape[1]):
@@ -269,7 +265,6 @@ def check_causal(submission: Submission, positions: Positions, layout: Tensor, p
                 continue
             if long is None or short is None:
                 yield gate(
-                    submission.name,
                     "P20",
                     f"Terms.{name} is returned at one length and not at another; return it always",
                 )
@@ -280,7 +275,6 @@ def check_causal(submission: Submission, positions: Positions, layout: Tensor, p
                 where = f"when the layout is cut to {length} of {layout.shape[1]} positions"
                 seen = f"Terms.{name} changes by {worst:.3g} {where}"
                 yield gate(
-                    submission.name,
                     "P20",
                     f"{seen}; an answer position may not know what follows, so do not count from the end",
                 )

@@ -5,8 +5,8 @@ from itertools import product
 
 import numpy as np
 
-from harness.audits.findings import Finding, gate
 from harness.audits.prompts import operands
+from harness.rules import Finding, gate
 
 SMALL = 60
 NUM_RANDOM = 500
@@ -42,7 +42,7 @@ def alike_problems(digits: int, rng: np.random.Generator) -> list[str]:
     return prompts
 
 
-def check_recoverable(submission: str, prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> Iterator[Finding]:
+def check_recoverable(prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> Iterator[Finding]:
     """T40: equal ids only for problems whose columns hold the same digits, in whichever order."""
     owners: dict[tuple[int, ...], str] = {}
     collisions: list[tuple[str, str]] = []
@@ -57,7 +57,7 @@ def check_recoverable(submission: str, prompts: Sequence[str], encoded: Sequence
             "their ids with one of other digits. A tokenizer that writes two problems alike has already summed "
             "something: write every digit down"
         )
-        yield gate(submission, "T40", message)
+        yield gate("T40", message)
 
 
 def _number(digits: list[int]) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audits.findings import Finding, gate
 from harness.audits.footprint import (
     MAX_POSITIONAL,
     Footprints,
@@ -22,6 +21,7 @@ from harness.audits.recoverable import alike_problems, check_recoverable, small_
 from harness.errors import HostError, SubmissionError
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
+from harness.rules import Finding, gate
 from harness.submissions import Submission
 from harness.task import CarryChain, Problems, Split, UniformDigits, draw
 
@@ -54,8 +54,8 @@ def check_tokenizer(submission: Submission, widths: Sequence[int] = MAX_DIGITS) 
     for max_digits in widths:
         with Host(submission, "answers", max_digits=max_digits) as host:
             vocabularies.append(host.describe())
-            findings += check_round_trip(submission, host, vocabularies[-1], max_digits)
-    findings += check_one_vocabulary(submission, widths, vocabularies)
+            findings += check_round_trip(host, vocabularies[-1], max_digits)
+    findings += check_one_vocabulary(widths, vocabularies)
     findings += check_purity(submission, vocabularies[0], widths[0])
     if findings:
         return findings
@@ -67,12 +67,10 @@ def check_tokenizer(submission: Submission, widths: Sequence[int] = MAX_DIGITS) 
         findings += [*hygiene, *prompts]
         is_positional &= max(found.widest, typical_change) <= MAX_POSITIONAL
     findings = list({(finding.rule, finding.level): finding for finding in findings}.values())
-    return [*findings, writing_tag(submission, is_positional=is_positional)]
+    return [*findings, writing_tag(is_positional=is_positional)]
 
 
-def check_one_vocabulary(
-    submission: Submission, widths: Sequence[int], vocabularies: list[Vocabulary]
-) -> Iterator[Finding]:
+def check_one_vocabulary(widths: Sequence[int], vocabularies: list[Vocabulary]) -> Iterator[Finding]:
     """T00: vocab_size, pad_id and eos_id are the same for every max_digits, and every id decodes alike."""
     first = vocabularies[0]
     others = [(width, other) for width, other in zip(widths, vocabularies, strict=True) if other != first]
@@ -85,10 +83,10 @@ def check_one_vocabulary(
         for name in differing
     )
     message = f"{seen or 'an id decodes differently at two max_digits'}; the vocabulary must not depend on max_digits"
-    yield gate(submission.name, "T00", message)
+    yield gate("T00", message)
 
 
-def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
+def check_round_trip(host: Host, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
     """T10: decode(encode(s)) == s for 0 to 9999, or as far as sums go, and for random sums.
 
     The random ones have every length up to max_digits + 1.
@@ -99,7 +97,7 @@ def check_round_trip(submission: Submission, host: Host, vocabulary: Vocabulary,
     for answer, got in wrong[:1]:
         seen = f"decode(encode({answer!r})) is {got[:64]!r} at max_digits {max_digits}"
         message = f"{seen}, and {len(wrong)} of {len(answers)} answers do not come back; make decode invert encode"
-        yield gate(submission.name, "T10", message)
+        yield gate("T10", message)
 
 
 def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
@@ -128,7 +126,7 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
             one, two = first.rows()[index], other.rows()[index]
             seen = f"encode({texts[index]!r}) is {one}, and {two} {when}"
             message = f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
-            yield gate(submission.name, "T20", message)
+            yield gate("T20", message)
 
 
 def check_decode(
@@ -157,16 +155,15 @@ def check_decode(
             decoded = iter(host.decode(Ragged.concatenate(list(sent.values()))))
     except HostError as error:
         message = f"decode, given ids at random: {error.message}; let it answer any ids at once"
-        return [gate(submission.name, "T30", message)], 0
+        return [gate("T30", message)], 0
     except SubmissionError as error:
-        return [gate(submission.name, "T30" if error.rule == "T00" else error.rule, error.message)], 0
+        return [gate("T30" if error.rule == "T00" else error.rule, error.message)], 0
     texts = {name: [next(decoded) for _ in range(len(part))] for name, part in sent.items()}
     changes = [_num_changed(one, other) for one, other in zip(texts["answers"], texts["changed"], strict=True)]
-    return judge_decode(submission.name, numbers, pairs, garbage, texts), int(np.median(changes))
+    return judge_decode(numbers, pairs, garbage, texts), int(np.median(changes))
 
 
 def judge_decode(
-    submission: str,
     numbers: Sequence[str],
     pairs: Sequence[str],
     garbage: Sequence[list[int]],
@@ -184,19 +181,17 @@ def judge_decode(
     wrong = [(number, text) for number, text in zip(numbers, texts["answers"], strict=True) if number != text]
     for number, text in wrong[:1]:
         seen = f"decode of the ids of {number!r} is {text[:MAX_CHARACTERS]!r} in a process that has not encoded it"
-        findings.append(gate(submission, "T30", f"{seen}; keep nothing from encode for decode"))
+        findings.append(gate("T30", f"{seen}; keep nothing from encode for decode"))
     too_long = [(ids, text) for ids, text in zip(garbage, texts["garbage"], strict=True) if len(text) > MAX_CHARACTERS]
     for ids, text in too_long[:1]:
         seen = f"decode({ids}) gives {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
-        findings.append(gate(submission, "T30", f"{seen}: let an id stand for a few characters"))
+        findings.append(gate("T30", f"{seen}: let an id stand for a few characters"))
     for what, got in (("a prompt", texts["prompts"]), ("two numbers", texts["both"])):
         added = [(pair, text) for pair, text in zip(pairs, got, strict=True) if text == _sum_of(pair)]
         if len(added) > MAX_ADDED * len(pairs):
             pair, text = added[0]
             seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
-            findings.append(
-                gate(submission, "T30", f"{seen}, so `encode` or `decode` has added them: remove the arithmetic")
-            )
+            findings.append(gate("T30", f"{seen}, so `encode` or `decode` has added them: remove the arithmetic"))
     return findings
 
 
@@ -205,11 +200,11 @@ def check_prompts(
 ) -> tuple[Footprints, list[Finding]]:
     """T40 to T60, with all their prompts shuffled into one request."""
     with Host(submission, "prompts", max_digits=max_digits) as host:
-        return judge_prompts(submission.name, max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
+        return judge_prompts(max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
 
 
 def judge_prompts(
-    submission: str, max_digits: int, rng: np.random.Generator, encode: Callable[[list[str]], list[list[int]]]
+    max_digits: int, rng: np.random.Generator, encode: Callable[[list[str]], list[list[int]]]
 ) -> tuple[Footprints, list[Finding]]:
     """`check_prompts`, for anything that encodes a list of prompts."""
     prompts = _footprint_prompts(max_digits, int(rng.integers(2**32)))
@@ -222,15 +217,15 @@ def judge_prompts(
     encoded = dict(zip(order, encode(order), strict=True))
     ids = [encoded[prompt] for prompt in prompts]
     found = footprints(prompts, ids, edits, [encoded[edit.text] for edit in edits])
-    findings = list(check_recoverable(submission, alike, [encoded[prompt] for prompt in alike]))
-    findings += check_columns(submission, found)
-    findings += judged(submission, "T50", found, prompts, ids)
-    findings += check_counts(submission, [(counted, Ragged.of([encoded[prompt] for prompt in counted.prompts()]))])
-    findings += check_carry(submission, pairs, encoded)
+    findings = list(check_recoverable(alike, [encoded[prompt] for prompt in alike]))
+    findings += check_columns(found)
+    findings += judged("T50", found, prompts, ids)
+    findings += check_counts([(counted, Ragged.of([encoded[prompt] for prompt in counted.prompts()]))])
+    findings += check_carry(pairs, encoded)
     return found, findings
 
 
-def check_counts(submission: str, sets: Iterable[tuple[Problems, Ragged]]) -> Iterator[Finding]:
+def check_counts(sets: Iterable[tuple[Problems, Ragged]]) -> Iterator[Finding]:
     """T55: in each set, prompts with operands of the same lengths have the same number of ids; the first that have not.
 
     Args:
@@ -253,7 +248,7 @@ def check_counts(submission: str, sets: Iterable[tuple[Problems, Ragged]]) -> It
             f"prompts, x and y being the digits of 10^{column}. Give numbers of one length equally many ids, filling "
             "each up with at least one that decodes to nothing; or say why not, and a maintainer may clear it"
         )
-        yield Finding(submission=submission, rule="T55", level="review", message=message)
+        yield Finding("T55", "review", message)
         return
 
 
@@ -270,10 +265,10 @@ def _told_by(counts: NDArray[np.int32], problems: Problems) -> tuple[int, float]
     return column, shares[column]
 
 
-def writing_tag(submission: Submission, *, is_positional: bool) -> Finding:
+def writing_tag(*, is_positional: bool) -> Finding:
     """T80: `positional`, or `re-encoding`."""
     kind = "positional" if is_positional else "re-encoding"
-    return Finding(submission=submission.name, rule="T80", level="tag", message=kind)
+    return Finding("T80", "tag", kind)
 
 
 def _footprint_prompts(max_digits: int, seed: int) -> list[str]:

@@ -15,7 +15,7 @@ from harness.probe_report import Accuracies, ProbeReport
 from harness.ranking.standing import State, state_of
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read, record_path, trial_name
-from harness.rules import Found, gates
+from harness.rules import Finding, gates
 from harness.run import Crashed, Running, run_probe
 from harness.submissions import Submission
 from harness.track import Track
@@ -42,7 +42,7 @@ def train_and_probe(
         MachineError: there is no sandbox, and nobody said that the submissions are trusted; or no such device.
     """
     digits, seed = _one_of("--digits", digits, track.digits, track), _one_of("--seed", seed, track.seeds, track)
-    verdicts: dict[str, list[Found]] = {}
+    verdicts: dict[str, list[Finding]] = {}
     with keeping_workers():
         code = watch_audits([entry], verdicts, 1, track=track)
         if code or gates(verdicts[entry.name]):

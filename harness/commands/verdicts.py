@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from harness.printable import json_text, visible
-from harness.rules import Found, gates
+from harness.rules import Finding, gates
 
 
-def printed(verdicts: Mapping[str, Sequence[Found]], output: str, copies: Sequence[Sequence[str]] = ()) -> str:
+def printed(verdicts: Mapping[str, Sequence[Finding]], output: str, copies: Sequence[Sequence[str]] = ()) -> str:
     """The findings as `text`, `json` or `github` annotations; one line each, by name; in text tags come first.
 
     Args:

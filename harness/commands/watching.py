@@ -18,7 +18,7 @@ from harness.plan import Plan, PlannedTrial
 from harness.ranking.rulings import Cleared
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record
-from harness.rules import Found, gates
+from harness.rules import Finding, gates
 from harness.run import Crashed, Elsewhere, Running, audit_all, run_trials
 from harness.submissions import Broken, Submission
 from harness.terminal import say
@@ -30,7 +30,7 @@ MAX_SEEDS_A_JOB = 8
 
 def watch_audits(
     found: Sequence[Submission | Broken],
-    verdicts: dict[str, list[Found]],
+    verdicts: dict[str, list[Finding]],
     num_workers: int | None,
     *,
     track: Track | None = None,
@@ -50,7 +50,7 @@ def watch_audits(
     """
     for entry in found:
         if isinstance(entry, Broken):
-            verdicts[entry.name] = [Found(entry.error.rule, "gate", entry.error.message)]
+            verdicts[entry.name] = [Finding(entry.error.rule, "gate", entry.error.message)]
     readable = [entry for entry in found if isinstance(entry, Submission)]
     if not readable:
         return ExitCode.DONE
@@ -79,7 +79,7 @@ def watch_trials(
     *,
     device: Device,
     num_workers: int | None,
-    verdicts: Mapping[str, Sequence[Found]] | None = None,
+    verdicts: Mapping[str, Sequence[Finding]] | None = None,
     cleared: Sequence[Cleared] = (),
     on_record: Callable[[Record], None] = lambda record: None,
 ) -> ExitCode:
@@ -181,7 +181,7 @@ def validate_and_train(
         if folder.exists():  # it may be another user's, say, after a run with other rights
             require_writable(folder)
     due = {trial.submission.name: trial.submission for trial in planned.to_run}
-    verdicts: dict[str, list[Found]] = {}
+    verdicts: dict[str, list[Finding]] = {}
     with keeping_workers():
         code = watch_audits(list(due.values()), verdicts, num_workers, track=track)
         trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from harness.errors import ExitCode
 from harness.probe_report import ProbeReport
 from harness.records import Record
-from harness.rules import Found
+from harness.rules import Finding
 from harness.track import Track
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -51,7 +51,7 @@ class TrialJob(_Message):
     fresh_seeds: list[int] | None = None
     """Only for trials that are to be reproduced; others draw their own."""
     device: Device
-    findings: list[Found] = []
+    findings: list[Finding] = []
     """What the audits found: a gate among them fails the trials; the records keep the others."""
 
 
@@ -86,7 +86,7 @@ class Progressed(_Message):
 
 class Audited(_Message):
     kind: Literal["findings"] = "findings"
-    findings: list[Found]
+    findings: list[Finding]
 
 
 class Recorded(_Message):

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from harness.audits import audit
-from harness.audits.findings import Finding, gate
 from harness.decoy import check_decoy
 from harness.engines.messages import (
     Audited,
@@ -42,12 +41,12 @@ from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
 from harness.host.sandbox import isolation
-from harness.printable import visible
+from harness.outcome import audit_of
 from harness.processor import device_name, device_of, set_up_processor
 from harness.provenance import commit_and_changes, failed_record
 from harness.published import check_published_layouts
-from harness.records import Audit, Record
-from harness.rules import Found, gates
+from harness.records import Record
+from harness.rules import Finding, gate, gates
 from harness.submissions import Broken, Submission, pair, read_folder
 from harness.trial import Progress, run_job
 
@@ -103,13 +102,13 @@ def do(request: Request, events: TextIO) -> None:
             _send(events, Recorded(record=record))
 
 
-def _audit(job: AuditJob, submission: Submission) -> list[Found]:
+def _audit(job: AuditJob, submission: Submission) -> list[Finding]:
     with budget("the audit", AUDIT_BUDGET_S):
         findings = audit(submission, job.track)
     if job.decoy and not any(finding.level == "gate" for finding in findings):
         with budget("the trial on the decoy task", TRIAL_BUDGET_S):
             findings += _decoy_findings(submission)
-    return [Found(finding.rule, finding.level, finding.message) for finding in findings]
+    return findings
 
 
 def _decoy_findings(submission: Submission) -> list[Finding]:
@@ -117,7 +116,7 @@ def _decoy_findings(submission: Submission) -> list[Finding]:
     try:
         return check_decoy(submission, np.random.default_rng())
     except SubmissionError as error:
-        return [gate(error.submission, error.rule, error.message)]
+        return [gate(error.rule, error.message)]
 
 
 def limit_memory(num_bytes: int | None) -> None:
@@ -214,14 +213,14 @@ def _failed(job: TrialJob, submission: Submission, seed: int, error: SubmissionE
     return failed_record(submission, job.track, job.digits, seed, error, **machine)
 
 
-def _with_audits(record: Record, findings: Sequence[Found]) -> Record:
+def _with_audits(record: Record, findings: Sequence[Finding]) -> Record:
     """The record with what the audits found before the trial, unless the trial found it too.
 
     A gate among that would have failed the trial.
     """
     known = {audit.rule for audit in record.audits}
     others = [each for each in findings if each.rule not in known]
-    found = [Audit(rule=each.rule, level=each.level, seen=visible(each.message)[:1000]) for each in others]
+    found = [audit_of(finding) for finding in others]
     return record.model_copy(update={"audits": [*record.audits, *found]}).sealed()
 
 
