@@ -217,8 +217,9 @@ def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
     devices = sorted({device for row in rows for device in row.speeds})
     if len(devices) == 1:
         return {devices[0]: ""}
-    names = ([markdown(device, limit) for device in devices] for limit in (30, 60, MAX_REASON))
-    apart = next((names for names in names if len(set(names)) == len(devices)), list(map(str, range(len(devices)))))
+    shortenings = ([markdown(device, limit) for device in devices] for limit in (30, 60, MAX_REASON))
+    numbers = list(map(str, range(len(devices))))
+    apart = next((names for names in shortenings if len(set(names)) == len(devices)), numbers)
     return {device: f" ({name})" for device, name in zip(devices, apart, strict=True)}
 
 
