@@ -51,16 +51,18 @@ TAIL = """\
 ## How to read this
 
 * **Exact match** is in per cent, on fresh problems, averaged over seeds. The small print is its 95 % interval:
-  Wilson's for the counts, with the seeds pooled, or if that is wider Student's over the seeds. For a mean of several
-  numbers of digits the latter is computed twice, from the seeds' means and from the seeds within each number of
-  digits, since separate trainings fail by themselves, which may cancel in the means of a few seeds. All seeds train on
-  the same problems in the same order, so the interval says nothing about another training set. If a scheme learns from
-  few of its starts, five seeds may all miss those and the interval lies too low: look at *by seed*.
+  Wilson's for the counts, with the seeds pooled, and with several seeds also Student's over them. For a mean of several
+  numbers of digits, Student's is computed in two ways, from each seed's mean and by adding up the variance between
+  seeds within each number of digits: a failure at 6 digits in one seed and at 9 in another can cancel in the means. The
+  interval shown reaches from the lowest of these bounds to the highest. All seeds train on the same problems in the
+  same order, so it says nothing about another training set. If a scheme learns from few of its starts, five seeds may
+  all miss those and the interval lies too low: look at *by seed*.
 * **Fresh problems** are pairs of operands that are never trained on, in either order. With two digits there are only
   946 of them (477 if order is ignored), the same for every seed, and they repeat. Intervals refer to those pairs; for
-  all sums of two digits they are too narrow ([by how much](docs/research.md)). A format may write two pairs alike, as
-  unordered column pairs do with `3+70` and `0+73`. **Ids seen** is the share of the fresh problems whose ids, prompt
-  and answer, equal those of a trained problem; these test memory, not addition.
+  all sums of two digits the part that is due to problems is too narrow, by a factor of 1.7 to 2.2 with one seed and of
+  3 to 4.5 with five. A format may write two pairs alike, as unordered column pairs do with `3+70` and `0+73`. **Ids
+  seen** is the share of the fresh problems whose ids, prompt and answer, equal those of a trained problem; these test
+  memory, not addition.
 * **mean** is the average over the numbers of digits, and decides the rank. n digits means n uniform digits an
   operand, so some operands begin with 0 and are shorter. On a track with a *reach*, the mean is over the lengths
   beyond training. A good scheme may add the first two of these and none of the others, so *exact match by digits*,
