@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from harness.board.html import (
     _trial,
     html_page,
 )
+from harness.board.markdown import page as board_as_markdown
 from harness.board.rendering import render, sections_of
 from harness.ranking.rulings import Cleared, Rulings
 from harness.ranking.scoring import Row, rows_of
@@ -181,7 +183,7 @@ def test_the_page_loads_nothing_and_its_policy_names_its_own_style_and_script(ro
     assert "url(" not in page.texts["style"][0]
     assert "@import" not in page.texts["style"][0]
     links = {value for _, name, value in page.attributes if name == "href"}
-    assert links == {"leaderboard.md", "#quick-columns", "#quick-reversed", "#quick-plain_one"}
+    assert links == {"#guide1", "#quick-columns", "#quick-reversed", "#quick-plain_one"}
     (policy,) = [value for tag, name, value in page.attributes if (tag, name) == ("meta", "content") and "src" in value]
     for tag in ("style", "script"):
         digest = base64.b64encode(hashlib.sha256(page.texts[tag][0].encode()).digest()).decode()
@@ -209,10 +211,19 @@ def test_the_table_says_why_a_row_is_not_fresh(root):
     assert row[1].endswith("stale: 1 of 1 trial: the submission changed since")
 
 
-def test_every_link_leads_to_a_card(root):
+def test_every_link_leads_to_a_place_of_the_page(root):
     page = Page(text_of(root))
     anchors = {value for _, name, value in page.attributes if name == "id"}
     assert {value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")} <= anchors
+
+
+def test_the_page_ends_with_the_text_that_says_how_to_read_it(root):
+    """Word by word that of `leaderboard.md`, with Markdown's marks taken away."""
+    (end,) = re.findall(r"<hr>(.*)<script>", text_of(root), re.DOTALL)
+    shown = unescape(re.sub(r"<[^>]*>", "", end)).split()
+    guide = board_as_markdown(sections_of(root)).partition("## How to read this")[2]
+    words = re.sub(r"[*`]", "", guide).replace("## ", "").split()
+    assert shown[-len(words) :] == words
 
 
 def test_the_same_records_give_the_same_bytes(root):
@@ -250,6 +261,12 @@ def order_of(dom: str) -> list[str]:
 def test_under_its_policy_the_script_runs_and_a_link_opens_its_card(root, tmp_path_factory):
     dom = dom_after(text_of(root), tmp_path_factory.mktemp("browser"), "#quick-plain_one")
     assert re.findall(r'<details[^>]*data-words="(\w+)[^>]*open', dom) == ["plain_one"]
+
+
+@needs_browser
+def test_the_link_at_the_top_opens_what_says_how_to_read_the_page(root, tmp_path_factory):
+    dom = dom_after(text_of(root), tmp_path_factory.mktemp("browser"), "#guide1")
+    assert re.findall(r'<details class="guide" open[^>]*>\s*<summary><b>([^<]*)', dom) == ["How to read this"]
 
 
 @needs_browser

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+from markdown_it import MarkdownIt
 
 from harness.board.drawing import DARK, LIGHT
+from harness.board.guide import GUIDE
 from harness.board.section import Section
 from harness.board.text import NOTHING, percent, plain, settings
 from harness.ranking.scoring import (
@@ -156,6 +158,7 @@ def html_page(sections: Sequence[Section]) -> str:
     template = environment.get_template("board.html.jinja")
     return template.render(
         tables=[_table(section) for section in sections],
+        guide={heading: MarkdownIt().render(text) for heading, text in GUIDE.items()},
         trial_headings=TRIAL_HEADINGS,
         chart_width=CHART_WIDTH,
         chart_height=CHART_HEIGHT,
