@@ -15,6 +15,7 @@ import pytest
 from made_records import HARNESS, make_record, make_submission, make_track, make_trials, save_all, save_track
 
 import harness.board.rendering
+from harness.board.drawing import DARK, LIGHT
 from harness.board.html import (
     TRIAL_HEADINGS,
     _carry,
@@ -104,8 +105,8 @@ def text_of(root: Path) -> str:
 
 def test_a_row_shows_rank_share_interval_carry_and_speeds_of_the_records(root):
     row = Page(text_of(root)).row_of("reversed")
-    assert row[:3] == ["2†", "reversedTitle of reversed", "75.0"]
-    assert row[3:] == ["12.5", "75.0", "75.0", "76.0", "–", "0.25", "1.25", "0.75", "0.50", "closed", "fresh"]
+    assert row[:4] == ["2†", "reversedTitle of reversed", "fresh", "75.0"]
+    assert row[4:] == ["12.5", "75.0", "75.0", "76.0", "–", "0.25", "1.25", "0.75", "0.50", "closed"]
     # Wilson's interval of 1500 of 2000: 0.7306 to 0.7685.
     assert 'aria-label="73.1 to 76.8"' in text_of(root)
 
@@ -170,7 +171,7 @@ def test_names_of_folders_that_are_no_text_are_on_the_page_and_do_not_stop_it(ro
     assert root / "leaderboard.html" in render(root)
     assert render(root) == []
     text = (root / "leaderboard.html").read_text(encoding="utf-8")
-    assert Page(text).row_of("\ufffd\ufffd")[-1] == "unverified"
+    assert Page(text).row_of("\ufffd\ufffd")[2] == "unverified"
     assert "\ufffd" in re.findall("<h2>(.*)</h2>", text)
     assert "**unverified**" in next(
         line for line in (root / "leaderboard.md").read_text().splitlines() if line.startswith("* \ufffd\ufffd: ")
@@ -204,11 +205,27 @@ def test_of_several_tracks_each_is_linked_and_names_those_that_never_ran_on_it(r
     assert "Not run on this track: columns, plain_one, reversed" in text.split('id="track-smoke"')[1]
 
 
-def test_the_table_says_why_a_row_is_not_fresh(root):
+def test_a_row_that_is_not_fresh_says_so_beside_its_name_and_why_and_is_grey(root):
     (root / "submissions" / "columns" / "submission.py").write_text("x = 1\n")
-    row = Page(text_of(root)).row_of("columns")
-    assert row[-1] == "stale"
+    text = text_of(root)
+    row = Page(text).row_of("columns")
     assert row[1].endswith("stale: 1 of 1 trial: the submission changed since")
+    assert row[2] == "stale"
+    grey = {name: "unranked" in rest for name, rest in re.findall(r'<tr data-words="(\w+)[^"]*"([^>]*)>', text)}
+    assert grey == {"columns": True, "reversed": False, "plain_one": False}
+
+
+def luminance(colour: str) -> float:
+    """Of `#rrggbb`, relative to white: WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(("theme", "ground"), [(LIGHT, "#ffffff"), (DARK, "#121212")], ids=["light", "dark"])
+def test_grey_rows_can_be_read_on_the_ground_that_a_browser_gives_the_page(theme, ground):
+    lighter, darker = sorted((luminance(theme.muted), luminance(ground)), reverse=True)
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
 
 
 def test_every_link_leads_to_a_place_of_the_page(root):
@@ -272,7 +289,7 @@ def test_the_link_at_the_top_opens_what_says_how_to_read_the_page(root, tmp_path
 @needs_browser
 def test_a_click_on_a_head_sorts_and_another_turns_it_round(root, tmp_path_factory):
     assert order_of(text_of(root)) == ["columns", "reversed", "plain_one"]
-    name, share = (f"document.querySelectorAll('.board th button')[{column}].click();" for column in (1, 2))
+    name, share = (f"document.querySelectorAll('.board th button')[{column}].click();" for column in (1, 3))
     for action, expected in (
         (name, ["columns", "plain_one", "reversed"]),
         (name + name, ["reversed", "plain_one", "columns"]),
@@ -340,7 +357,7 @@ def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_
     track, one = make_track(digits=[3, 6], seeds=[0]), make_submission(tmp_path, "one")
     records = [make_record(one, track, digits, 0, share) for digits, share in ((3, 0.9), (6, 0.5))]
     (row,) = rows_of(track, [one], records, HARNESS)
-    assert list(shown_in(track, row).values())[2:5] == ["70.0", "90.0", "50.0"]
+    assert list(shown_in(track, row).values())[3:6] == ["70.0", "90.0", "50.0"]
 
 
 def test_a_trial_is_told_under_the_headings_of_its_table(tmp_path):

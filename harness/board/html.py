@@ -199,7 +199,10 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns: list[Column] = []
     if track.ranked:
         columns.append(Column("rank", LEGEND, _rank))
-    columns.append(Column("submission", "", _name, is_number=False))
+    columns += [
+        Column("submission", "", _name, is_number=False),
+        Column("state", "only fresh rows rank", _state, is_number=False),
+    ]
     if len(ranked_strata(track)) > 1:
         columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
     columns += [
@@ -220,10 +223,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         for device in sorted({device for row in rows for device in row.speeds})
         for work in Speed._fields
     ]
-    columns += [
-        Column("division", "open: sets hyper-parameters itself", _division, is_number=False),
-        Column("state", "only fresh rows rank", _state, is_number=False),
-    ]
+    columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
     return columns
 
 
