@@ -56,6 +56,11 @@ class Cell:
     key: float | str | None = None
     bar: Estimate | None = None
 
+    @property
+    def interval(self) -> str:
+        """`93.3–95.3`; empty without a bar."""
+        return f"{percent(self.bar.low)}–{percent(self.bar.high)}" if self.bar else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
