@@ -352,6 +352,20 @@ def test_every_column_shows_the_number_that_its_head_names(tmp_path):
     assert all(isinstance(key, (int, float)) for key in keys)  # or a click would sort 10 before 9
 
 
+def test_a_rank_of_the_open_division_says_so_and_sorts_behind_those_of_the_closed(root):
+    track = load_track("quick")
+    save_all(root, make_trials(make_submission(root, "tuned", open_division=True), track, 1))
+    (section,) = sections_of(root)
+    ranks = {row.name: _columns(track, section.rows)[0].cell(row) for row in section.rows}
+    assert {name: rank.text for name, rank in ranks.items()} == {
+        "tuned": "open 1†",
+        "columns": "1†",
+        "reversed": "2†",
+        "plain_one": "3†",
+    }
+    assert sorted(ranks, key=lambda name: ranks[name].key) == ["columns", "reversed", "plain_one", "tuned"]
+
+
 def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_path):
     track, one = make_track(digits=[3, 6], seeds=[0]), make_submission(tmp_path, "one")
     records = [make_record(one, track, digits, 0, share) for digits, share in ((3, 0.9), (6, 0.5))]

@@ -143,7 +143,9 @@ class Table:
     cards: list[Card]
 
 
-LEGEND = f"= shared rank; † provisional: fewer than {MIN_SEEDS} seeds"
+AFTER_CLOSED = 1_000_000
+"""Added to the places of the open division, so that sorting by rank keeps the two divisions apart."""
+LEGEND = f"= shared rank; † provisional: fewer than {MIN_SEEDS} seeds; open: the open division ranks by itself"
 TRIAL_HEADINGS = ("trial", "fresh", "test", "edge", "loss at the end", "s", "device", "sandbox", "commit", "fresh seed")
 
 
@@ -288,7 +290,11 @@ def _name(row: Row) -> Cell:
 
 
 def _rank(row: Row) -> Cell:
-    return Cell(str(row.rank), row.rank.place) if row.rank else Cell(NOTHING)
+    if row.rank is None:
+        return Cell(NOTHING)
+    if row.division == "open":
+        return Cell(f"open {row.rank}", AFTER_CLOSED + row.rank.place)
+    return Cell(str(row.rank), row.rank.place)
 
 
 def _division(row: Row) -> Cell:
