@@ -373,6 +373,23 @@ def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_
     assert list(shown_in(track, row).values())[3:6] == ["70.0", "90.0", "50.0"]
 
 
+def test_the_first_length_beyond_training_has_a_column_of_its_fresh_problems(tmp_path):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=100, validation=10)
+    track = make_track(digits=[2], seeds=[0], longest=4, evaluation=evaluation)
+    one = make_submission(tmp_path, "one")
+    record = make_record(one, track, 2, 0, 0.9)
+    assert record.suites is not None
+    fresh = {"3": Score(correct=60, total=100), "4": Score(correct=0, total=100)}
+    record = record.model_copy(update={"suites": record.suites.model_copy(update={"fresh_lengths": fresh})})
+    (row,) = rows_of(track, [one], [record], HARNESS)
+    cells = shown_in(track, row)
+    assert (cells["mean of 3–4 digits"], cells["3 digits"], cells["1–2 digits"]) == ("30.0", "60.0", "90.0")
+    assert "4 digits" not in cells
+    (column,) = (column for column in _columns(track, [row]) if column.heading == "3 digits")
+    # Wilson's interval of 60 of 100: 0.5020 to 0.6906.
+    assert column.cell(row).interval == "50.2–69.1"
+
+
 def test_a_trial_is_told_under_the_headings_of_its_table(tmp_path):
     track, one = make_track(digits=[3], seeds=[4]), make_submission(tmp_path, "one")
     environment = Environment(device="Some CPU", torch="2.13.0", python="3.11.2", commit="abc", dirty=True)

@@ -214,6 +214,15 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
     columns += [
         Column(
+            f"{length} digits",
+            "exact match on fresh problems of the first length beyond training, with its 95 % interval",
+            _of_length(digits, length),
+        )
+        for digits in track.digits
+        for length in track.lengths_beyond(digits)[:1]
+    ]
+    columns += [
+        Column(
             trained_heading(track, digits),
             "exact match on fresh problems, with its 95 % interval",
             _of_result(digits, lambda result: _bar(result.fresh)),
@@ -278,6 +287,10 @@ def _details(track: Track) -> list[Column]:
 
 def _of_result(digits: int, cell: Callable[[Result], Cell]) -> Callable[[Row], Cell]:
     return lambda row: cell(row.results[digits]) if digits in row.results else Cell(NOTHING)
+
+
+def _of_length(digits: int, length: int) -> Callable[[Row], Cell]:
+    return _of_result(digits, lambda result: _bar(result.lengths.get(length)))
 
 
 def _speed(device: str, work: str) -> Callable[[Row], Cell]:
