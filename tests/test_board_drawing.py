@@ -1,5 +1,7 @@
 """The plots: which curves, points and names they show, that their labels can be read, and the same SVG every time."""
 
+import re
+from collections import Counter
 from itertools import combinations
 from xml.etree import ElementTree
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from made_records import HARNESS, THROUGHPUT, make_record, make_submission, make_track, make_trials
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from harness.board.drawing import DARK, LIGHT, _figure_of, _named, draw, is_drawing_of
@@ -193,6 +196,39 @@ def test_the_numbers_of_a_heat_map_stand_in_their_cells():
     assert at == {"10.0": (0, 0), "20.0": (1, 0), "30.0": (0, 1), "x": (1, 1)}
 
 
+def luminance(colour: str) -> float:
+    """Of `#rrggbb`, relative to white: WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_every_number_of_a_heat_map_contrasts_with_its_cell_and_no_ink_would_do_so_better(theme):
+    shares = [i / 100 for i in range(101)]
+    plot = GridPlot(rows=["r"], columns=[f"c{i}" for i in range(101)], shares=[[*shares]], marks=[[""] * len(shares)])
+    (axes,) = _figure_of(plot, theme).axes
+    (image,) = axes.images
+    grounds = [to_hex(ground) for ground in image.to_rgba(np.array([shares]))[0]]
+    assert len(set(grounds)) > 90
+    for text, ground in zip(axes.texts, grounds, strict=True):
+        reached = contrast(text.get_color(), ground)
+        assert reached >= 4.5
+        best = max(contrast(ink, ground) for ink in ("#000000", "#ffffff"))
+        assert reached == pytest.approx(best, rel=0.02)  # hexadecimal digits round the ground
+
+
+@pytest.mark.parametrize(("theme", "browsers_ground"), [(LIGHT, "#ffffff"), (DARK, "#121212")], ids=["light", "dark"])
+def test_muted_text_can_be_read_on_the_ground_of_github_and_of_a_browser(theme, browsers_ground):
+    assert contrast(theme.muted, theme.ground) >= 4.5
+    assert contrast(theme.muted, browsers_ground) >= 4.5
+
+
 def test_an_edited_drawing_is_told_from_what_was_drawn():
     plot = AccuracyPlot(digits=[2], series=[series_of(count=1)], trained_to=None)
     drawn = draw(plot, LIGHT)
@@ -216,6 +252,18 @@ def test_bars_stand_best_first_each_with_its_interval_and_its_share():
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # so that place 0 is at the top
 
 
+def test_the_shares_beside_bars_stand_in_one_column_behind_every_mark():
+    entries = [one_of("some", Estimate(0.3, 0.2, 0.45)), one_of("all", Estimate(1.0, 0.99, 1.0))]
+    figure = _figure_of(AccuracyPlot(digits=[2], series=entries, trained_to=None), LIGHT)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    assert boxes[0].x1 == pytest.approx(boxes[1].x1)
+    all_right = axes.transData.transform((1, 0))[0]
+    assert min(box.x0 for box in boxes) > all_right + 4  # pixels, the radius of a seed's dot and a little more
+
+
 def test_a_line_is_named_where_it_ends_and_is_dashed_if_it_is_of_the_open_division():
     falls = one_of("falls", Estimate(0.9, 0.8, 1.0), Estimate(0.1, 0.0, 0.2))
     rises = one_of("rises", Estimate(0.1, 0.0, 0.2), Estimate(0.9, 0.8, 1.0), place=1, is_open=True)
@@ -230,6 +278,32 @@ def test_a_line_is_named_where_it_ends_and_is_dashed_if_it_is_of_the_open_divisi
     styles = {name: drawn[colour].get_linestyle() for name, colour in colours.items()}
     assert styles == {"falls": "-", "rises (open)": "--"}
     assert drawn[colours["falls"]].get_ydata().tolist() == [0.9, 0.1]
+
+
+def test_nine_lines_are_told_apart_by_colour_marker_and_dashes():
+    entries = [one_of(f"entry_{i}", Estimate(0.9, 0.8, 1.0), Estimate(0.1, 0.0, 0.2), place=i) for i in range(10)]
+    (axes,) = _figure_of(AccuracyPlot(digits=[3, 6], series=entries, trained_to=None), LIGHT).axes
+    lines = [line for line in axes.lines if list(line.get_xdata()) == [3, 6]]
+    styles = Counter((line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines)
+    assert len(styles) == 10
+    assert styles[LIGHT.muted, "", "-"] == 1
+    keys = {
+        (line.get_color(), line.get_marker()) for line in axes.lines if line.get_xdata()[0] > 6 and line.get_marker()
+    }
+    assert {(colour, marker) for colour, marker, _ in styles if marker} <= keys
+
+
+def test_names_of_lines_that_end_at_zero_stand_along_one_bracket():
+    nothing, half = Estimate(0.0, 0.0, 0.1), Estimate(0.5, 0.4, 0.6)
+    entries = [one_of("half", half, half), *(one_of(f"zero_{i}", half, nothing, place=i) for i in (1, 2, 3))]
+    (axes,) = _figure_of(AccuracyPlot(digits=[3, 6], series=entries, trained_to=None), LIGHT).axes
+    beyond = [line for line in axes.lines if line.get_xdata()[0] > 6 and len(line.get_xdata()) > 1]
+    (leader,) = (line for line in beyond if line.get_color() != LIGHT.muted)
+    assert leader.get_ydata()[0] == 0.5
+    stem, bracket = (line.get_ydata() for line in beyond if line.get_color() == LIGHT.muted)
+    assert list(stem) == [0, 0]
+    names = [text.get_position()[1] for text in axes.texts if text.get_text().startswith("zero")]
+    assert list(bracket) == pytest.approx([min(*names, 0), max(*names, 0)])
 
 
 def test_a_panel_by_length_shades_the_trained_lengths_and_the_interval_and_marks_nine_in_ten():
@@ -250,6 +324,14 @@ def test_a_point_stands_at_its_speed_and_its_share_on_its_interval_beside_the_li
     assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"] == [[1, 1]]
     ((interval,),) = (lines.get_paths() for lines in axes.collections)
     assert interval.vertices.tolist() == [[1.25, 0.2], [1.25, 0.9]]
+
+
+def test_a_label_of_the_speeds_is_text_with_a_halo_above_every_interval():
+    points = [(1.0, one_of("one", Estimate(0.5, 0.2, 0.9))), (1.001, one_of("two", Estimate(0.4, 0.1, 0.9), place=1))]
+    svg = draw(ThroughputPlot(panels={"Some CPU": points}), DARK)
+    assert re.search(f"text{{paint-order:stroke;stroke:{DARK.ground};", svg)
+    labels = [svg.index(f">{name}</text>") for name in ("one", "two")]
+    assert svg.rindex('<g id="LineCollection') < min(labels)
 
 
 def test_a_plot_has_its_digits_in_order_and_says_which_submission_is_open_and_which_the_fastest(tmp_path):

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from harness.board.html import (
     _trial,
     html_page,
 )
+from harness.board.markdown import page as board_as_markdown
 from harness.board.rendering import render, sections_of
 from harness.ranking.rulings import Cleared, Rulings
 from harness.ranking.scoring import Row, rows_of
@@ -102,10 +104,9 @@ def text_of(root: Path) -> str:
 
 def test_a_row_shows_rank_share_interval_carry_and_speeds_of_the_records(root):
     row = Page(text_of(root)).row_of("reversed")
-    assert row[:3] == ["2†", "reversedTitle of reversed", "75.0"]
-    assert row[3:] == ["12.5", "75.0", "75.0", "76.0", "–", "0.25", "1.25", "0.75", "0.50", "closed", "fresh"]
     # Wilson's interval of 1500 of 2000: 0.7306 to 0.7685.
-    assert 'aria-label="73.1 to 76.8"' in text_of(root)
+    assert row[:4] == ["2†", "reversedTitle of reversed", "fresh", "75.0 73.1–76.8"]
+    assert row[4:] == ["12.5", "75.0", "75.0", "76.0", "–", "0.25", "1.25", "0.75", "0.50", "closed"]
 
 
 def test_a_card_has_the_curve_the_carries_the_mistake_and_the_trial(root):
@@ -168,7 +169,7 @@ def test_names_of_folders_that_are_no_text_are_on_the_page_and_do_not_stop_it(ro
     assert root / "leaderboard.html" in render(root)
     assert render(root) == []
     text = (root / "leaderboard.html").read_text(encoding="utf-8")
-    assert Page(text).row_of("\ufffd\ufffd")[-1] == "unverified"
+    assert Page(text).row_of("\ufffd\ufffd")[2] == "unverified"
     assert "\ufffd" in re.findall("<h2>(.*)</h2>", text)
     assert "**unverified**" in next(
         line for line in (root / "leaderboard.md").read_text().splitlines() if line.startswith("* \ufffd\ufffd: ")
@@ -181,7 +182,7 @@ def test_the_page_loads_nothing_and_its_policy_names_its_own_style_and_script(ro
     assert "url(" not in page.texts["style"][0]
     assert "@import" not in page.texts["style"][0]
     links = {value for _, name, value in page.attributes if name == "href"}
-    assert links == {"leaderboard.md", "#quick-columns", "#quick-reversed", "#quick-plain_one"}
+    assert links == {"#guide1", "#quick-columns", "#quick-reversed", "#quick-plain_one"}
     (policy,) = [value for tag, name, value in page.attributes if (tag, name) == ("meta", "content") and "src" in value]
     for tag in ("style", "script"):
         digest = base64.b64encode(hashlib.sha256(page.texts[tag][0].encode()).digest()).decode()
@@ -202,17 +203,29 @@ def test_of_several_tracks_each_is_linked_and_names_those_that_never_ran_on_it(r
     assert "Not run on this track: columns, plain_one, reversed" in text.split('id="track-smoke"')[1]
 
 
-def test_the_table_says_why_a_row_is_not_fresh(root):
+def test_a_row_that_is_not_fresh_says_so_beside_its_name_and_why_and_is_grey(root):
     (root / "submissions" / "columns" / "submission.py").write_text("x = 1\n")
-    row = Page(text_of(root)).row_of("columns")
-    assert row[-1] == "stale"
+    text = text_of(root)
+    row = Page(text).row_of("columns")
     assert row[1].endswith("stale: 1 of 1 trial: the submission changed since")
+    assert row[2] == "stale"
+    grey = {name: "unranked" in rest for name, rest in re.findall(r'<tr data-words="(\w+)[^"]*"([^>]*)>', text)}
+    assert grey == {"columns": True, "reversed": False, "plain_one": False}
 
 
-def test_every_link_leads_to_a_card(root):
+def test_every_link_leads_to_a_place_of_the_page(root):
     page = Page(text_of(root))
     anchors = {value for _, name, value in page.attributes if name == "id"}
     assert {value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")} <= anchors
+
+
+def test_the_page_ends_with_the_text_that_says_how_to_read_it(root):
+    """Word by word that of `leaderboard.md`, with Markdown's marks taken away."""
+    (end,) = re.findall(r"<hr>(.*)<script>", text_of(root), re.DOTALL)
+    shown = unescape(re.sub(r"<[^>]*>", "", end)).split()
+    guide = board_as_markdown(sections_of(root)).partition("## How to read this")[2]
+    words = re.sub(r"[*`]", "", guide).replace("## ", "").split()
+    assert shown[-len(words) :] == words
 
 
 def test_the_same_records_give_the_same_bytes(root):
@@ -253,9 +266,15 @@ def test_under_its_policy_the_script_runs_and_a_link_opens_its_card(root, tmp_pa
 
 
 @needs_browser
+def test_the_link_at_the_top_opens_what_says_how_to_read_the_page(root, tmp_path_factory):
+    dom = dom_after(text_of(root), tmp_path_factory.mktemp("browser"), "#guide1")
+    assert re.findall(r'<details class="guide" open[^>]*>\s*<summary><b>([^<]*)', dom) == ["How to read this"]
+
+
+@needs_browser
 def test_a_click_on_a_head_sorts_and_another_turns_it_round(root, tmp_path_factory):
     assert order_of(text_of(root)) == ["columns", "reversed", "plain_one"]
-    name, share = (f"document.querySelectorAll('.board th button')[{column}].click();" for column in (1, 2))
+    name, share = (f"document.querySelectorAll('.board th button')[{column}].click();" for column in (1, 3))
     for action, expected in (
         (name, ["columns", "plain_one", "reversed"]),
         (name + name, ["reversed", "plain_one", "columns"]),
@@ -319,11 +338,42 @@ def test_every_column_shows_the_number_that_its_head_names(tmp_path):
     assert all(isinstance(key, (int, float)) for key in keys)  # or a click would sort 10 before 9
 
 
+def test_a_rank_of_the_open_division_says_so_and_sorts_behind_those_of_the_closed(root):
+    track = load_track("quick")
+    save_all(root, make_trials(make_submission(root, "tuned", open_division=True), track, 1))
+    (section,) = sections_of(root)
+    ranks = {row.name: _columns(track, section.rows)[0].cell(row) for row in section.rows}
+    assert {name: rank.text for name, rank in ranks.items()} == {
+        "tuned": "open 1†",
+        "columns": "1†",
+        "reversed": "2†",
+        "plain_one": "3†",
+    }
+    assert sorted(ranks, key=lambda name: ranks[name].key) == ["columns", "reversed", "plain_one", "tuned"]
+
+
 def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_path):
     track, one = make_track(digits=[3, 6], seeds=[0]), make_submission(tmp_path, "one")
     records = [make_record(one, track, digits, 0, share) for digits, share in ((3, 0.9), (6, 0.5))]
     (row,) = rows_of(track, [one], records, HARNESS)
-    assert list(shown_in(track, row).values())[2:5] == ["70.0", "90.0", "50.0"]
+    assert list(shown_in(track, row).values())[3:6] == ["70.0", "90.0", "50.0"]
+
+
+def test_the_first_length_beyond_training_has_a_column_of_its_fresh_problems(tmp_path):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=100, validation=10)
+    track = make_track(digits=[2], seeds=[0], longest=4, evaluation=evaluation)
+    one = make_submission(tmp_path, "one")
+    record = make_record(one, track, 2, 0, 0.9)
+    assert record.suites is not None
+    fresh = {"3": Score(correct=60, total=100), "4": Score(correct=0, total=100)}
+    record = record.model_copy(update={"suites": record.suites.model_copy(update={"fresh_lengths": fresh})})
+    (row,) = rows_of(track, [one], [record], HARNESS)
+    cells = shown_in(track, row)
+    assert (cells["mean of 3–4 digits"], cells["3 digits"], cells["1–2 digits"]) == ("30.0", "60.0", "90.0")
+    assert "4 digits" not in cells
+    (column,) = (column for column in _columns(track, [row]) if column.heading == "3 digits")
+    # Wilson's interval of 60 of 100: 0.5020 to 0.6906.
+    assert column.cell(row).interval == "50.2–69.1"
 
 
 def test_a_trial_is_told_under_the_headings_of_its_table(tmp_path):

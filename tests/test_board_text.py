@@ -3,8 +3,9 @@
 import html
 import re
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -44,6 +45,18 @@ def test_ansi_sequences_leave_nothing_behind():
 )
 def test_only_all_right_is_a_hundred_per_cent(share, text):
     assert percent(share) == text
+
+
+@given(
+    total=st.integers(1, 4000), from_the_end=st.lists(st.integers(0, 3), min_size=1, max_size=12), is_high=st.booleans()
+)
+@example(total=2000, from_the_end=[1, 1, 1], is_high=True)
+def test_a_mean_of_counts_reads_as_all_or_nothing_only_if_it_is(total, from_the_end, is_high):
+    """Counts near either end of the range, where a rounded mean could reach it."""
+    counts = [max(0, total - few) if is_high else min(total, few) for few in from_the_end]
+    text = percent(float(np.mean([count / total for count in counts])))
+    assert (text == "100.0") == all(count == total for count in counts)
+    assert (text == "0.0") == (not any(counts))
 
 
 def test_a_half_is_rounded_up_as_people_do():

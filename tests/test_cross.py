@@ -10,7 +10,7 @@ from bad_folders import write_folder, write_tiny
 from commands import harness, refused
 from made_records import HARNESS, make_failure, make_record, make_track, save_all
 
-from harness.board.crossing import as_text, crossing_of, render_crossing
+from harness.board.crossing import Crossing, as_text, covers_page, crossing_of, render_crossing
 from harness.cross import grid_of, plan_cross, rows_of_cross
 from harness.errors import UsageError
 from harness.ranking.standing import State
@@ -63,7 +63,6 @@ def test_the_grid_has_every_tokenizer_and_every_positions_once(root: Path) -> No
     assert [one.name for one in grid.tokenizers] == ["a", "b"]
     assert [one.name for one in grid.positions] == ["a", "b", "c"]
     assert [[one.name for one in line] for line in grid.pairs()] == [["a+a", "a+b", "a+c"], ["b+a", "b+b", "b+c"]]
-    assert grid.tokenizer_labels == ["a:Characters", "b:Characters"]
 
 
 def test_named_folders_make_a_smaller_grid(root: Path) -> None:
@@ -112,10 +111,10 @@ def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects
     rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
     crossing = crossing_of(grid, TRACK, rows)
     text = as_text(crossing)
-    assert "b:Characters with c:LearnedPositions: failed, 1 of 1 trial: P00: no such | row" in text
+    assert "b with c: failed, 1 of 1 trial: P00: no such | row" in text
     assert [line.split() for line in text.splitlines()[2:4]] == [
-        ["a:Characters", "90.0", "50.0"],
-        ["b:Characters", "30.0", "×"],
+        ["a", "90.0", "50.0"],
+        ["b", "30.0", "×"],
     ]
     render_crossing(crossing, root)
     heat_map = (root / "results" / "cross" / TRACK.name / "cross-light.svg").read_text()
@@ -145,11 +144,11 @@ def test_a_pair_that_an_audit_stopped_is_shown_with_its_rule_and_left_out_of_the
     rows = rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)
     text = as_text(crossing_of(grid, TRACK, rows))
     why = f"{state}, 1 of 1 trial: T70: another id for a sibling"
-    assert f"b:Characters with c:LearnedPositions: {why}" in text
+    assert f"b with c: {why}" in text
     # All are alike, so the order is the grid's own.
     assert [line.split() for line in text.splitlines()[2:4]] == [
-        ["a:Characters", "50.0", "50.0"],
-        ["b:Characters", "50.0", "×"],
+        ["a", "50.0", "50.0"],
+        ["b", "50.0", "×"],
     ]
     assert "Mean of the grid: 50.0 %" in text
 
@@ -187,7 +186,7 @@ def test_a_pair_that_breaks_a_rule_is_not_trained(root: Path) -> None:
     done = harness(root, "cross", "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track))
     assert done.returncode == 3, done.stderr
     assert "a+ahead: breaks P20" in done.stderr
-    assert "LearnedPositions: failed, 1 of 1 trial: P20: Terms.embedding changes by" in done.stdout
+    assert "a with ahead: failed, 1 of 1 trial: P20: Terms.embedding changes by" in done.stdout
 
 
 def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_board(root: Path) -> None:
@@ -201,7 +200,29 @@ def test_the_page_changes_nothing_when_nothing_changed_and_is_apart_from_the_boa
     assert {path.name for path in written} == {"cross.md", "cross-light.svg", "cross-dark.svg"}
     assert {path.parent for path in written} == {folder}
     assert render_crossing(crossing, root) == []
-    assert "| a:Characters" in (folder / "cross.md").read_text()
+    assert "| a " in (folder / "cross.md").read_text()
+
+
+def test_a_grid_replaces_the_page_of_one_that_it_contains_and_of_no_other(root: Path) -> None:
+    entries = list(found_in(root).values())
+    pairs = [one for line in grid_of(entries, [], []).pairs() for one in line]
+    save_all(root, [make_record(one, TRACK, 3, 0, 0.5) for one in pairs], below="cross")
+
+    def crossed(tokenizers: str, positions: str) -> Crossing:
+        grid = grid_of(entries, list(tokenizers), list(positions))
+        return crossing_of(grid, TRACK, rows_of_cross(grid, entries, TRACK, root / "results", HARNESS))
+
+    folder = root / "results" / "cross" / TRACK.name
+    assert covers_page(crossed("ab", "ab"), root)
+    assert len(render_crossing(crossed("ab", "ab"), root)) == 3
+    shown = {path: path.read_bytes() for path in folder.glob("cross*")}
+    for other in (crossed("a", "ab"), crossed("ab", "a"), crossed("ab", "bc"), crossed("b", "abc")):
+        assert not covers_page(other, root)
+        assert render_crossing(other, root) == []
+    assert {path: path.read_bytes() for path in folder.glob("cross*")} == shown
+    assert len(render_crossing(crossed("ab", "abc"), root)) == 3
+    (folder / "cross.md").unlink()
+    assert folder / "cross.md" in render_crossing(crossed("a", "ab"), root)
 
 
 def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> None:
@@ -255,17 +276,21 @@ def test_the_best_tokenizer_and_the_best_positions_come_first_with_their_own_num
     crossing = crossing_of(grid, TRACK, rows_of_cross(grid, entries, TRACK, root / "results", HARNESS))
     assert crossing.command == "harness cross --tokenizers b,a --positions c,a,b --track mine"
     text = as_text(crossing)
-    assert "1 c:LearnedPositions  2 a:LearnedPositions  3 b:LearnedPositions" in text
+    assert "1 c  2 a  3 b" in text
     table, _, _, _, _, tokenizers, positions = (part.splitlines() for part in text.rstrip("\n").split("\n\n"))
     assert [line.split() for line in table[2:]] == [
-        ["b:Characters", "80.0", "60.0", "50.0"],
-        ["a:Characters", "40.0", "20.0", "10.0"],
+        ["b", "80.0", "60.0", "50.0"],
+        ["a", "40.0", "20.0", "10.0"],
     ]
     # The mean is 43.3; of the sum of squares 1/3, rows have 3 (0.2² + 0.2²), columns 2 (0.167² + 0.033² + 0.133²).
-    effects = [[line.split()[:2] for line in lines[2:]] for lines in (tokenizers, positions)]
+    effects = [[line.split()[:3] for line in lines[2:]] for lines in (tokenizers, positions)]
     assert effects == [
-        [["b:Characters", "+20.0"], ["a:Characters", "-20.0"]],
-        [["c:LearnedPositions", "+16.7"], ["a:LearnedPositions", "-3.3"], ["b:LearnedPositions", "-13.3"]],
+        [["b", "Characters", "+20.0"], ["a", "Characters", "-20.0"]],
+        [
+            ["c", "LearnedPositions", "+16.7"],
+            ["a", "LearnedPositions", "-3.3"],
+            ["b", "LearnedPositions", "-13.3"],
+        ],
     ]
     assert re.search(r"the tokenizers explain 72 % \[\d+, \d+\], the positions 28 % \[\d+, \d+\]", text)
     for low, high in re.findall(r"% \[(\d+), (\d+)\]", text):

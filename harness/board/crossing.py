@@ -1,5 +1,6 @@
 """Shows a grid of tokenizers and positions: a table, a heat map, and the main effects of each part."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,19 +8,22 @@ from tabulate import tabulate
 
 from harness.board.drawing import THEMES
 from harness.board.plots import GridPlot
-from harness.board.rendering import update_plot, update_text
+from harness.board.rendering import content_of, update_plot, update_text
 from harness.board.text import NOTHING, listed, markdown, percent, picture, plain
 from harness.cross import FOLDER, Grid
 from harness.ranking.effects import Effects, main_effects
 from harness.ranking.scoring import Row, ranked_lengths
 from harness.ranking.standing import State
 from harness.ranking.statistics import Estimate
+from harness.submissions import Submission
 from harness.track import Track
 
 MAX_NAME = 60
 MAX_REASON = 200
 NOT_RUN = "·"
 IMPOSSIBLE = "×"
+COMMAND = re.compile(r"^Command: `harness cross --tokenizers (\S+) --positions (\S+) ", re.MULTILINE)
+"""Says of a page which grid it shows."""
 WITHOUT_RESULT = frozenset({State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED})
 """States in which a trial was made, or was impossible, and its numbers may not be used; the row says why."""
 
@@ -29,12 +33,17 @@ class Crossing:
     """A grid with its rows, best tokenizer and best positions first, and their effects."""
 
     track: Track
-    tokenizers: list[str]
-    positions: list[str]
+    tokenizers: list[Submission]
+    """Each by a folder that has it, and by whose name it is known."""
+    positions: list[Submission]
     rows: list[list[Row]]
     effects: Effects | None
-    command: str
-    """The command that trains and shows this grid, with its folders in the same order."""
+
+    @property
+    def command(self) -> str:
+        """The command that trains and shows this grid, with its folders in the same order."""
+        tokenizers, positions = (",".join(one.name for one in axis) for axis in (self.tokenizers, self.positions))
+        return f"harness cross --tokenizers {tokenizers} --positions {positions} --track {self.track.name}"
 
 
 def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
@@ -48,26 +57,43 @@ def crossing_of(grid: Grid, track: Track, rows: list[list[Row]]) -> Crossing:
     )
     return Crossing(
         track=track,
-        tokenizers=[grid.tokenizer_labels[i] for i in down],
-        positions=[grid.position_labels[j] for j in across],
+        tokenizers=[grid.tokenizers[i] for i in down],
+        positions=[grid.positions[j] for j in across],
         rows=[[rows[i][j] for j in across] for i in down],
         effects=ordered,
-        command=f"harness cross --tokenizers {','.join(grid.tokenizers[i].name for i in down)} "
-        f"--positions {','.join(grid.positions[j].name for j in across)} --track {track.name}",
     )
 
 
 def render_crossing(crossing: Crossing, root: Path) -> list[Path]:
-    """Writes `results/cross/<track>/cross.md` and its heat map; returns the files that differed."""
-    folder = root / "results" / FOLDER / crossing.track.name
+    """Writes `results/cross/<track>/cross.md` and its heat map; returns the files that differed.
+
+    It writes nothing unless the grid `covers_page`: results of other parts would vanish from there.
+    """
+    if not covers_page(crossing, root):
+        return []
+    path = page_path(crossing, root)
     shares = [
         [round(row.score.value, 6) if row.is_fresh and row.score else None for row in line] for line in crossing.rows
     ]
     marks = [["" if row.is_fresh and row.score else _cell(row) for row in line] for line in crossing.rows]
-    plot = GridPlot(rows=crossing.tokenizers, columns=crossing.positions, shares=shares, marks=marks)
-    plots = {theme: folder / f"cross-{theme.name}.svg" for theme in THEMES}
-    differing = [path for theme, path in plots.items() if update_plot(path, plot, theme)]
-    return differing + [path for path in [folder / "cross.md"] if update_text(path, page(crossing))]
+    tokenizers, positions = ([one.name for one in axis] for axis in (crossing.tokenizers, crossing.positions))
+    plot = GridPlot(rows=tokenizers, columns=positions, shares=shares, marks=marks)
+    plots = {theme: path.with_name(f"cross-{theme.name}.svg") for theme in THEMES}
+    differing = [drawing for theme, drawing in plots.items() if update_plot(drawing, plot, theme)]
+    return differing + ([path] if update_text(path, page(crossing)) else [])
+
+
+def covers_page(crossing: Crossing, root: Path) -> bool:
+    """Whether the grid has every tokenizer and all positions of the track's page, if there is such a page."""
+    shown = COMMAND.search(content_of(page_path(crossing, root)))
+    if shown is None:
+        return True
+    axes = (crossing.tokenizers, crossing.positions)
+    return all({one.name for one in axis} >= set(shown[place].split(",")) for place, axis in enumerate(axes, start=1))
+
+
+def page_path(crossing: Crossing, root: Path) -> Path:
+    return root / "results" / FOLDER / crossing.track.name / "cross.md"
 
 
 def page(crossing: Crossing) -> str:
@@ -76,8 +102,8 @@ def page(crossing: Crossing) -> str:
         f"# {markdown(track.name, MAX_NAME)}: tokenizers crossed with positions",
         markdown(track.summary, 400),
         f"Exact match in per cent, {_problems(track)}, mean over the track's digits ({listed(track.digits)}) and "
-        f"seeds ({listed(track.seeds)}). {IMPOSSIBLE}: no result, for the reason below; {NOT_RUN}: not run, or out of "
-        "date.",
+        f"seeds ({listed(track.seeds)}). A part has the name of a folder that lends it. {IMPOSSIBLE}: no result, for "
+        f"the reason below; {NOT_RUN}: not run, or out of date.",
         f"Command: `{crossing.command}`",
         _grid_table(crossing, "pipe"),
         picture("cross-light.svg", "cross-dark.svg", "The same as a heat map"),
@@ -97,7 +123,7 @@ def _problems(track: Track) -> str:
 
 def as_text(crossing: Crossing) -> str:
     """The same for a terminal, which is narrow: its columns give the positions by number."""
-    across = "  ".join(f"{number} {plain(label, MAX_NAME)}" for number, label in enumerate(crossing.positions, start=1))
+    across = "  ".join(f"{number} {one.name}" for number, one in enumerate(crossing.positions, start=1))
     parts = [_grid_table(crossing, "simple"), across, *_effect_parts(crossing, "simple"), *failures(crossing)]
     return "\n\n".join(parts) + "\n"
 
@@ -105,7 +131,8 @@ def as_text(crossing: Crossing) -> str:
 def failures(crossing: Crossing) -> list[str]:
     """`tokenizer with positions: state, reason`, one line for each pair whose numbers may not be used."""
     return [
-        f"{tokenizer} with {positions}: {row.standing.state}, {plain(row.standing.reason or NOTHING, MAX_REASON)}"
+        f"{tokenizer.name} with {positions.name}: {row.standing.state}, "
+        f"{plain(row.standing.reason or NOTHING, MAX_REASON)}"
         for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
         for positions, row in zip(crossing.positions, line, strict=True)
         if row.standing.state in WITHOUT_RESULT
@@ -114,11 +141,11 @@ def failures(crossing: Crossing) -> list[str]:
 
 def _grid_table(crossing: Crossing, style: str) -> str:
     lines = [
-        [_shown(tokenizer, style), *(_cell(row) for row in line)]
+        [tokenizer.name, *(_cell(row) for row in line)]
         for tokenizer, line in zip(crossing.tokenizers, crossing.rows, strict=True)
     ]
     numbers = map(str, range(1, len(crossing.positions) + 1))
-    labels = numbers if style == "simple" else (_shown(label, style) for label in crossing.positions)
+    labels = numbers if style == "simple" else [one.name for one in crossing.positions]
     headers = ["tokenizer", *labels]
     align = ["left", *["right"] * len(crossing.positions)]
     return tabulate(lines, headers=headers, tablefmt=style, disable_numparse=True, colalign=align)
@@ -130,16 +157,21 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
     if effects is None:
         need = "Main effects need two tokenizers and two kinds of positions with results, linked by what they share."
         return [f"{heading}{need}"]
-    kinds = (("tokenizer", crossing.tokenizers, effects.rows), ("positions", crossing.positions, effects.columns))
+    tokenizers = [(one.name, one.tokenizer.class_name) for one in crossing.tokenizers]
+    positions = [(one.name, one.positions.class_name) for one in crossing.positions]
+    kinds = (("tokenizer", tokenizers, effects.rows), ("positions", positions, effects.columns))
     tables = [
         tabulate(
-            [[_shown(label, style), _points(one)] for label, one in zip(labels, estimates, strict=True)],
-            headers=[kind, "points"],
+            [
+                [name, _shown(class_name, style), _points(one)]
+                for (name, class_name), one in zip(parts, estimates, strict=True)
+            ],
+            headers=[kind, "class", "points"],
             tablefmt=style,
             disable_numparse=True,
-            colalign=["left", "right"],
+            colalign=["left", "left", "right"],
         )
-        for kind, labels, estimates in kinds
+        for kind, parts, estimates in kinds
     ]
     if len(crossing.track.seeds) == 1:
         seeds = (

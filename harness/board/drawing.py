@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from harness.board.contrast import ink_on
 from harness.board.labels import annotate, spread
 from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Plot, Series, ThroughputPlot, digest
 from harness.board.text import percent, plain
@@ -23,6 +24,8 @@ WIDTH = 9.0
 """Inches; GitHub's page is about as wide."""
 LINE_OF_TEXT = 0.19
 LIMITS = -0.03, 1.04
+RIGHT = 1.1
+"""Where the column of numbers beside bars ends; at the end of a bar they would read as the label of its last dot."""
 MAX_NAMED = 20
 """How many of the best points of a scatter plot are named, beside those that no better one matches in speed."""
 NARROWEST = 0.1
@@ -41,8 +44,8 @@ class Theme:
     muted: str
     grid: str
     series: tuple[str, ...]
-    on_series: str
-    """Text on a background of the first series colour."""
+    ground: str
+    """The page's own colour on GitHub."""
 
 
 LIGHT = Theme(
@@ -51,7 +54,7 @@ LIGHT = Theme(
     muted="#6e7781",
     grid="#d1d9e0",
     series=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07D00", "#3A3A3A"),
-    on_series="#ffffff",
+    ground="#ffffff",
 )
 DARK = Theme(
     name="dark",
@@ -59,11 +62,13 @@ DARK = Theme(
     muted="#9198a1",
     grid="#3d444d",
     series=("#56B4E9", "#E69F00", "#2BC59A", "#CC79A7", "#F0E442", "#F0F6FC"),
-    on_series="#0d1117",
+    ground="#0d1117",
 )
 THEMES = (LIGHT, DARK)
-MARKERS = "osD^vP"
-
+MARKERS = "osD^vP<>X"
+"""As many submissions are told apart; those beyond the palette take its colours again, with dotted lines."""
+FAINTEST = -0.07
+"""The share at which a cell of a heat map would have the page's own colour, which is that of a cell without any."""
 
 SEAL = "<!-- as-drawn:"
 
@@ -96,7 +101,14 @@ def draw(plot: Plot, theme: Theme) -> str:
         metadata = {"Date": None, "Creator": None, "Description": digest(plot, theme.name)}
         figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    if isinstance(plot, ThroughputPlot):
+        text = text.replace("</metadata>", f"</metadata>\n <style>{_halo(theme)}</style>", 1)
     return text + _seal(text)
+
+
+def _halo(theme: Theme) -> str:
+    """A style by which no interval strikes through a label; matplotlib's own way would turn the text into outlines."""
+    return f"text{{paint-order:stroke;stroke:{theme.ground};stroke-width:3px;stroke-linejoin:round}}"
 
 
 def is_drawing_of(plot: Plot, theme: Theme, content: str) -> bool:
@@ -136,15 +148,15 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
             [place] * len(shares),
             "o",
             markersize=3.6,
-            markerfacecolor=theme.on_series,
+            markerfacecolor=theme.ground,
             markeredgecolor=theme.text,
             markeredgewidth=0.7,
         )
-        right = max(estimate.high, *shares, 0) + 0.014
-        axes.text(right, place, f"{percent(estimate.value)} %", va="center", fontsize=8, color=theme.text)
+        axes.text(RIGHT, place, f"{percent(estimate.value)} %", va="center", ha="right", fontsize=8, color=theme.text)
     axes.set_yticks(range(len(series)), [_label(one) for one in series], color=theme.text)
     axes.set_ylim(len(series) - 0.4, -0.6)
-    axes.set_xlim(0, 1.1)
+    axes.set_xlim(0, RIGHT)
+    axes.spines["bottom"].set_bounds(0, 1)
     axes.set_xticks(SHARES)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     axes.grid(axis="x")
@@ -154,7 +166,7 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
 
 
 def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
-    """One line per submission, named at its end; the first are coloured, the others grey, or none could be told apart.
+    """One line per submission, named at its end; the first are marked, the others grey, or none could be told apart.
 
     Each seed is a dot beside the line of the mean, instead of an interval, which with three seeds would cover the plot
     from top to bottom.
@@ -162,7 +174,7 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
     height = max(4.2, 1.2 + LINE_OF_TEXT * len(plot.series))
     figure, axes = _figure(height)
     styles = [_style(theme, one.place) for one in plot.series]
-    for one, (colour, marker) in reversed(list(zip(plot.series, styles, strict=True))):
+    for one, (colour, marker, dashes) in reversed(list(zip(plot.series, styles, strict=True))):
         values = [estimate.value for estimate in one.estimates]
         axes.plot(
             plot.digits,
@@ -172,7 +184,7 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
             markersize=4.5 if marker else 0,
             markerfacecolor="none" if one.is_open else colour,
             linewidth=1.8 if marker else 0.9,
-            linestyle="--" if one.is_open else "-",
+            linestyle="--" if one.is_open else dashes,
         )
         if marker and one.seed_shares:
             for digits, shares in zip(plot.digits, one.seed_shares, strict=True):
@@ -183,7 +195,7 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
             axes.vlines(
                 plot.digits, [e.low for e in one.estimates], [e.high for e in one.estimates], color=colour, lw=1
             )
-    _name_line_ends(axes, plot, [colour for colour, _ in styles], LINE_OF_TEXT / (0.8 * height))
+    _name_line_ends(axes, plot, theme, LINE_OF_TEXT / (0.8 * height))
     _share_axis(axes)
     # Up to the last point only, so that the names stand on clear ground.
     axes.hlines(SHARES, *axes.spines["bottom"].get_bounds(), color=theme.grid, linewidth=0.6, zorder=0)
@@ -233,20 +245,31 @@ def _says_seeds(plot: AccuracyPlot) -> str:
     return "; dots: seeds" if any(one.seed_shares for one in plot.series) else ""
 
 
-def _name_line_ends(axes: Axes, plot: AccuracyPlot, colours: Sequence[str], line: float) -> None:
-    """Names each line at its end; `line` is the height of a line of text as a share of the axes' height."""
+def _name_line_ends(axes: Axes, plot: AccuracyPlot, theme: Theme, line: float) -> None:
+    """Names each line beside its end, after its marker; `line` is a line of text as a share of the axes' height.
+
+    Those that end at 0 share one bracket, since a fan of lines from one point cannot be followed.
+    """
     axes.set_ylim(*LIMITS)
     first, last = plot.digits[0], plot.digits[-1]
     span = last - first
-    axes.set_xlim(first - 0.03 * span, last + 0.42 * span)
+    axes.set_xlim(first - 0.03 * span, last + 0.45 * span)
     axes.spines["bottom"].set_bounds(first - 0.03 * span, last + 0.02 * span)
-    order = sorted(range(len(plot.series)), key=lambda i: (plot.series[i].estimates[-1].value, -i))
-    wanted = [plot.series[i].estimates[-1].value for i in order]
+    end, bracket, key, name = (last + part * span for part in (0.015, 0.035, 0.065, 0.085))
+    order = sorted(plot.series, key=lambda one: (one.estimates[-1].value, -one.place))
     gap = min(line, 1 / max(1, len(order) - 1)) * (LIMITS[1] - LIMITS[0])
-    for i, y in zip(order, spread(wanted, gap, *LIMITS), strict=True):
-        end = plot.series[i].estimates[-1].value
-        axes.plot([last + 0.01 * span, last + 0.05 * span], [end, y], color=colours[i], linewidth=0.6)
-        axes.text(last + 0.06 * span, y, _label(plot.series[i]), va="center", fontsize=8, color=colours[i])
+    places = spread([one.estimates[-1].value for one in order], gap, *LIMITS).tolist()
+    for one, y in zip(order, places, strict=True):
+        colour, marker, _ = _style(theme, one.place)
+        face = "none" if one.is_open else colour
+        axes.plot(key, y, marker, markersize=4.5, color=colour, markerfacecolor=face, clip_on=False)
+        axes.text(name, y, _label(one), va="center", fontsize=8, color=colour)
+        if value := one.estimates[-1].value:
+            axes.plot([end, key - 0.015 * span], [value, y], color=colour, linewidth=0.6)
+    if at_zero := [y for one, y in zip(order, places, strict=True) if one.estimates[-1].value == 0]:
+        ends = {"color": theme.muted, "linewidth": 0.6, "clip_on": False}
+        axes.plot([end, bracket], [0, 0], **ends)
+        axes.plot([bracket, bracket], [min(0, *at_zero), max(0, *at_zero)], **ends)
 
 
 def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
@@ -262,7 +285,7 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
         axes.axvline(1, color=theme.muted, linewidth=0.8, linestyle=":")
         highest = max(one.estimates[0].high for _, one in points)
         for ratio, one in points:
-            colour, marker = _style(theme, one.place)
+            colour, marker, _ = _style(theme, one.place)
             estimate = one.estimates[0]
             face = "none" if one.is_open else colour
             axes.vlines(ratio, estimate.low, estimate.high, color=colour, linewidth=1)
@@ -300,15 +323,16 @@ def _named(points: Sequence[tuple[float, Series]]) -> list[tuple[float, Series]]
 def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
     """A cell's background ranges from the page's own to the first colour of the theme; its number stands in it."""
     figure, axes = _figure(1.6 + 0.32 * len(plot.rows))
-    ground = LinearSegmentedColormap.from_list("share", [f"{theme.series[0]}10", theme.series[0]])
+    shades = LinearSegmentedColormap.from_list("share", [theme.ground, theme.series[0]])
     shares = np.array([[np.nan if share is None else share for share in line] for line in plot.shares])
-    axes.imshow(shares, cmap=ground, vmin=0, vmax=1, aspect="auto")
+    grounds = axes.imshow(shares, cmap=shades, vmin=FAINTEST, vmax=1, aspect="auto").to_rgba(shares)
     for row, (line, marks) in enumerate(zip(plot.shares, plot.marks, strict=True)):
         for column, (share, mark) in enumerate(zip(line, marks, strict=True)):
-            text, colour = (mark, theme.muted) if share is None else (percent(share), theme.text)
-            if share is not None and share > 0.6:
-                colour = theme.on_series
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+            if share is None:
+                text, ink = mark, theme.muted
+            else:
+                text, ink = percent(share), ink_on(grounds[row, column].tolist())
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
     axes.set_yticks(range(len(plot.rows)), [plain(label, MAX_LABEL) for label in plot.rows], color=theme.text)
     labels = [plain(label, MAX_LABEL) for label in plot.columns]
     axes.set_xticks(range(len(plot.columns)), labels, color=theme.text, rotation=35, ha="left", rotation_mode="anchor")
@@ -331,9 +355,12 @@ def _share_axis(axes: Axes) -> None:
     axes.tick_params(length=0)
 
 
-def _style(theme: Theme, place: int) -> tuple[str, str]:
-    """Colour and marker of the submission at `place` from the top; beyond the palette, grey and no marker."""
-    return (theme.series[place], MARKERS[place]) if place < len(theme.series) else (theme.muted, "")
+def _style(theme: Theme, place: int) -> tuple[str, str, str]:
+    """Colour, marker and dashes of the submission at `place` from the top; beyond the markers, grey and no marker."""
+    if place >= len(MARKERS):
+        return theme.muted, "", "-"
+    dashes = "-" if place < len(theme.series) else ":"
+    return theme.series[place % len(theme.series)], MARKERS[place], dashes
 
 
 def _label(one: Series) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+from markdown_it import MarkdownIt
 
 from harness.board.drawing import DARK, LIGHT
+from harness.board.guide import GUIDE
 from harness.board.section import Section
 from harness.board.text import NOTHING, percent, plain, settings
 from harness.ranking.scoring import (
@@ -53,6 +55,11 @@ class Cell:
     text: str
     key: float | str | None = None
     bar: Estimate | None = None
+
+    @property
+    def interval(self) -> str:
+        """`93.3–95.3`; empty without a bar."""
+        return f"{percent(self.bar.low)}–{percent(self.bar.high)}" if self.bar else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,9 @@ class Table:
     cards: list[Card]
 
 
-LEGEND = f"= shared rank; † provisional: fewer than {MIN_SEEDS} seeds"
+AFTER_CLOSED = 1_000_000
+"""Added to the places of the open division, so that sorting by rank keeps the two divisions apart."""
+LEGEND = f"= shared rank; † provisional: fewer than {MIN_SEEDS} seeds; open: the open division ranks by itself"
 TRIAL_HEADINGS = ("trial", "fresh", "test", "edge", "loss at the end", "s", "device", "sandbox", "commit", "fresh seed")
 
 
@@ -156,6 +165,7 @@ def html_page(sections: Sequence[Section]) -> str:
     template = environment.get_template("board.html.jinja")
     return template.render(
         tables=[_table(section) for section in sections],
+        guide={heading: MarkdownIt().render(text) for heading, text in GUIDE.items()},
         trial_headings=TRIAL_HEADINGS,
         chart_width=CHART_WIDTH,
         chart_height=CHART_HEIGHT,
@@ -196,9 +206,21 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns: list[Column] = []
     if track.ranked:
         columns.append(Column("rank", LEGEND, _rank))
-    columns.append(Column("submission", "", _name, is_number=False))
+    columns += [
+        Column("submission", "", _name, is_number=False),
+        Column("state", "only fresh rows rank", _state, is_number=False),
+    ]
     if len(ranked_strata(track)) > 1:
         columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
+    columns += [
+        Column(
+            f"{length} digits",
+            "exact match on fresh problems of the first length beyond training, with its 95 % interval",
+            _of_length(digits, length),
+        )
+        for digits in track.digits
+        for length in track.lengths_beyond(digits)[:1]
+    ]
     columns += [
         Column(
             trained_heading(track, digits),
@@ -217,10 +239,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         for device in sorted({device for row in rows for device in row.speeds})
         for work in Speed._fields
     ]
-    columns += [
-        Column("division", "open: sets hyper-parameters itself", _division, is_number=False),
-        Column("state", "only fresh rows rank", _state, is_number=False),
-    ]
+    columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
     return columns
 
 
@@ -270,6 +289,10 @@ def _of_result(digits: int, cell: Callable[[Result], Cell]) -> Callable[[Row], C
     return lambda row: cell(row.results[digits]) if digits in row.results else Cell(NOTHING)
 
 
+def _of_length(digits: int, length: int) -> Callable[[Row], Cell]:
+    return _of_result(digits, lambda result: _bar(result.lengths.get(length)))
+
+
 def _speed(device: str, work: str) -> Callable[[Row], Cell]:
     return lambda row: _number(getattr(row.speeds[device], work), "{:.2f}") if device in row.speeds else Cell(NOTHING)
 
@@ -280,7 +303,11 @@ def _name(row: Row) -> Cell:
 
 
 def _rank(row: Row) -> Cell:
-    return Cell(str(row.rank), row.rank.place) if row.rank else Cell(NOTHING)
+    if row.rank is None:
+        return Cell(NOTHING)
+    if row.division == "open":
+        return Cell(f"open {row.rank}", AFTER_CLOSED + row.rank.place)
+    return Cell(str(row.rank), row.rank.place)
 
 
 def _division(row: Row) -> Cell:

@@ -48,7 +48,7 @@ def render(root: Path, *, check: bool = False) -> list[Path]:
 
 def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) -> bool:
     """Draws the plot anew if the file shows another or was edited; returns whether the file differed."""
-    differs = not is_drawing_of(plot, theme, _content(path))
+    differs = not is_drawing_of(plot, theme, content_of(path))
     if differs and not check:
         write_atomically(path, draw(plot, theme))
     return differs
@@ -56,7 +56,7 @@ def update_plot(path: Path, plot: Plot, theme: Theme, *, check: bool = False) ->
 
 def update_text(path: Path, text: str, *, check: bool = False) -> bool:
     """Writes the text if the file holds another; returns whether the file differed."""
-    differs = _content(path) != text
+    differs = content_of(path) != text
     if differs and not check:
         write_atomically(path, text)
     return differs
@@ -122,7 +122,7 @@ def _section(results: Path, name: str, submissions: list[Submission | Broken]) -
     return Section(name=name, track=track, rows=run, never_run=never_run, plots=plots_of(track, run))
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
     """The file's text; empty where there is no file (a device, say, to which a link leads), or no text in it."""
     try:
         return path.read_text(encoding="utf-8") if path.is_file() else ""

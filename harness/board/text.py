@@ -37,12 +37,14 @@ def markdown(text: str, limit: int) -> str:
 
 def percent(share: float) -> str:
     """With one decimal; a share that is not all or nothing is not rounded to look like it."""
+    # A mean over seeds may lie a few last bits off: those must not decide how it is rounded.
+    share = round(share, 8)
     if 0.9995 <= share < 1:
         return ">99.9"
-    # Half up, as decimals: 189 of 2,000 are 9.45 %, which must not become 9.4 or 9.5 depending on how a mean over
-    # seeds was added up.
-    rounded = Decimal(repr(round(100 * share, 6))).quantize(Decimal("0.1"), ROUND_HALF_UP)
-    return "<0.1" if 0 < share < 0.0005 else str(rounded)
+    if 0 < share < 0.0005:
+        return "<0.1"
+    # Half up, as people do: 189 of 2,000 are 9.45 %, which is neither 9.4 nor, in binary, exactly a half.
+    return str(Decimal(repr(round(100 * share, 6))).quantize(Decimal("0.1"), ROUND_HALF_UP))
 
 
 def thousands(count: float | None) -> str | None:
