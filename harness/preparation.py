@@ -80,7 +80,8 @@ def encode_with_probes(job: Job, problems: ProblemsOfJob) -> tuple[Encoded, Prob
     Raises:
         SubmissionError: the tokenizer broke its contract.
     """
-    probes = probes_of(problems.scored, np.random.default_rng(secrets.randbits(63)))
+    rng = np.random.default_rng(secrets.randbits(63))
+    probes = probes_of(problems.scored, problems.unscored["train"], rng)
     encoded = encode(
         job.submission,
         problems.sets,

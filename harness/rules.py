@@ -92,9 +92,9 @@ _RULES = (
         title="encode is pure",
         level="gate",
         checked="*validate.* The same 2,000 texts get equal ids in another order, after 5,000 other calls, and in "
-        "another process with another hash seed; so do 20 of them, each alone in a process. *trial.* Prompts get the "
-        "same ids in a second process, which receives the trial's prompts (at most 20,000 of each set) without T70's "
-        "edited ones.",
+        "another process with another hash seed; so do 20 of them, each alone in a process, and the answers in two "
+        "processes. *trial.* Prompts get the same ids in a second process, which receives the trial's prompts (at most "
+        "20,000 of each set, and all that T70 edits) without the edited ones.",
         why="A tokenizer with a memory can tell training from test, and pass hints from one to the other.",
         remedy="Compute the ids from the text alone: keep no state, draw no random numbers, read no clock, iterate "
         "over no `set`.",
@@ -156,6 +156,20 @@ _RULES = (
         bad="[*digits(a), *[MARK] * (a % 10), PLUS, *digits(b), *[MARK] * (b % 10), EQUALS]     # adds the units",
     ),
     Rule(
+        id="T57",
+        title="A digit is written in one token",
+        level="review",
+        checked="*validate, trial.* Of the edits of T50 and T70, which change one digit, at most 0.5 % move more than "
+        "one token. Those of T70 are of scored and of trained problems.",
+        why="On a track of length generalisation a tokenizer that multiplies short numbers, and divides the answers, "
+        "trains the model on long ones; and tokens that stand where a digit says let positions add. In both, one digit "
+        "moves many tokens.",
+        remedy="Write each digit in one token, alone or with its neighbours, and let it move no other. Where a format "
+        "cannot, as binary numbers or byte-pair merges, say so; a maintainer can clear it.",
+        good='encode("12+34=") -> [1, 2, 10, 3, 4, 11], encode("15+34=") -> [1, 5, 10, 3, 4, 11]',
+        bad="ids = digits_of(K * a) + [PLUS] + digits_of(K * b) + [EQUALS]      # and decode divides by K",
+    ),
+    Rule(
         id="T60",
         title="A carry moves nothing",
         level="gate",
@@ -171,9 +185,9 @@ _RULES = (
         id="T70",
         title="It behaves when it counts as it did when audited",
         level="gate",
-        checked="*trial.* T50's edited prompts travel, shuffled, in the request that encodes the scored prompts of the "
-        "trial; in four more processes single edited prompts replace 60 fresh ones; random numbers travel among the "
-        "answers. The thresholds are those of T50.",
+        checked="*trial.* Edits like T50's of scored prompts, and of trained ones, travel, shuffled, in the request "
+        "that encodes the prompts of the trial; in four more processes single edited prompts replace 60 fresh ones; "
+        "random numbers travel among the answers. The thresholds are those of T50.",
         why="A tokenizer may recognise an audit, but it cannot tell which prompts of a trial will be compared.",
         remedy="As for T50; and never look at where, when or how often the code runs.",
         good="def encode(self, text): ...      # the text decides, nothing else",

@@ -165,10 +165,12 @@ def _encode(job: Job, fresh_seeds: Sequence[int]) -> _Encoded:
     submission, problems, rng = job.submission, draw_problems(job, fresh_seeds), _unpredictable()
     encoded, probes = encode_with_probes(job, problems)
     sets, prompts = problems.sets, encoded.prompts
-    findings = check_siblings(probes, dict(zip(probes.texts(), prompts[PROBES].rows(), strict=True)))
+    probed = dict(zip(probes.texts(), prompts[PROBES].rows(), strict=True))
+    findings = check_siblings(probes, probed)
     findings += check_counts([(own, prompts[name]) for name, own in sets.items()])
     texts = {name: (own.prompts(), prompts[name]) for name, own in sets.items()}
-    findings += check_again(submission, encoded.vocabulary, job.max_digits, texts, rng)
+    originals = {prompt: probed[prompt] for prompt in probes.prompts}
+    findings += check_again(submission, encoded.vocabulary, job.max_digits, texts, originals, rng)
     written = {name: parts_of(own, job.device) for name, own in encoded.sets.items()}
     return _Encoded(
         problems=problems,

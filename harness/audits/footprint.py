@@ -1,4 +1,4 @@
-"""Footprints: which digits of a problem each token of its prompt depends on (rules T40, T50, T60, T70, T80).
+"""Footprints: which digits of a problem each token of its prompt depends on (rules T40, T50, T57, T60, T70, T80).
 
 A sum or a carry can be hidden in a token, in the order of two tokens, in an alphabet or in the number of pads; the
 place where it is hidden must change with a distant digit of the other operand. So no list of tricks is needed: change a
@@ -142,6 +142,24 @@ def judged(rule: str, found: Footprints, prompts: Sequence[str], ids: Sequence[I
     )
     level = "gate" if share > GATE_SHARE else "review"
     yield Finding(rule, level, message)
+
+
+def check_spread(
+    prompts: Sequence[str], originals: Sequence[Ids], edits: Sequence[Edit], edited: Sequence[Ids]
+) -> Iterator[Finding]:
+    """T57: an edit of one digit moves one token, with exceptions of up to 0.5 % of the edits."""
+    counts = [_num_moved(originals[edit.prompt], ids) for edit, ids in zip(edits, edited, strict=True)]
+    spread = [index for index, count in enumerate(counts) if count > 1]
+    if len(spread) <= GATE_SHARE * len(edits):
+        return
+    worst = max(spread, key=counts.__getitem__)
+    message = (
+        f"encode({prompts[edits[worst].prompt]!r}) and encode({edits[worst].text!r}) differ in one digit and in "
+        f"{counts[worst]} tokens; more than one moves in {len(spread)} of {len(edits)} such pairs. A number may then "
+        "be written as a longer one, or positions add by where tokens stand: write each digit in one token, or say why "
+        "not, and a maintainer may clear it"
+    )
+    yield Finding("T57", "review", message)
 
 
 class CarryPair(NamedTuple):

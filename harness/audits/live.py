@@ -1,4 +1,4 @@
-"""Audits inside a trial, on the problems that it scores (rules T20, T30, T40, T70, T90, T95).
+"""Audits inside a trial, on its own problems (rules T20, T30, T40, T57, T70, T90, T95).
 
 The texts that they send travel shuffled among the trial's problems, in the same requests, and are drawn anew for every
 trial.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.audits.chance import at_least, fisher
-from harness.audits.footprint import Digit, Edit, check_columns, edits_of, footprints, judged
+from harness.audits.footprint import Digit, Edit, check_columns, check_spread, edits_of, footprints, judged
 from harness.audits.prompts import MIN_PROMPTS, operand_lengths
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
@@ -38,7 +38,7 @@ class Probes(NamedTuple):
     """An audit's texts that travel with the problems of a trial."""
 
     prompts: list[str]
-    """Some of the scored prompts."""
+    """Some of the scored prompts, and as many of those that are trained on."""
     edits: list[Edit]
     numbers: list[str]
     """Random numbers, sent among the answers; their ids are planted among those that the model generates."""
@@ -48,26 +48,34 @@ class Probes(NamedTuple):
         return [*self.prompts, *(edit.text for edit in self.edits)]
 
 
-def probes_of(scored: Mapping[str, Problems], rng: np.random.Generator) -> Probes:
-    """`MIN_PROMPTS` or more scored prompts, edits of each digit of them, and up to 500 numbers as long as answers."""
-    everything = sorted({prompt for problems in scored.values() for prompt in problems.prompts()})
+def probes_of(scored: Mapping[str, Problems], trained: Problems, rng: np.random.Generator) -> Probes:
+    """`MIN_PROMPTS` or more scored prompts and as many trained ones, edits of their digits, and up to 500 numbers.
+
+    Trained ones have a share of their own, since a tokenizer could write those alone in another way: as problems of the
+    lengths that are tested, say. The numbers are as long as answers.
+    """
     digits = max(problems.a.shape[1] for problems in scored.values())
-    count = min(len(everything), max(MIN_PROMPTS, NUM_EDITS // (6 * digits)))
-    prompts = rng.choice(everything, count, replace=False).tolist()
+    drawn: set[str] = set()
+    for problems in (scored.values(), [trained]):
+        pool = sorted({prompt for own in problems for prompt in own.prompts()} - drawn)
+        count = min(len(pool), max(MIN_PROMPTS, NUM_EDITS // (6 * digits)))
+        drawn.update(rng.choice(pool, count, replace=False).tolist())
+    prompts = rng.permutation(sorted(drawn)).tolist()
     lengths = rng.integers(1, digits + 2, NUM_NUMBERS).tolist()
     numbers = {"".join(map(str, rng.integers(0, 10, length))).lstrip("0") or "0" for length in lengths}
     return Probes(prompts, edits_of(prompts, rng), sorted(numbers))
 
 
 def check_siblings(probes: Probes, ids: Ids) -> list[Finding]:
-    """T40 and T70 on the ids that the trial itself got.
+    """T40, T57 and T70 on the ids that the trial itself got.
 
     Args:
         ids: of `probes.texts()`.
     """
     originals = [ids[prompt] for prompt in probes.prompts]
-    found = footprints(probes.prompts, originals, probes.edits, [ids[edit.text] for edit in probes.edits])
-    findings = list(check_columns(found))
+    edited = [ids[edit.text] for edit in probes.edits]
+    found = footprints(probes.prompts, originals, probes.edits, edited)
+    findings = [*check_columns(found), *check_spread(probes.prompts, originals, probes.edits, edited)]
     return findings + list(judged("T70", found, probes.prompts, originals))
 
 
@@ -76,6 +84,7 @@ def check_again(
     vocabulary: Vocabulary,
     max_digits: int,
     prompts: Mapping[str, tuple[Sequence[str], Ragged]],
+    probed: Ids,
     rng: np.random.Generator,
 ) -> list[Finding]:
     """T20: another process, sent the trial's prompts without the probes, gives the same ids; and T70 on lone edits.
@@ -84,8 +93,10 @@ def check_again(
 
     Args:
         prompts: by set, the texts and the ids that the trial got for them; at most `MAX_AGAIN` of each set are sent.
+        probed: the ids of the prompts whose edits the trial sent. All of these are sent again: a tokenizer that was
+            honest about them because it saw their edits is not honest here.
     """
-    first = {
+    first = dict(probed) | {
         text: row
         for texts, ids in prompts.values()
         for text, row in zip(texts[:MAX_AGAIN], ids.take(np.arange(min(len(ids), MAX_AGAIN))).rows(), strict=True)

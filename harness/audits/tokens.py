@@ -12,6 +12,7 @@ from harness.audits.footprint import (
     carry_pairs,
     check_carry,
     check_columns,
+    check_spread,
     edits_of,
     footprints,
     judged,
@@ -23,7 +24,7 @@ from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
 from harness.rules import Finding, gate
 from harness.submissions import Submission
-from harness.task import CarryChain, Problems, Split, UniformDigits, draw
+from harness.task import CarryChain, Problems, Split, UniformDigits, UniformLengths, draw
 
 MAX_DIGITS = (3, 20)
 """Two operand lengths that every tokenizer is audited at: a short one, and one beyond 64 bits.
@@ -101,7 +102,10 @@ def check_round_trip(host: Host, vocabulary: Vocabulary, max_digits: int) -> Ite
 
 
 def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> Iterator[Finding]:
-    """T20: texts keep their ids after others, in another order, under another hash seed; twenty of them also alone."""
+    """T20: texts keep their ids after others, in another order, under another hash seed; twenty of them also alone.
+
+    Answers are tried under another hash seed alone: what could be hidden in them, the model would have to learn.
+    """
     problems = draw(UniformDigits(max_digits), Split.TRAIN, count=NUM_PURE_TEXTS, track_seed=SEED)
     unrelated = draw(UniformDigits(max_digits), Split.TEST, count=NUM_UNRELATED_TEXTS, track_seed=SEED).prompts()
     texts = problems.prompts()
@@ -116,15 +120,20 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
     for text in texts[:NUM_ALONE]:
         with Host(submission, "prompts", max_digits=max_digits) as host:
             alone.append(host.encode([text], vocabulary))
-    few = first.take(np.arange(NUM_ALONE))
-    for one_time, other, when in (
-        (first, again, "after other texts, in another order"),
-        (first, elsewhere, "in another process"),
-        (few, Ragged.concatenate(alone), "alone in its process"),
+    few, answers = first.take(np.arange(NUM_ALONE)), problems.answers()
+    answer_ids: list[Ragged] = []
+    for hash_seed in (0, 1):
+        with Host(submission, "answers", max_digits=max_digits, hash_seed=hash_seed) as host:
+            answer_ids.append(host.encode(answers, vocabulary))
+    for encoded, one_time, other, when in (
+        (texts, first, again, "after other texts, in another order"),
+        (texts, first, elsewhere, "in another process"),
+        (texts, few, Ragged.concatenate(alone), "alone in its process"),
+        (answers, *answer_ids, "in another process"),
     ):
         for index in _differing(one_time, other)[:1]:
-            one, two = first.rows()[index], other.rows()[index]
-            seen = f"encode({texts[index]!r}) is {one}, and {two} {when}"
+            one, two = one_time.rows()[index], other.rows()[index]
+            seen = f"encode({encoded[index]!r}) is {one}, and {two} {when}"
             message = f"{seen}; keep no state, draw no random numbers, depend on the order of no set"
             yield gate("T20", message)
 
@@ -216,11 +225,13 @@ def judge_prompts(
     order = rng.permutation(sorted({*texts, *alike, *counted.prompts()})).tolist()
     encoded = dict(zip(order, encode(order), strict=True))
     ids = [encoded[prompt] for prompt in prompts]
-    found = footprints(prompts, ids, edits, [encoded[edit.text] for edit in edits])
+    edited = [encoded[edit.text] for edit in edits]
+    found = footprints(prompts, ids, edits, edited)
     findings = list(check_recoverable(alike, [encoded[prompt] for prompt in alike]))
     findings += check_columns(found)
     findings += judged("T50", found, prompts, ids)
     findings += check_counts([(counted, Ragged.of([encoded[prompt] for prompt in counted.prompts()]))])
+    findings += check_spread(prompts, ids, edits, edited)
     findings += check_carry(pairs, encoded)
     return found, findings
 
@@ -272,14 +283,15 @@ def writing_tag(*, is_positional: bool) -> Finding:
 
 
 def _footprint_prompts(max_digits: int, seed: int) -> list[str]:
-    """Half uniform problems, half in which a carry runs through two columns.
+    """In equal parts uniform problems, those in which a carry runs through two columns, and those of every length.
 
-    In these, an edit of one digit moves digits of the sum in other columns too.
+    With such a carry an edit of one digit moves digits of the sum in other columns too. Short operands are what tracks
+    of length generalisation train on.
     """
-    half = max(MIN_PROMPTS, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
-    uniform = draw(UniformDigits(max_digits), Split.TEST, count=half, track_seed=SEED, seed=seed)
-    chains = draw(CarryChain(max_digits, min(2, max_digits)), Split.TEST, count=half, track_seed=SEED, seed=seed)
-    return [*uniform.prompts(), *chains.prompts()]
+    count = max(MIN_PROMPTS, NUM_EDITED_DIGITS // (2 * max_digits)) // 2
+    laws = (UniformDigits(max_digits), CarryChain(max_digits, min(2, max_digits)), UniformLengths(max_digits))
+    drawn = [draw(law, Split.TEST, count=count, track_seed=SEED, seed=seed).prompts() for law in laws]
+    return list(dict.fromkeys(prompt for prompts in drawn for prompt in prompts))
 
 
 def _each_with_one_changed(rows: list[list[int]], rng: np.random.Generator) -> list[list[int]]:

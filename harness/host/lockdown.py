@@ -113,6 +113,8 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "fsmount": (432, 432),
     "fspick": (433, 433),
     "mount_setattr": (442, 442),
+    "statmount": (457, 457),
+    "listmount": (458, 458),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     # ways around the other layers, and large attack surfaces
@@ -203,6 +205,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "syslog": (103, 116),
     "acct": (163, 89),
     "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
     "iopl": (172, None),
     "ioperm": (173, None),
 }
