@@ -159,8 +159,8 @@ _RULES = (
         id="T57",
         title="A digit is written in one token",
         level="review",
-        checked="*validate, trial.* Of the edits of T50 and T70, which change one digit, at most 0.5 % move more than "
-        "one token. Those of T70 are of scored and of trained problems.",
+        checked="*validate, trial.* None of the edits of T50 and T70, which change one digit, moves more than one "
+        "token. Those of T70 are of scored and of trained problems.",
         why="On a track of length generalisation a tokenizer that multiplies short numbers, and divides the answers, "
         "trains the model on long ones; and tokens that stand where a digit says let positions add. In both, one digit "
         "moves many tokens.",

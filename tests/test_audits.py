@@ -157,6 +157,16 @@ BAD_TOKENIZERS = {
         "T20",
         "in another process; keep no state, draw no random numbers, depend on the order of no set",
     ),
+    "answers drawn at random": (
+        {
+            "init": "self.vocab_size = 15",
+            "encode": "import os\nids = [CHARACTERS.index(c) for c in text]\n"
+            "return ids if '=' in text else ids + [14] * (os.urandom(1)[0] % 2)",
+            "decode": "return ''.join(CHARACTERS[i] for i in token_ids if i < 12)",
+        },
+        "T20",
+        "in another process; keep no state",
+    ),
     "ids drawn at random": (
         {
             "encode": "import random\nids = [CHARACTERS.index(c) for c in text]\n"

@@ -40,8 +40,8 @@ def test_validate_refuses_the_cheat(tmp_path: Path, name: str) -> None:
     assert gates & cheat.rules, findings
 
 
-VARYING = {"merges in each number", "binary"}
-"""Honest designs in which digits decide how many tokens a number takes."""
+FOR_A_PERSON = {"merges in each number": {"T55", "T57"}, "binary": {"T55", "T57"}, "residues": {"T57"}}
+"""Honest designs in which digits decide how many tokens a number takes, or one digit several tokens."""
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -51,9 +51,29 @@ def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> 
             tokenizer = tokenizer_of(HONEST[name])(max_digits)
             rng = np.random.default_rng([seed, max_digits])
             _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
-            # Whether what the numbers of tokens tell is harmless, as here, is for a person to see.
-            assert {(finding.rule, finding.level) for finding in findings} <= {("T55", "review")}
-            assert bool(findings) == (name in VARYING)
+            assert {finding.level for finding in findings} <= {"review"}
+            assert {finding.rule for finding in findings} == FOR_A_PERSON.get(name, set())
+
+
+ONE_DIGIT_IN_SEVERAL_TOKENS = {
+    "short numbers as long ones": "k = 73 if max(len(a), len(b)) <= self.max_digits // 2 else 1\n"
+    "return digits(k * int(a)) + [10] + digits(k * int(b)) + [11]",
+    "short numbers twice": "n = 2 if max(len(a), len(b)) <= self.max_digits // 2 else 1\n"
+    "return [CHARACTERS.index(c) for c in n * a + '+' + n * b + '=']",
+    "places that add the units": "x, y = int(a[-1]), int(b[-1])\n"
+    "return [300] * x + digits(a) + [301] * (18 - x - y) + digits(b) + [300] * y + [11]",
+}
+"""By these a track of length generalisation would be trained on the lengths that it tests, or positions could add."""
+
+
+@pytest.mark.parametrize("name", ONE_DIGIT_IN_SEVERAL_TOKENS)
+def test_every_draw_of_the_audits_finds_a_digit_that_moves_several_tokens(name: str) -> None:
+    for seed in range(NUM_SEEDS):
+        for max_digits in MAX_DIGITS:
+            tokenizer = tokenizer_of(ONE_DIGIT_IN_SEVERAL_TOKENS[name])(max_digits)
+            rng = np.random.default_rng([seed, max_digits])
+            _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            assert "T57" in {finding.rule for finding in findings}
 
 
 @pytest.mark.parametrize("name", PROMPT_CHEATS)

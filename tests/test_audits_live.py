@@ -13,7 +13,14 @@ from cheats.sources import HONEST, LIVE, SUM, submission_of
 from harness import throughput
 from harness.audits import audit
 from harness.audits.chance import fisher
-from harness.audits.live import check_again, check_planted, check_published, check_untrained
+from harness.audits.live import (
+    check_again,
+    check_planted,
+    check_published,
+    check_siblings,
+    check_untrained,
+    probes_of,
+)
 from harness.audits.positions import check_positions
 from harness.audits.prompts import operand_lengths
 from harness.audits.tokens import check_tokenizer
@@ -226,21 +233,21 @@ class Tokenizer:
 def test_numbers_of_tokens_that_add_units_up_are_reviewed_before_a_trial_and_in_it(write_submission) -> None:
     """Each number has as many marks behind it as its units, so that the first token's column tells their sum."""
     submission = write_submission(tokenizer=UNARY, positions=LEARNED)
-    (before,) = (finding for finding in audit(submission, TINY) if finding.level != "tag")
-    assert (before.rule, before.level) == ("T55", "review")
+    before = {finding.rule: finding for finding in audit(submission, TINY) if finding.level != "tag"}
+    assert [(found.rule, found.level) for found in before.values()] == [("T55", "review"), ("T57", "review")]
     assert re.search(
         r"the number of ids alone tells \(x \+ y\) mod 10 in 100% of [0-9]+ such prompts, .* the digits of 10\^0\.",
-        before.message,
+        before["T55"].message,
     )
     record = trial_of(submission)
-    assert [(found.rule, found.level) for found in record.audits] == [("T55", "review")]
+    assert {(found.rule, found.level) for found in record.audits} == {("T55", "review"), ("T57", "review")}
     assert state_of(record, submission, TINY, harness_fingerprint()).state is State.REVIEW
 
 
 def test_merges_are_reviewed_too_and_said_to_tell_little(tmp_path: Path) -> None:
-    (found,) = trial_of(submission_of(tmp_path, HONEST["merges in each number"])).audits
-    assert (found.rule, found.level) == ("T55", "review")
-    assert int(re.search("tells ([0-9]+)%", found.seen)[1]) < 35
+    found = {audit.rule: audit for audit in trial_of(submission_of(tmp_path, HONEST["merges in each number"])).audits}
+    assert {(audit.rule, audit.level) for audit in found.values()} == {("T55", "review"), ("T57", "review")}
+    assert int(re.search(r"mod 10 in ([0-9]+)%", found["T55"].seen)[1]) < 35
 
 
 @pytest.mark.parametrize("name", ["characters", "columns, unordered"])
@@ -315,6 +322,29 @@ def test_an_untrained_model_may_guess_the_commonest_answer_and_no_more() -> None
     assert list(check_untrained(1, ["4", "5", "6", "7"])) == []
 
 
+@pytest.mark.parametrize("swaps", [True, False])
+def test_problems_that_are_trained_on_may_not_be_written_as_others(swaps: bool) -> None:
+    """Who knows the published training problems could train on those of the tested lengths in their place."""
+    trained, tested = (draw(UniformDigits(6), split, count=5000, track_seed=1) for split in (Split.TRAIN, Split.TEST))
+    known = trained.prompts()
+    written = dict(zip(known, known[1:] + known[:1], strict=True)) if swaps else {}
+    probes = probes_of({"test": tested}, trained, np.random.default_rng(0))
+    assert set(probes.prompts).isdisjoint(known) is False
+    ids = {text: ["0123456789+=".index(c) for c in written.get(text, text)] for text in probes.texts()}
+    assert {finding.rule for finding in check_siblings(probes, ids)} == ({"T57", "T70"} if swaps else set())
+
+
+def test_who_is_honest_only_beside_edits_is_found_in_a_process_without_them(tmp_path: Path) -> None:
+    submission = submission_of(tmp_path, "return plain")
+    texts = draw(UniformDigits(6), Split.TEST, count=300, track_seed=1).prompts()
+    with Host(submission, "prompts", max_digits=6) as host:
+        vocabulary = host.describe()
+        ids = host.encode(texts, vocabulary)
+    for beside, rules in (({"1+2=": [1, 10, 2, 11]}, set[str]()), ({"1+2=": [2, 10, 1, 11]}, {"T20"})):
+        found = check_again(submission, vocabulary, 6, {"fresh/0": (texts, ids)}, beside, np.random.default_rng(0))
+        assert {finding.rule for finding in found} == rules
+
+
 @pytest.mark.parametrize(("encode", "rules"), [(SUM, {"T70"}), (HONEST["columns, unordered"], set[str]())])
 def test_edits_that_travel_alone_tell_by_themselves_whether_a_token_holds_the_sum(
     tmp_path: Path, encode: str, rules: set[str]
@@ -325,5 +355,5 @@ def test_edits_that_travel_alone_tell_by_themselves_whether_a_token_holds_the_su
     with Host(submission, "prompts", max_digits=6) as host:
         vocabulary = host.describe()
         ids = host.encode(texts, vocabulary)
-    found = check_again(submission, vocabulary, 6, {"fresh/0": (texts, ids)}, np.random.default_rng(0))
+    found = check_again(submission, vocabulary, 6, {"fresh/0": (texts, ids)}, {}, np.random.default_rng(0))
     assert {finding.rule for finding in found if finding.level == "gate"} == rules

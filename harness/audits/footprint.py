@@ -147,10 +147,10 @@ def judged(rule: str, found: Footprints, prompts: Sequence[str], ids: Sequence[I
 def check_spread(
     prompts: Sequence[str], originals: Sequence[Ids], edits: Sequence[Edit], edited: Sequence[Ids]
 ) -> Iterator[Finding]:
-    """T57: an edit of one digit moves one token, with exceptions of up to 0.5 % of the edits."""
+    """T57: an edit of one digit moves one token."""
     counts = [_num_moved(originals[edit.prompt], ids) for edit, ids in zip(edits, edited, strict=True)]
     spread = [index for index, count in enumerate(counts) if count > 1]
-    if len(spread) <= GATE_SHARE * len(edits):
+    if not spread:
         return
     worst = max(spread, key=counts.__getitem__)
     message = (
