@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.printable import json_text
+from harness.printable import counted, json_text
 from harness.rerun import Rerun
 from harness.submissions import (
     Broken,
@@ -29,7 +29,7 @@ from harness.submissions import (
     shown_name,
     the_one,
 )
-from harness.terminal import counted, ignore_stdout, messages, put, replace_closed_streams, say, to_be_typed, work_in
+from harness.terminal import ignore_stdout, messages, put, replace_closed_streams, say, to_be_typed, work_in
 
 if TYPE_CHECKING:
     from harness.plan import Plan

@@ -8,13 +8,12 @@ from tabulate import tabulate
 from harness.definitions import argument_for
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
-from harness.printable import visible
+from harness.printable import counted, visible
 from harness.ranking.rulings import Cleared, marks_of, read_rulings
 from harness.ranking.standing import state_of
 from harness.ranking.statistics import wilson
 from harness.records import Record, Score, read_trials
 from harness.submissions import Submission
-from harness.terminal import counted
 from harness.track import Track
 
 MISTAKES_SHOWN = 5
