@@ -335,6 +335,13 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
     refused(harness(root / "nowhere", "list"), 2, "there is no such folder")
 
 
+@pytest.mark.parametrize(("verb", "spelling"), [("run", "quick/"), ("cross", "./quick")])
+def test_only_its_exact_name_means_a_built_in_track(tmp_path: Path, verb: str, spelling: str) -> None:
+    """As a path, each of these is where `quick` would be, if it were a file here."""
+    write_folder(tmp_path, "one")
+    refused(harness(tmp_path, verb, "-t", spelling), 2, f"no track '{spelling}'; built in: ", "path of a .yaml file")
+
+
 def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path, tmp_path: Path) -> None:
     refused(harness(root, "show", "good", "-t", "course"), 2, "no track 'course'")
     track = write_tiny(tmp_path / "anywhere.yaml", name="course")
