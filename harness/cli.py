@@ -105,7 +105,11 @@ Workers = Annotated[
     int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; by default one per core, or two on a GPU.")
 ]
 RerunOption = Annotated[
-    Rerun | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
+    Rerun | None,
+    typer.Option(
+        help="Besides trials without a record: `missing` none; by default stale and unverified ones; `stale` those and "
+        "rows without a sandbox; `failed` failed, refused and in review; `all`."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and stop.")]
 
