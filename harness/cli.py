@@ -26,6 +26,21 @@ from harness.terminal import ignore_stdout, messages, put, replace_closed_stream
 MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """System errors that are not caused by our code: no permission, no space."""
 
+EXTRA = "an argument"
+_OF_A_TRACK = "seeds, digits and epochs belong to the track; give one of your own with --track my.yaml"
+_ALL_TRACKS = "it renders every track that has results"
+HINTS: dict[tuple[str, str | None], str] = {
+    ("all", EXTRA): "`all` runs every folder; for one: `harness run NAME`, then `harness leaderboard`",
+    ("leaderboard", "--track"): _ALL_TRACKS,
+    ("leaderboard", "-t"): _ALL_TRACKS,
+    **{
+        (verb, f"--{key}"): _OF_A_TRACK
+        for verb in ("run", "all", "cross")
+        for key in ("seed", "seeds", "digits", "epochs")
+    },
+}
+"""What to do instead, by verb and by what was given to it that it does not take: an option, or one argument more."""
+
 
 class _Group(TyperGroup):
     """Verbs return their exit code; Ctrl-C has its own."""
@@ -41,11 +56,8 @@ class _Group(TyperGroup):
             say("; ".join(["harness: interrupted", *map(str, interrupt.args)]))
             code = ExitCode.INTERRUPTED
         except Exception as error:
-            option = getattr(error, "option_name", None)  # of click's error, or of typer's own
-            if option in {"-C", "--trust-submissions"}:
-                raise UsageError(
-                    f"{option} stands before the verb: harness {option} … {ctx.invoked_subcommand}"
-                ) from error
+            if hinted := _hinted(ctx.invoked_subcommand, error):
+                raise UsageError(hinted) from error
             if isinstance(error, typer.BadParameter) and isinstance(error.__cause__, ValidationError):
                 raise UsageError(_wrong_value(error.param, error.__cause__)) from error
             raise
@@ -61,6 +73,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _hinted(verb: str, error: Exception) -> str | None:
+    """The error with what to do instead, where that is known; click's errors and typer's own have the same fields."""
+    message, option = str(error), getattr(error, "option_name", None)
+    if option in {"-C", "--trust-submissions"}:
+        return f"{option} stands before the verb: harness {option} … {verb}"
+    hint = HINTS.get((verb, EXTRA if message.startswith("Got unexpected extra argument") else option))
+    return hint and f"{message}; {hint}"
 
 
 def _wrong_value(parameter: Any, refused: ValidationError) -> str:

@@ -406,6 +406,24 @@ def test_a_value_that_an_option_cannot_have_is_told_with_those_it_can(tmp_path: 
     refused(harness(tmp_path, *command.split()), 2, f"harness: {told}\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "told", "instead"),
+    [
+        (
+            "all mine",
+            "extra argument(s) (mine); `all` runs every folder; for one: `harness",
+            "run NAME`, then `harness",
+        ),
+        ("run --seed 5", "No such option: --seed; seeds, digits and epochs belong to the track", "--track my.yaml"),
+        ("leaderboard -t quick", "No such option: -t; it renders every track that has results\n", ""),
+    ],
+)
+def test_what_another_verb_or_a_file_would_take_is_told_with_where_it_belongs(
+    tmp_path: Path, command: str, told: str, instead: str
+) -> None:
+    refused(harness(tmp_path, *command.split()), 2, told, instead)
+
+
 BAD_TRACKS = {
     "no digits": ({"digits": [0]}, "`digits.0`", "greater than or equal to 1"),
     "negative epochs": ({"training": {"problems": 64, "epochs": -1}}, "`training.epochs`", "got -1"),
