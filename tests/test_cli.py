@@ -109,6 +109,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
     assert files_of(root) == before
 
 
+def test_a_dry_run_names_the_fingerprints_that_the_records_will_hold(root: Path) -> None:
+    """So that a plan written down before it is run can be compared with what came of it."""
+    held = record_of(root, "good").fingerprints
+    planned = harness(root, "run", "good", "-t", "smoke", "-n")
+    assert planned.stderr.splitlines()[-1] == f"harness {held.harness}, track smoke {held.track}"
+
+
 def test_rerun_chooses_by_state(root: Path) -> None:
     shutil.copytree(root / "submissions" / "good", root / "submissions" / "unrun")
     (root / "submissions" / "good" / "notes.txt").write_text("changed", encoding="utf-8")

@@ -7,9 +7,11 @@ from harness.commands.watching import validate_and_train
 from harness.definitions import Definition
 from harness.engines.messages import Device
 from harness.errors import ExitCode
+from harness.fingerprint import harness_fingerprint
 from harness.plan import Plan
 from harness.rerun import Rerun
-from harness.terminal import put
+from harness.terminal import put, say
+from harness.track import Track
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +33,7 @@ def execute(planned: Plan, definition: Definition, results: Path, options: RunOp
         MachineError: no sandbox and no trust, no such device, or `results` cannot be written.
     """
     if options.dry_run:
-        for trial in planned.to_run:
-            put(f"{trial.name}: {trial.why}")
+        _show(planned, definition.track)
         return ExitCode.DONE
     if planned.to_run and options.device == "cuda":  # fails here if there is none, before all folders are audited
         from harness.processor import device_of
@@ -50,3 +51,10 @@ def execute(planned: Plan, definition: Definition, results: Path, options: RunOp
     except KeyboardInterrupt:
         then = "begins again with the first" if options.rerun is Rerun.all else "goes on from there"
         raise KeyboardInterrupt(f"every trial that had finished is saved, and the same command {then}") from None
+
+
+def _show(planned: Plan, track: Track) -> None:
+    """A line for each trial, after the fingerprints by which a later record can be shown to be of this plan."""
+    say(f"harness {harness_fingerprint()}, track {track.name} {track.fingerprint}")
+    for trial in planned.to_run:
+        put(f"{trial.name}: {trial.why}")
