@@ -269,6 +269,20 @@ def test_validate_on_a_track_refuses_more_epochs_than_that_track_has(tmp_path: P
     assert "longer: T00 (gate): hyperparameters.epochs is 3, the track has 2" in refused.stdout
 
 
+def test_more_epochs_than_any_ranked_track_has_are_told_by_validate_and_by_a_dry_run(tmp_path: Path) -> None:
+    """The two longest, `standard` and `notebook`, have 4; `quick` has 2."""
+    for name, epochs in (("most", 4), ("more", 5)):
+        write_folder(tmp_path, name, manifest=f"{MANIFEST}hyperparameters: {{epochs: {epochs}}}\n")
+    validated = harness(tmp_path, "validate")
+    assert validated.returncode == 0
+    (told,) = (line for line in validated.stdout.splitlines() if "epochs" in line)
+    assert told.startswith("submissions/more: T00 (review): no built-in track that ranks allows it: on notebook, ")
+    assert "hyperparameters.epochs is 5, the track has 4; " in told
+    planned = harness(tmp_path, "run", "-n").stdout.splitlines()
+    why = "d2-s0: will be refused, T00: hyperparameters.epochs is"
+    assert [line.partition(", the track has 2; ")[0] for line in planned] == [f"more {why} 5", f"most {why} 4"]
+
+
 def test_validate_names_the_folders_that_hold_the_same_code(tmp_path: Path) -> None:
     for name in ("ada", "ben", "cyd"):
         assert harness(tmp_path, "new", name).returncode == 0

@@ -6,10 +6,11 @@ from pathlib import Path
 from harness.commands.watching import validate_and_train
 from harness.definitions import Definition
 from harness.engines.messages import Device
-from harness.errors import ExitCode
+from harness.errors import ExitCode, SubmissionError
 from harness.fingerprint import harness_fingerprint
 from harness.plan import Plan
 from harness.rerun import Rerun
+from harness.submissions import Submission
 from harness.terminal import put, say
 from harness.track import Track
 
@@ -57,4 +58,13 @@ def _show(planned: Plan, track: Track) -> None:
     """A line for each trial, after the fingerprints by which a later record can be shown to be of this plan."""
     say(f"harness {harness_fingerprint()}, track {track.name} {track.fingerprint}")
     for trial in planned.to_run:
-        put(f"{trial.name}: {trial.why}")
+        put(f"{trial.name}: {_refusal(trial.submission, track) or trial.why}")
+
+
+def _refusal(submission: Submission, track: Track) -> str | None:
+    """Why the audits will refuse the submission on this track, as far as its manifest alone tells."""
+    try:
+        submission.training(track.training)
+    except SubmissionError as error:
+        return f"will be refused, {error.rule}: {error.message}"
+    return None
