@@ -317,13 +317,15 @@ def show(
     name: Annotated[str, typer.Argument(help="A folder in submissions/.")],
     track: TrackOption = "quick",
 ) -> None:
-    """Shows a submission on a track: scores, curve, mistakes."""
+    """Shows a submission on a track: rank, scores, curve, mistakes."""
     from harness.commands.show import shown
     from harness.definitions import find_track
 
-    entry = the_one(discovered(context.obj), name)
+    found = discovered(context.obj)
+    entry = the_one(found, name)
     loaded, _ = find_track(track, context.obj / "results")
-    put(to_be_typed(shown(entry, loaded, context.obj / "results")), end="")
+    others = [other for other in found if other is not entry]
+    put(to_be_typed(shown(entry, loaded, context.obj / "results", others)), end="")
 
 
 @app.command()
