@@ -7,11 +7,10 @@ from harness.commands.watching import validate_and_train
 from harness.definitions import Definition
 from harness.engines.messages import Device
 from harness.errors import ExitCode, SubmissionError
-from harness.fingerprint import harness_fingerprint
 from harness.plan import Plan
 from harness.rerun import Rerun
 from harness.submissions import Submission
-from harness.terminal import put, say
+from harness.terminal import put
 from harness.track import Track
 
 
@@ -34,7 +33,8 @@ def execute(planned: Plan, definition: Definition, results: Path, options: RunOp
         MachineError: no sandbox and no trust, no such device, or `results` cannot be written.
     """
     if options.dry_run:
-        _show(planned, definition.track)
+        for trial in planned.to_run:
+            put(f"{trial.name}: {_refusal(trial.submission, definition.track) or trial.why}")
         return ExitCode.DONE
     if planned.to_run and options.device == "cuda":  # fails here if there is none, before all folders are audited
         from harness.processor import device_of
@@ -52,13 +52,6 @@ def execute(planned: Plan, definition: Definition, results: Path, options: RunOp
     except KeyboardInterrupt:
         then = "begins again with the first" if options.rerun is Rerun.all else "goes on from there"
         raise KeyboardInterrupt(f"every trial that had finished is saved, and the same command {then}") from None
-
-
-def _show(planned: Plan, track: Track) -> None:
-    """A line for each trial, after the fingerprints by which a later record can be shown to be of this plan."""
-    say(f"harness {harness_fingerprint()}, track {track.name} {track.fingerprint}")
-    for trial in planned.to_run:
-        put(f"{trial.name}: {_refusal(trial.submission, track) or trial.why}")
 
 
 def _refusal(submission: Submission, track: Track) -> str | None:

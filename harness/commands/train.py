@@ -20,16 +20,18 @@ def train(root: Path, names: list[str], track: str, options: RunOptions) -> Exit
         names: of folders; all if there are none.
         track: a name or a path, as `find_track` takes it.
     """
-    results = root / "results"
+    results, harness = root / "results", harness_fingerprint()
     definition = find_track(track, results)
     found = select(discovered(root), names)
     readable = [entry for entry in found if isinstance(entry, Submission)]
     broken = [entry for entry in found if isinstance(entry, Broken)]
-    planned = plan(definition.track, readable, results, harness_fingerprint(), options.rerun, read_rulings(results))
+    planned = plan(definition.track, readable, results, harness, options.rerun, read_rulings(results))
     for entry in broken:
         say(str(entry.error), "red")
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
     say(planned.summary(definition.track.name, dry_run=options.dry_run))
+    if options.dry_run:  # so that the records that come of the plan can be shown to be of what was planned
+        say(f"harness {harness}, track {definition.track.name} {definition.track.fingerprint}")
     code = execute(planned, definition, results, options)
     return max(code, ExitCode.INCOMPLETE if broken and not options.dry_run else ExitCode.DONE)
