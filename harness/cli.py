@@ -5,44 +5,41 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from harness import __version__
+from harness.commands.discovery import discovered
 from harness.errors import ExitCode, HarnessError, UsageError
-from harness.printable import json_text
+from harness.printable import counted
 from harness.rerun import Rerun
-from harness.submissions import (
-    Broken,
-    Submission,
-    discover,
-    loose_files,
-    read_folder,
-    same_code,
-    select,
-    shown_name,
-    the_one,
-)
-from harness.terminal import counted, ignore_stdout, messages, put, replace_closed_streams, say, to_be_typed, work_in
-
-if TYPE_CHECKING:
-    from harness.plan import Plan
-    from harness.task import Problems
-    from harness.track import Track
+from harness.submissions import Submission, read_folder, select, the_one
+from harness.terminal import ignore_stdout, messages, put, replace_closed_streams, say, to_be_typed, work_in
 
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
 MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """System errors that are not caused by our code: no permission, no space."""
 
-FEW = 5
-"""Refused submissions that the last line of `validate` repeats; more would push the findings off the screen."""
+EXTRA = "an argument"
+_OF_A_TRACK = "seeds, digits and epochs belong to the track; give one of your own with --track my.yaml"
+_ALL_TRACKS = "it renders every track that has results"
+HINTS: dict[tuple[str, str | None], str] = {
+    ("all", EXTRA): "`all` runs every folder; for one: `harness run NAME`, then `harness leaderboard`",
+    ("leaderboard", "--track"): _ALL_TRACKS,
+    ("leaderboard", "-t"): _ALL_TRACKS,
+    **{
+        (verb, f"--{key}"): _OF_A_TRACK
+        for verb in ("run", "all", "cross")
+        for key in ("seed", "seeds", "digits", "epochs")
+    },
+}
+"""What to do instead, by verb and by what was given to it that it does not take: an option, or one argument more."""
 
 
 class _Group(TyperGroup):
@@ -59,11 +56,8 @@ class _Group(TyperGroup):
             say("; ".join(["harness: interrupted", *map(str, interrupt.args)]))
             code = ExitCode.INTERRUPTED
         except Exception as error:
-            option = getattr(error, "option_name", None)  # of click's error, or of typer's own
-            if option in {"-C", "--trust-submissions"}:
-                raise UsageError(
-                    f"{option} stands before the verb: harness {option} … {ctx.invoked_subcommand}"
-                ) from error
+            if hinted := _hinted(ctx.invoked_subcommand, error):
+                raise UsageError(hinted) from error
             if isinstance(error, typer.BadParameter) and isinstance(error.__cause__, ValidationError):
                 raise UsageError(_wrong_value(error.param, error.__cause__)) from error
             raise
@@ -79,6 +73,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _hinted(verb: str, error: Exception) -> str | None:
+    """The error with what to do instead, where that is known; click's errors and typer's own have the same fields."""
+    message, option = str(error), getattr(error, "option_name", None)
+    if option in {"-C", "--trust-submissions"}:
+        return f"{option} stands before the verb: harness {option} … {verb}"
+    hint = HINTS.get((verb, EXTRA if message.startswith("Got unexpected extra argument") else option))
+    return hint and f"{message}; {hint}"
 
 
 def _wrong_value(parameter: Any, refused: ValidationError) -> str:
@@ -123,7 +126,11 @@ Workers = Annotated[
     int | None, typer.Option("-j", min=1, max=256, help="Jobs at a time; by default one per core, or two on a GPU.")
 ]
 RerunOption = Annotated[
-    Rerun | None, typer.Option(help="Which recorded trials to run again; by default those that are stale.")
+    Rerun | None,
+    typer.Option(
+        help="Besides trials without a record: `missing` none; by default stale and unverified ones; `stale` those and "
+        "rows without a sandbox; `failed` failed, refused and in review; `all`."
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and stop.")]
 
@@ -190,23 +197,10 @@ def list_(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
     """Lists the submissions without running any of their code."""
-    found = _discover(context.obj)
-    if as_json:
-        put(json_text([_description(entry) for entry in found]))
-        return
-    from textwrap import fill
+    from harness.commands.listing import json_of, table_of
 
-    from tabulate import tabulate
-
-    rows = [
-        [entry.name, entry.manifest.title, ", ".join(entry.manifest.authors), entry.division]
-        if isinstance(entry, Submission)
-        else [entry.name, f"broken: {entry.error.message}", "", ""]
-        for entry in found
-    ]
-    for row in rows:  # folded here: tabulate makes numbers of titles that look like some when it folds
-        row[1], row[2] = fill(row[1], 60), fill(row[2], 30)
-    put(tabulate(rows, headers=["submission", "title", "authors", "division"], disable_numparse=True))
+    found = discovered(context.obj)
+    put(json_of(found) if as_json else table_of(found))
 
 
 @app.command()
@@ -255,52 +249,18 @@ def validate(
     ] = False,
 ) -> ExitCode:
     """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists the rules."""
-    from harness.commands.changes import changed_since
-    from harness.commands.verdicts import printed
-    from harness.commands.watching import watch_audits
-    from harness.definitions import find_track
-    from harness.rules import Finding, gates
+    from harness.commands.validate import Request, check_folders
 
-    problem = None
-    if example is not None:
-        if output is not Format.text:
-            raise UsageError(f"--example is shown as text; leave out --format {output}")
-        from harness.commands.example import problem_of  # it loads torch
-
-        problem = problem_of(example)
-    track = find_track(track_name, context.obj / "results")[0] if track_name else None
-    everyone = _discover(context.obj)
-    found = select(everyone, names or [])
-    if changed is not None:
-        found = changed_since(context.obj, changed, found)
-        if not found:
-            say(f"no submission changed since {changed}")
-            put(printed({}, output.value), end="")
-            return ExitCode.DONE
-    verdicts: dict[str, list[Finding]] = {}
-    try:
-        code = watch_audits(found, verdicts, workers, track=track, with_decoy=decoy)
-    except KeyboardInterrupt:
-        put(printed(verdicts, output.value), end="")
-        raise
-    copies = [group for group in same_code(everyone) if not verdicts.keys().isdisjoint(group)]
-    put(printed(verdicts, output.value, copies), end="")
-    for group in copies:
-        say(f"the same code and settings: {', '.join(group)}", "yellow")
-    refused = [name for name, findings in verdicts.items() if gates(findings)]
-    if problem is not None:
-        _show_example(problem, [one for one in found if one.name in verdicts and one.name not in refused], track)
-    breaking = f"; not: {', '.join(sorted(refused))}" if len(found) > 1 and 0 < len(refused) <= FEW else ""
-    say(f"{len(verdicts) - len(refused)} of {counted(len(found), 'submission')} valid{breaking}")
-    return max(code, ExitCode.NEGATIVE if refused else ExitCode.DONE)
-
-
-def _show_example(problem: "Problems", entries: Sequence[Broken | Submission], track: "Track | None") -> None:
-    from harness.commands.example import shown_example
-
-    for entry in entries:
-        if isinstance(entry, Submission):
-            put(shown_example(entry, problem, track))
+    request = Request(
+        names=names or [],
+        changed=changed,
+        output=output.value,
+        track=track_name,
+        num_workers=workers,
+        example=example,
+        decoy=decoy,
+    )
+    return check_folders(context.obj, request)
 
 
 @app.command()
@@ -314,7 +274,11 @@ def run(
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Validates, trains and scores what is missing or stale."""
-    return _train(context.obj, names or [], track, device, workers, rerun, dry_run=dry_run)
+    from harness.commands.execution import RunOptions
+    from harness.commands.train import train
+
+    options = RunOptions(device=device.value, num_workers=workers, rerun=rerun, dry_run=dry_run)
+    return train(context.obj, names or [], track, options)
 
 
 @app.command("all")
@@ -325,8 +289,12 @@ def all_(
     workers: Workers = None,
 ) -> ExitCode:
     """Validates, runs and renders. A second call runs nothing and changes nothing."""
-    code = _train(context.obj, [], track, device, workers, None, dry_run=False)
-    _render(context.obj, check=False)
+    from harness.commands.execution import RunOptions
+    from harness.commands.leaderboard import render_board
+    from harness.commands.train import train
+
+    code = train(context.obj, [], track, RunOptions(device=device.value, num_workers=workers))
+    render_board(context.obj, check=False)
     return code
 
 
@@ -338,7 +306,9 @@ def leaderboard(
     ] = False,
 ) -> ExitCode:
     """Renders the board and its plots from the records."""
-    return _render(context.obj, check=check)
+    from harness.commands.leaderboard import render_board
+
+    return render_board(context.obj, check=check)
 
 
 @app.command()
@@ -347,13 +317,15 @@ def show(
     name: Annotated[str, typer.Argument(help="A folder in submissions/.")],
     track: TrackOption = "quick",
 ) -> None:
-    """Shows a submission on a track: scores, curve, mistakes."""
+    """Shows a submission on a track: rank, scores, curve, mistakes."""
     from harness.commands.show import shown
     from harness.definitions import find_track
 
-    entry = the_one(_discover(context.obj), name)
+    found = discovered(context.obj)
+    entry = the_one(found, name)
     loaded, _ = find_track(track, context.obj / "results")
-    put(to_be_typed(shown(entry, loaded, context.obj / "results")), end="")
+    others = [other for other in found if other is not entry]
+    put(to_be_typed(shown(entry, loaded, context.obj / "results", others)), end="")
 
 
 @app.command()
@@ -368,7 +340,7 @@ def compare(
     from harness.definitions import find_track
 
     results = context.obj / "results"
-    found = _discover(context.obj)
+    found = discovered(context.obj)
     (one,), (two,) = select(found, [name]), select(found, [other])
     loaded, _ = find_track(track, results)
     text, verdict = comparison(one, two, loaded, results)
@@ -391,7 +363,7 @@ def reproduce(
 
     results = context.obj / "results"
     loaded, _ = find_track(track, results)
-    entry = the_one(_discover(context.obj), name)
+    entry = the_one(discovered(context.obj), name)
     found = recorded_trials(entry, loaded, results, harness_fingerprint())
     for line in found.passed_over:
         say(f"passed over {line}")
@@ -418,37 +390,14 @@ def cross(
     ] = False,
 ) -> ExitCode:
     """Crosses tokenizers with positions. Trains every pair, and reports what tokenizers and positions each explain."""
-    from harness.board.crossing import as_text, crossing_of, render_crossing
-    from harness.cross import FOLDER, grid_of, plan_cross, rows_of_cross
-    from harness.definitions import find_track
-    from harness.fingerprint import harness_fingerprint
+    from harness.commands.cross import Choice, cross_folders
+    from harness.commands.execution import RunOptions
 
-    root: Path = context.obj
-    loaded, track_file = find_track(track, root / "results" / FOLDER, root / "results")
-    found = _discover(root)
-    grid = grid_of(found, _comma_separated(tokenizers), _comma_separated(positions))
-    for entry in found if not (tokenizers and positions) else []:
-        if isinstance(entry, Broken):
-            say(f"not in the grid: {entry.error}", "red")
-    harness = harness_fingerprint()
-    planned = plan_cross(grid, found, loaded, root / "results", harness, rerun)
-    if planned.to_run and not (tokenizers or positions or everything or dry_run):
-        raise UsageError(
-            f"the pairs of all folders take {counted(len(planned.to_run), 'trial')}: choose some with --tokenizers and "
-            "--positions, see them with -n, or train every one with --all"
-        )
-    say(
-        f"{counted(len(grid.tokenizers), 'tokenizer')} × {len(grid.positions)} positions; "
-        + planned.summary(loaded.name, dry_run=dry_run)
+    choice = Choice(
+        tokenizers=_comma_separated(tokenizers), positions=_comma_separated(positions), everything=everything
     )
-    code = _carry_out(planned, loaded, track_file, root / "results" / FOLDER, device, workers, rerun, dry_run=dry_run)
-    if dry_run:
-        return code
-    crossing = crossing_of(grid, loaded, rows_of_cross(grid, found, loaded, root / "results", harness))
-    put(as_text(crossing), end="")
-    for path in render_crossing(crossing, root):
-        say(f"wrote {path.relative_to(root)}")
-    return code
+    options = RunOptions(device=device.value, num_workers=workers, rerun=rerun, dry_run=dry_run)
+    return cross_folders(context.obj, choice, track, options)
 
 
 @app.command()
@@ -466,7 +415,7 @@ def probe(
     from harness.commands.probe import train_and_probe
     from harness.definitions import find_track
 
-    entry = the_one(_discover(context.obj), name)
+    entry = the_one(discovered(context.obj), name)
     results = context.obj / "results"
     loaded, _ = find_track(track, results)
     text, code = train_and_probe(entry, loaded, results, digits, seed, device.value)
@@ -535,102 +484,5 @@ def explain(
     put((rules.page() if page else rules.listed()) if rule is None else rules.explained(rules.RULES[rule]), end="")
 
 
-def _train(
-    root: Path,
-    names: list[str],
-    track_name: str,
-    device: Device,
-    workers: int | None,
-    rerun: Rerun | None,
-    *,
-    dry_run: bool,
-) -> ExitCode:
-    """Makes a plan, and runs it unless it is only to be shown; the common part of `run` and `all`."""
-    from harness.definitions import find_track
-    from harness.fingerprint import harness_fingerprint
-    from harness.plan import plan
-    from harness.ranking.rulings import read_rulings
-
-    track, track_file = find_track(track_name, root / "results")
-    found = select(_discover(root), names)
-    readable = [entry for entry in found if isinstance(entry, Submission)]
-    broken = [entry for entry in found if isinstance(entry, Broken)]
-    results = root / "results"
-    planned = plan(track, readable, results, harness_fingerprint(), rerun, read_rulings(results))
-    for entry in broken:
-        say(str(entry.error), "red")
-    for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
-        say(f"{name}, as before: {why}", "red")
-    say(planned.summary(track.name, dry_run=dry_run))
-    code = _carry_out(planned, track, track_file, results, device, workers, rerun, dry_run=dry_run)
-    return max(code, ExitCode.INCOMPLETE if broken and not dry_run else ExitCode.DONE)
-
-
-def _carry_out(
-    planned: "Plan",
-    track: "Track",
-    track_file: Path,
-    results: Path,
-    device: Device,
-    workers: int | None,
-    rerun: Rerun | None,
-    *,
-    dry_run: bool,
-) -> ExitCode:
-    """Runs the plan, or prints it; the common end of `run`, `all` and `cross`."""
-    from harness.commands.watching import validate_and_train
-
-    if dry_run:
-        for trial in planned.to_run:
-            put(f"{trial.name}: {trial.why}")
-        return ExitCode.DONE
-    if planned.to_run and device is Device.cuda:  # fails here if there is none, before all folders are audited
-        from harness.processor import device_of
-
-        device_of(device.value)
-    try:
-        return validate_and_train(planned, track, track_file, results, device=device.value, num_workers=workers)
-    except KeyboardInterrupt:
-        then = "begins again with the first" if rerun is Rerun.all else "goes on from there"
-        raise KeyboardInterrupt(f"every trial that had finished is saved, and the same command {then}") from None
-
-
-def _discover(root: Path) -> list[Submission | Broken]:
-    """The submissions; mentions what lies beside them and is not one."""
-    found = discover(root)
-    if ignored := loose_files(root):
-        say(f"ignored, since a submission is a folder: {', '.join(map(shown_name, ignored))}")
-    return found
-
-
-def _render(root: Path, *, check: bool) -> ExitCode:
-    from harness.board.rendering import render
-
-    differing = [path.relative_to(root) for path in render(root, check=check)]
-    if not (root / "results").is_dir():
-        say(f"there is no folder {root / 'results'}, so the board has no results; `harness run` fills it", "yellow")
-    if not differing:
-        say("leaderboard.md is up to date")
-    for path in differing:
-        put(f"{'differs' if check else 'wrote'} {path}")
-    if check and differing:
-        say("the board does not match the records; run `harness leaderboard`", "red")
-        return ExitCode.NEGATIVE
-    return ExitCode.DONE
-
-
 def _comma_separated(names: str) -> list[str]:
     return [name for name in names.replace(" ", "").split(",") if name]
-
-
-def _description(entry: Submission | Broken) -> dict[str, object]:
-    if isinstance(entry, Broken):
-        return {"name": entry.name, "error": entry.error.message}
-    manifest = entry.manifest.model_dump(mode="json", exclude={"hyperparameters"})
-    return {
-        "name": entry.name,
-        "division": entry.division,
-        "fingerprint": entry.fingerprint,
-        **manifest,
-        "hyperparameters": entry.manifest.hyperparameters.set_values(),
-    }

@@ -4,7 +4,6 @@ The pairs' records are kept in `results/cross/<track>/<tokenizer's folder>+<posi
 A pair that is the same as an existing submission takes that submission's records, if they are fresh.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,14 +26,6 @@ class Grid:
 
     tokenizers: list[Submission]
     positions: list[Submission]
-
-    @property
-    def tokenizer_labels(self) -> list[str]:
-        return _labels([(one.name, one.tokenizer) for one in self.tokenizers])
-
-    @property
-    def position_labels(self) -> list[str]:
-        return _labels([(one.name, one.positions) for one in self.positions])
 
     def pairs(self) -> list[list[Submission]]:
         return [[pair(one, other) for other in self.positions] for one in self.tokenizers]
@@ -103,9 +94,3 @@ def _one_of_each(submissions: Sequence[Submission], part_of: Callable[[Submissio
         if part.fingerprint not in chosen or part.folder == submission.folder:
             chosen[part.fingerprint] = submission
     return list(chosen.values())
-
-
-def _labels(parts: Sequence[tuple[str, Part]]) -> list[str]:
-    """The class names; one that occurs more than once is prefixed with the submission's name."""
-    counts = Counter(part.class_name for _, part in parts)
-    return [part.class_name if counts[part.class_name] == 1 else f"{name}:{part.class_name}" for name, part in parts]

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import HarnessError, TrackError, UsageError
 from harness.files import write_atomically
@@ -11,27 +12,40 @@ from harness.track import BUILT_IN, Track, built_in_names, load_track
 KEPT = "track.yaml"
 
 
-def find_track(name_or_path: str, *results: Path) -> tuple[Track, Path]:
+class Definition(NamedTuple):
+    """A track, and the file that it was read from."""
+
+    track: Track
+    file: Path
+
+
+def find_track(name_or_path: str, *results: Path) -> Definition:
     """The track and its file; one that is not built in is also found by name, once `results` keep its definition.
 
     Raises:
         UsageError: there is no such track, or the definition kept under that name is of another.
         TrackError: the file does not define a track.
     """
-    if name_or_path in built_in_names():
-        return load_track(name_or_path), BUILT_IN / f"{name_or_path}.yaml"
-    is_name = re.fullmatch("[a-z][a-z0-9_-]{0,39}", name_or_path)
-    kept = [folder / name_or_path / KEPT for folder in results if is_name]
-    path = next((path for path in kept if path.is_file()), Path(name_or_path))
+    may_be_kept = re.fullmatch("[a-z][a-z0-9_-]{0,39}", name_or_path) and name_or_path not in built_in_names()
+    places = [folder / name_or_path / KEPT for folder in results if may_be_kept]
+    kept = next((path for path in places if path.is_file()), None)
     try:
-        track = load_track(str(path))
+        found = _definition(name_or_path if kept is None else str(kept))
     except UsageError as error:
         own = {file.parent.name for folder in results for file in folder.glob(f"[!.]*/{KEPT}")}
         named = f"; with results here: {', '.join(sorted(map(quoted, own)))}" if own else ""
         raise UsageError(f"{error}{named}") from error
-    if path in kept and track.name != name_or_path:
-        raise UsageError(f"{path} defines a track of another name, {track.name}; give the path of the one you mean")
-    return track, path.resolve()
+    if kept is not None and found.track.name != name_or_path:
+        other = found.track.name
+        raise UsageError(f"{kept} defines a track of another name, {other}; give the path of the one you mean")
+    return found
+
+
+def _definition(name_or_path: str) -> Definition:
+    """Both from the same spelling, as it was given: `quick/` and `./quick` are no names of a built-in track."""
+    is_built_in = name_or_path in built_in_names()
+    file = BUILT_IN / f"{name_or_path}.yaml" if is_built_in else Path(name_or_path).resolve()
+    return Definition(load_track(name_or_path), file)
 
 
 def argument_for(track: Track, results: Path) -> str:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RecordError
+from harness.printable import counted
 from harness.ranking.rulings import Cleared, Rulings, marks_of
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials, trial_name
 from harness.rerun import Rerun
 from harness.submissions import Submission
-from harness.terminal import counted
 from harness.track import Track, built_in_names
 
 UP_TO_DATE = frozenset({State.FRESH, State.REVIEW, State.NO_SANDBOX})

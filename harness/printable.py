@@ -1,4 +1,4 @@
-"""Text of strangers made safe to print."""
+"""Text made fit to print: that of strangers safe, and a noun in its number."""
 
 import json
 import re
@@ -52,3 +52,8 @@ def legible(text: str) -> str:
 def stacks(character: str) -> bool:
     """Whether the character is drawn over, under or around the one before it."""
     return unicodedata.category(character) in {"Mn", "Me"} or unicodedata.combining(character) > 0
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `3 trials`"""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

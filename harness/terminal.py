@@ -64,8 +64,3 @@ def say(line: str, style: str = "") -> None:
 def put(text: str, end: str = "\n") -> None:
     """Prints a result to stdout; no text of strangers in it can steer the terminal, or the workflow that runs this."""
     print(visible(text, keep="\n"), end=end, flush=True)
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 trial`, `3 trials`"""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -109,6 +109,13 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
     assert files_of(root) == before
 
 
+def test_a_dry_run_names_the_fingerprints_that_the_records_will_hold(root: Path) -> None:
+    """So that a plan written down before it is run can be compared with what came of it."""
+    held = record_of(root, "good").fingerprints
+    planned = harness(root, "run", "good", "-t", "smoke", "-n")
+    assert planned.stderr.splitlines()[-1] == f"harness {held.harness}, track smoke {held.track}"
+
+
 def test_rerun_chooses_by_state(root: Path) -> None:
     shutil.copytree(root / "submissions" / "good", root / "submissions" / "unrun")
     (root / "submissions" / "good" / "notes.txt").write_text("changed", encoding="utf-8")
@@ -262,6 +269,20 @@ def test_validate_on_a_track_refuses_more_epochs_than_that_track_has(tmp_path: P
     assert "longer: T00 (gate): hyperparameters.epochs is 3, the track has 2" in refused.stdout
 
 
+def test_more_epochs_than_any_ranked_track_has_are_told_by_validate_and_by_a_dry_run(tmp_path: Path) -> None:
+    """The two longest, `standard` and `notebook`, have 4; `quick` has 2."""
+    for name, epochs in (("most", 4), ("more", 5)):
+        write_folder(tmp_path, name, manifest=f"{MANIFEST}hyperparameters: {{epochs: {epochs}}}\n")
+    validated = harness(tmp_path, "validate")
+    assert validated.returncode == 0
+    (told,) = (line for line in validated.stdout.splitlines() if "epochs" in line)
+    assert told.startswith("submissions/more: T00 (review): no built-in track that ranks allows it: on notebook, ")
+    assert "hyperparameters.epochs is 5, the track has 4; " in told
+    planned = harness(tmp_path, "run", "-n").stdout.splitlines()
+    why = "d2-s0: will be refused, T00: hyperparameters.epochs is"
+    assert [line.partition(", the track has 2; ")[0] for line in planned] == [f"more {why} 5", f"most {why} 4"]
+
+
 def test_validate_names_the_folders_that_hold_the_same_code(tmp_path: Path) -> None:
     for name in ("ada", "ben", "cyd"):
         assert harness(tmp_path, "new", name).returncode == 0
@@ -335,6 +356,13 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
     refused(harness(root / "nowhere", "list"), 2, "there is no such folder")
 
 
+@pytest.mark.parametrize(("verb", "spelling"), [("run", "quick/"), ("cross", "./quick")])
+def test_only_its_exact_name_means_a_built_in_track(tmp_path: Path, verb: str, spelling: str) -> None:
+    """As a path, each of these is where `quick` would be, if it were a file here."""
+    write_folder(tmp_path, "one")
+    refused(harness(tmp_path, verb, "-t", spelling), 2, f"no track '{spelling}'; built in: ", "path of a .yaml file")
+
+
 def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path, tmp_path: Path) -> None:
     refused(harness(root, "show", "good", "-t", "course"), 2, "no track 'course'")
     track = write_tiny(tmp_path / "anywhere.yaml", name="course")
@@ -397,6 +425,24 @@ def test_a_wrong_flag_or_verb_is_a_usage_error(tmp_path: Path, command: str) -> 
 )
 def test_a_value_that_an_option_cannot_have_is_told_with_those_it_can(tmp_path: Path, command: str, told: str) -> None:
     refused(harness(tmp_path, *command.split()), 2, f"harness: {told}\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "instead"),
+    [
+        (
+            "all mine",
+            "extra argument(s) (mine); `all` runs every folder; for one: `harness",
+            "run NAME`, then `harness",
+        ),
+        ("run --seed 5", "No such option: --seed; seeds, digits and epochs belong to the track", "--track my.yaml"),
+        ("leaderboard -t quick", "No such option: -t; it renders every track that has results\n", ""),
+    ],
+)
+def test_what_another_verb_or_a_file_would_take_is_told_with_where_it_belongs(
+    tmp_path: Path, command: str, told: str, instead: str
+) -> None:
+    refused(harness(tmp_path, *command.split()), 2, told, instead)
 
 
 BAD_TRACKS = {

@@ -256,6 +256,12 @@ def test_all_pairs_are_trained_only_when_that_is_asked_for(root: Path) -> None:
     assert not (root / "results").exists()
 
 
+def test_a_list_that_names_no_folder_is_no_choice(root: Path) -> None:
+    done = harness(root, "cross", "--tokenizers", " , ", "-t", str(write_tiny(root / "tiny.yaml")))
+    refused(done, 2, "the pairs of all folders take 6 trials: choose some with --tokenizers and --positions, see")
+    assert not (root / "results").exists()
+
+
 def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
     done = harness(root, "cross", "--tokenizers", "a,nobody")
     assert (done.returncode, done.stdout) == (2, "")

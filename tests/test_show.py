@@ -1,10 +1,13 @@
 """`harness show`, for records that the board has to believe in and for those it cannot."""
 
+import re
+
 import pytest
 from made_records import HARNESS, make_record, make_submission, make_track, save_all
 
 import harness.commands.show
 from harness.commands.show import shown
+from harness.ranking.rulings import read_rulings
 from harness.records import Audit, Checkpoint, CurvePoint, Drift, Parameters, Score
 from harness.track import EvaluationDefinition, load_track
 
@@ -93,6 +96,59 @@ def test_trials_that_are_missing_are_counted_in_one_line(tmp_path):
     save_all(tmp_path, [make_record(one, track, 6, 1, 0.9)])
     text = shown(one, track, tmp_path / "results")
     assert [line for line in text.splitlines() if line.startswith("mine")] == [
+        "mine, 3 seeds, closed division",
         "mine, 6 digits, seed 1",
         "mine: 5 of 6 trials not run; `harness run one --track FILE` runs what is missing",
     ]
+
+
+def test_a_submission_is_shown_with_its_row_of_the_board_first(tmp_path):
+    """The mean of 0.59 and 0.61, too far below the best to share its rank."""
+    track = make_track(digits=[3], seeds=[0, 1])
+    one, best, new = (make_submission(tmp_path, name, code=f"NAME = {name!r}\n") for name in ("one", "best", "new"))
+    shares = {"one": (0.59, 0.61), "best": (1.0, 1.0)}
+    save_all(
+        tmp_path,
+        [make_record(each, track, 3, seed, shares[each.name][seed]) for each in (one, best) for seed in track.seeds],
+    )
+    head = shown(one, track, tmp_path / "results", [best, new]).split("\n\n")[1].splitlines()
+    assert head[0] == "mine, 2 seeds, closed division"
+    assert head[1] == "  state       fresh"
+    assert head[2] == "  rank        2, provisional: fewer than 5 seeds"
+    assert re.fullmatch(r"  score       0\.600  \[0\.\d{3}, 0\.\d{3}\]  mean over 2 seeds", head[3])
+    assert head[4:] == [f"  fingerprint {one.fingerprint}"]
+    unrun = shown(new, track, tmp_path / "results", [one, best]).split("\n\n")[1].splitlines()
+    assert unrun[1:] == ["  state       not run: 0 of 2 trials", f"  fingerprint {new.fingerprint}"]
+
+
+def test_what_is_shown_for_a_review_clears_it_when_a_maintainer_pastes_it(tmp_path):
+    track, one = make_track(digits=[3], seeds=[0, 1]), make_submission(tmp_path, "one")
+    audits = [Audit(rule="T55", level="review", seen="seen"), Audit(rule="T50", level="review", seen="seen too")]
+    records = [make_record(one, track, 3, seed, 0.5, audits=audits) for seed in track.seeds]
+    save_all(tmp_path, records)
+    results = tmp_path / "results"
+
+    def pasted() -> list[str]:
+        return [line for line in shown(one, track, results).splitlines() if line.startswith("  - {")]
+
+    first, second = pasted()
+    assert [one.rule for one in read_pasted(results, first, second)] == ["T50", "T55"]
+    assert pasted() == []
+    assert "  state       fresh\n" in shown(one, track, results)
+    read_pasted(results, first)
+    assert pasted() == [second]
+
+
+def read_pasted(results, *lines):
+    """The rulings, as read from a file that holds these lines."""
+    (results / "cleared.yaml").write_text("\n".join(["rows:", *lines, ""]))
+    return read_rulings(results).cleared
+
+
+def test_mistakes_on_a_length_track_are_said_to_be_of_the_trained_lengths(tmp_path):
+    track, one, other = load_track("length"), make_submission(tmp_path, "one"), make_submission(tmp_path, "other")
+    save_all(tmp_path, [make_record(one, track, 10, 0, 0.5), make_record(other, track, 10, 0, 0.5, mistakes=[])])
+    some, none = (shown(each, track, tmp_path / "results") for each in (one, other))
+    assert re.search(r"^  mistake \(trained lengths\) +answer +got$", some, flags=re.M)
+    assert "\n\n  no mistakes among the trained lengths; answers to longer problems are not kept\n" in none
+    assert "mistake" not in none.replace("no mistakes among", "")

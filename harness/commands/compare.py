@@ -10,13 +10,13 @@ from harness.board.text import thousands
 from harness.definitions import argument_for
 from harness.errors import UsageError
 from harness.fingerprint import harness_fingerprint
+from harness.printable import counted
 from harness.ranking.rulings import read_rulings
 from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata, rows_of
 from harness.ranking.standing import State
 from harness.ranking.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
 from harness.records import read_all
 from harness.submissions import Broken, Submission
-from harness.terminal import counted
 from harness.track import Track
 
 NOTHING = "-"

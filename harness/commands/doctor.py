@@ -12,9 +12,9 @@ from harness.files import require_writable
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import Host
 from harness.host.sandbox import Isolation, isolation, why_not
+from harness.printable import counted
 from harness.provenance import commit_and_changes, cpu_name
 from harness.submissions import Broken, discover, read_folder
-from harness.terminal import counted
 
 PACKAGES = (
     "torch",

@@ -13,12 +13,11 @@ from harness.errors import UsageError
 from harness.host.client import Host
 from harness.model import shape_of
 from harness.positions import Program, receive_positions
-from harness.printable import quoted
+from harness.printable import counted, quoted
 from harness.protocol import Kind, Terms
 from harness.sequences import Sequences
 from harness.submissions import Submission
 from harness.task import Digits, Problems, Split, UniformDigits, draw, fixed_suites
-from harness.terminal import counted
 from harness.track import ModelDefinition, Track
 
 PROBLEM = re.compile(r"(0|[1-9][0-9]*)\+(0|[1-9][0-9]*)=?")

@@ -1,6 +1,7 @@
 """One submission on one track, as text for a terminal."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 from tabulate import tabulate
@@ -8,26 +9,30 @@ from tabulate import tabulate
 from harness.definitions import argument_for
 from harness.errors import RecordError
 from harness.fingerprint import harness_fingerprint
-from harness.printable import visible
-from harness.ranking.rulings import Cleared, marks_of, read_rulings
-from harness.ranking.standing import state_of
+from harness.printable import counted, visible
+from harness.ranking.rulings import Cleared, cleared_of, read_rulings
+from harness.ranking.scoring import MIN_SEEDS, Row, ranking_heading, rows_of
+from harness.ranking.standing import Standing, State, state_of
 from harness.ranking.statistics import wilson
-from harness.records import Record, Score, read_trials
-from harness.submissions import Submission
-from harness.terminal import counted
+from harness.records import Record, Score, read_all, read_trials
+from harness.submissions import Broken, Submission
 from harness.track import Track
 
 MISTAKES_SHOWN = 5
 
 
-def shown(entry: Submission, track: Track, results: Path) -> str:
-    """Every trial's scores, learning curve and mistakes, and how many trials are missing."""
-    manifest = entry.manifest
+def shown(entry: Submission, track: Track, results: Path, others: Sequence[Submission | Broken] = ()) -> str:
+    """Where it stands, every trial's scores, learning curve and mistakes, and how many trials are missing.
+
+    Args:
+        others: the folders among which it is ranked.
+    """
+    manifest, rulings = entry.manifest, read_rulings(results)
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
-    rulings = read_rulings(results)
-    if mark := marks_of([entry], rulings.hacked).get(entry.name):
-        parts.append(f"\nmarked as hacked, so it does not rank: {mark.reason} ({mark.date})\n")
+    rows = rows_of(track, [entry, *others], read_all(results, track.name), harness_fingerprint(), rulings)
+    parts.append(_overall(next(row for row in rows if row.name == entry.name), entry, track))
     trials = list(read_trials(results, track.name, entry.name, track.digits, track.seeds))
+    parts.append(_to_clear([record for _, _, record in trials], entry, track, rulings.cleared))
     for digits, seed, record in trials:
         if record is not None:
             parts.append(
@@ -41,10 +46,51 @@ def shown(entry: Submission, track: Track, results: Path) -> str:
     return "".join(parts)
 
 
+def _overall(row: Row, submission: Submission, track: Track) -> str:
+    """Its row of the board."""
+    seeds, (state, reason) = counted(len(track.seeds), "seed"), row.standing
+    said = "marked as hacked, so it does not rank" if state is State.HACKED else state
+    lines = [f"{track.name}, {seeds}, {row.division} division"]
+    lines.append(f"  state       {said}" + (f": {visible(reason)}" if reason else ""))
+    if row.rank:
+        shared = ", shared" if row.rank.is_shared else ""
+        provisional = f", provisional: fewer than {MIN_SEEDS} seeds" if row.rank.is_provisional else ""
+        lines.append(f"  rank        {row.rank.place}{shared}{provisional}")
+    if row.score:
+        mean = f"{row.score.value:.3f}  [{row.score.low:.3f}, {row.score.high:.3f}]"
+        lines.append(f"  score       {mean}  {ranking_heading(track)} over {seeds}")
+    lines.append(f"  fingerprint {submission.fingerprint}")
+    return "\n" + "\n".join(lines) + "\n"
+
+
+def _to_clear(
+    records: Sequence[Record | RecordError | None], submission: Submission, track: Track, cleared: Sequence[Cleared]
+) -> str:
+    """What a maintainer writes into `results/cleared.yaml` to clear the trials in review; empty without any."""
+    rules: set[str] = set()
+    for record in records:
+        if isinstance(record, Record) and _standing(record, submission, track, cleared).state is State.REVIEW:
+            rules |= {audit.rule for audit in record.audits if audit.level == "review"}
+    version = submission.fingerprint  # in quotes, since one of digits alone would be a number
+    about = f"submission: {submission.name}, fingerprint: '{version}'"
+    lines = [
+        f"  - {{{about}, rule: {rule}, reason: TEXT, date: {date.today()}}}"
+        for rule in sorted(rules)
+        if not cleared_of(version, rule, cleared)
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["  to clear it, once a person has looked, below `rows:` in results/cleared.yaml:", *lines, ""])
+
+
+def _standing(record: Record, submission: Submission, track: Track, cleared: Sequence[Cleared]) -> Standing:
+    return state_of(record, submission, track, harness_fingerprint(), cleared)
+
+
 def _trial(record: Record | RecordError, submission: Submission, track: Track, cleared: Sequence[Cleared]) -> str:
     if isinstance(record, RecordError):
         return f"  {record}\n"
-    standing = state_of(record, submission, track, harness_fingerprint(), cleared)
+    standing = _standing(record, submission, track, cleared)
     lines = [f"  state       {standing.state}" + (f": {visible(standing.reason)}" if standing.reason else "")]
     if record.suites:
         carry, lengths = _by_number(record.suites.carry), _by_number(record.suites.lengths)
@@ -82,10 +128,18 @@ def _trial(record: Record | RecordError, submission: Submission, track: Track, c
         rows = [(point.examples, point.loss, point.accuracy, point.digit_accuracy) for point in record.curve]
         headers = ("examples", "loss", "exact match", "digit accuracy")
         text += "\n" + _indented(tabulate(rows, headers, floatfmt=(",", ".3f", ".3f", ".3f"), intfmt=","))
-    if record.mistakes:
-        rows = [(mistake.prompt, mistake.answer, visible(mistake.got)) for mistake in record.mistakes[:MISTAKES_SHOWN]]
-        text += "\n" + _indented(tabulate(rows, ("mistake", "answer", "got"), disable_numparse=True))
-    return text
+    return text + _mistakes(record)
+
+
+def _mistakes(record: Record) -> str:
+    """The first ones; a record keeps those of `fresh` alone, whose problems are as long as the trained ones."""
+    has_longer = bool(record.suites and record.suites.fresh_lengths)
+    if not record.mistakes:
+        none = "no mistakes among the trained lengths; answers to longer problems are not kept"
+        return f"\n  {none}\n" if has_longer else ""
+    rows = [(mistake.prompt, mistake.answer, visible(mistake.got)) for mistake in record.mistakes[:MISTAKES_SHOWN]]
+    headers = ("mistake (trained lengths)" if has_longer else "mistake", "answer", "got")
+    return "\n" + _indented(tabulate(rows, headers, disable_numparse=True))
 
 
 def _by_number(scores: dict[str, Score]) -> str:

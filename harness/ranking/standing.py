@@ -7,11 +7,11 @@ from functools import cache
 from typing import NamedTuple
 
 from harness.errors import RecordError
+from harness.printable import counted
 from harness.ranking.rulings import Cleared, cleared_of
 from harness.records import Checkpoint, Record, Score, Suites
 from harness.submissions import Broken, Submission
 from harness.task import edge_problems, one_digit_problems
-from harness.terminal import counted
 from harness.track import Track
 
 MAX_REASONS = 3
