@@ -200,10 +200,11 @@ _RULES = (
         checked="*validate.* `positional`: no token depends on more than 3 digits of an operand, and replacing one id "
         "of an answer changes at most 3 characters of the decoded answer, in the median. `re-encoding`: all others "
         "(binary, residues, long merges).",
-        why="Re-encodings obey the rules but change the task, which readers of the board should know.",
+        why="Re-encodings may obey the rules, but they change the task, which readers of the board should know. Rule "
+        "T57 has a person look at most of them.",
         remedy="Nothing to do.",
         good="[6, 4]                           # positional: one digit per token",
-        bad="[1, 0, 1, 1, 1, 0]               # re-encoding: 46 in binary; allowed",
+        bad="[1, 0, 1, 1, 1, 0]               # re-encoding: 46 in binary; allowed, once reviewed",
     ),
     Rule(
         id="T90",
