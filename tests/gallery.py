@@ -8,9 +8,12 @@ import sys
 from importlib.abc import ExecutionLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
+from pathlib import Path
 from typing import Any
 
-from harness.submissions import Part
+from harness.submissions import Part, Submission, read_folder
+
+SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 
 LEARNED = [
     "characters_learned",
@@ -54,6 +57,16 @@ FIXED = [
 NAMES = sorted([*TRAINED, *FIXED])
 REVERSED = [name for name in NAMES if name.startswith("reversed_") and name != "reversed_answer_learned"]
 """With the same tokenizer."""
+
+
+def with_distinct_positions() -> list[str]:
+    """Submissions whose positional embeddings are all different, and together all that there are."""
+    found: dict[tuple[Path, str], str] = {}
+    for name in NAMES:
+        submission = read_folder(SUBMISSIONS / name)
+        assert isinstance(submission, Submission), name
+        found.setdefault((submission.positions.folder, submission.positions.entry_point), name)
+    return list(found.values())
 
 
 def class_of(part: Part) -> Any:

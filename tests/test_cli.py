@@ -378,7 +378,7 @@ def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path
 
 @pytest.mark.parametrize(
     ("name", "tag", "reviews"),
-    [("pairs of digits, interleaved", "positional", []), ("binary", "re-encoding", ["T55"])],
+    [("pairs of digits, interleaved", "positional", []), ("binary", "re-encoding", ["T55", "T57"])],
 )
 def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digits_are_too_few_to_tell(
     tmp_path: Path, name: str, tag: str, reviews: list[str]
@@ -391,7 +391,7 @@ def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digit
     record = read(path)
     assert isinstance(record, Record), record
     assert [audit.seen for audit in record.audits if audit.level == "tag"] == [tag]
-    assert [audit.rule for audit in record.audits if audit.level != "tag"] == reviews
+    assert sorted(audit.rule for audit in record.audits if audit.level != "tag") == reviews
 
 
 def test_words_and_seeds_of_a_track_may_change_and_its_results_follow_without_a_trial(tmp_path: Path) -> None:

@@ -377,14 +377,12 @@ def test_a_containers_share_of_time_counts_as_so_many_cores(
 
 
 @pytest.mark.usefixtures("shared_workers")
-def test_a_worker_gets_its_share_by_the_workers_that_there_are_work_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_gets_its_share_by_the_number_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[int] = []
     monkeypatch.setattr(local, "memory_of_a_worker", shares.append)
     refused = trial_job(make_submission(tmp_path), findings=[Finding("T10", "gate", "does not come back")])
     assert len(records_of(run_jobs([refused], num_workers=8))) == 1
-    assert shares == [1]
+    assert shares == [8]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system keeps the limit")

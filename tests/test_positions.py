@@ -4,13 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from gallery import NAMES, RANDOMISED
+from gallery import NAMES, RANDOMISED, SUBMISSIONS, with_distinct_positions
 from made_positions import (
     BATCH,
     CPU,
@@ -36,10 +35,8 @@ from harness.positions import Positions, Program, receive_positions
 from harness.protocol import Kind, PositionalEmbedding, Terms
 from harness.submissions import Submission, read_folder
 
-SUBMISSIONS = Path(__file__).parents[1] / "submissions"
-
 pytestmark = pytest.mark.usefixtures("own_torch_seed")
-named = pytest.mark.parametrize("name", NAMES)
+named = pytest.mark.parametrize("name", with_distinct_positions())
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=["training", "evaluation", "longer"])
 
 

@@ -2,7 +2,8 @@
 
 import platform
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -225,12 +226,29 @@ def test_a_trial_whose_record_is_saved_keeps_it_though_its_worker_dies_in_the_ne
         assert second == Crashed("one d1-s0,1", "ended", ExitCode.INCOMPLETE, num_trials=1)
 
 
+def test_no_more_workers_are_asked_for_than_there_are_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would get a smaller share of the memory."""
+    asked: list[int] = []
+
+    def noting(jobs: Iterable[Job], num_workers: int) -> Iterator[Event]:
+        asked.append(num_workers)
+        return iter(())
+
+    monkeypatch.setattr("harness.run.run_jobs", noting)
+    one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other", top="X = 1")
+    trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1, 2)]
+    assert list(audit_all([one, other], 8)) == []
+    assert list(run_trials(trials, TINY, tmp_path, device="cpu", num_workers=8, max_seeds=2, verdicts={})) == []
+    assert list(audit_all([one, other], 1)) == []
+    assert asked == [2, 2, 1]
+
+
 def test_a_worker_that_dies_before_a_record_costs_every_trial_of_its_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = make_submission(tmp_path, "one")
     killed = Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=signal.SIGKILL)
-    monkeypatch.setattr("harness.run.run_jobs", lambda jobs, *_: (Event(job, killed) for job in jobs[:1]))
+    monkeypatch.setattr("harness.run.run_jobs", lambda jobs, *_: (Event(job, killed) for job in islice(jobs, 1)))
     trials = [PlannedTrial(one, 1, seed, "missing") for seed in (0, 1)]
     (crash,) = run_trials(trials, TINY, tmp_path, device="cpu", num_workers=1, max_seeds=2, verdicts={})
     assert crash == Crashed("one d1-s0,1", "ended", ExitCode.INCOMPLETE, num_trials=2)

@@ -1,11 +1,10 @@
 """One trial from start to end, on the track `smoke`."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-from gallery import NAMES
+from gallery import NAMES, SUBMISSIONS, with_distinct_positions
 from recorded_graphs import RecordedGraph
 
 from harness import throughput, trial
@@ -24,7 +23,6 @@ from harness.track import Track, load_track
 from harness.training import fast_step
 from harness.trial import Progress, _shared_evenly, run_job
 
-SUBMISSIONS = Path(__file__).parents[1] / "submissions"
 CPU = torch.device("cpu")
 WriteSubmission = Callable[..., Submission]
 
@@ -181,12 +179,9 @@ def test_seeds_side_by_side_on_a_gpu_leave_the_numbers_that_each_leaves_alone(mo
     check_seeds_side_by_side(load_track("smoke"), torch.device("cuda"), monkeypatch)
 
 
-FOLDERS = [SUBMISSIONS / name for name in NAMES]
-
-
-def check_recorded(folder: Path, device: torch.device) -> None:
+def check_recorded(name: str, device: torch.device) -> None:
     """Of two seeds, the training step and both passes of an evaluation batch."""
-    submission, track = read_folder(folder), short(LENGTHS)
+    submission, track = read_folder(SUBMISSIONS / name), short(LENGTHS)
     assert isinstance(submission, Submission)
     job = Job(submission, track, 2, [0, 1], device)
     sets = {"train": training_problems(track, 2), "test": fixed_suites(track, 2)["test"]}
@@ -207,29 +202,20 @@ def check_recorded(folder: Path, device: torch.device) -> None:
     assert decoder.greedy_pass.is_recorded
 
 
-def one_of_each_positions() -> list[Path]:
-    """Folders whose positions no other of them has; a tokenizer's ids are there before anything is recorded."""
-    found: dict[tuple[Path, str], Path] = {}
-    for folder in FOLDERS:
-        submission = read_folder(folder)
-        assert isinstance(submission, Submission)
-        found.setdefault((submission.positions.folder, submission.positions.entry_point), folder)
-    return list(found.values())
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", one_of_each_positions(), ids=lambda folder: folder.name)
-def test_nothing_of_a_worked_submission_waits_for_the_device(folder: Path, graphs: list[RecordedGraph]) -> None:
-    check_recorded(folder, CPU)
+@pytest.mark.parametrize("name", with_distinct_positions())
+def test_no_positions_of_a_worked_submission_wait_for_the_device(name: str, graphs: list[RecordedGraph]) -> None:
+    """A tokenizer's ids are there before anything is recorded."""
+    check_recorded(name, CPU)
     assert len(graphs) == 3
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_every_worked_submission_is_recorded_on_a_gpu(folder: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_worked_submission_is_recorded_on_a_gpu(name: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    check_recorded(folder, torch.device("cuda"))
+    check_recorded(name, torch.device("cuda"))
 
 
 def short(track: Track) -> Track:

@@ -24,6 +24,7 @@ PACKAGES = (
     "tabulate",
     "matplotlib",
     "jinja2",
+    "markdown-it-py",
     "pydantic",
     "typer",
     "rich",
