@@ -232,7 +232,7 @@ def test_no_more_workers_are_asked_for_than_there_are_jobs(tmp_path: Path, monke
 
     def noting(jobs: Iterable[Job], num_workers: int) -> Iterator[Event]:
         asked.append(num_workers)
-        return iter(())
+        yield from ()
 
     monkeypatch.setattr("harness.run.run_jobs", noting)
     one, other = make_submission(tmp_path, "one"), make_submission(tmp_path, "other", top="X = 1")
