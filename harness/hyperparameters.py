@@ -18,6 +18,7 @@ class Hyperparameters(BaseModel):
     steps as the track says, counted from the end, so with few epochs and a long cool-down the learning rate never
     reaches its maximum."""
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """May be more than a short track has, `smoke` say, where the learning rate then never reaches its maximum."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
 
@@ -32,14 +33,10 @@ class Hyperparameters(BaseModel):
         """The track's training definition, overridden by what is set here.
 
         Raises:
-            ValueError: more epochs than the track gives everyone, or a schedule of more steps than there are.
+            ValueError: more epochs than the track gives everyone.
         """
         if (self.epochs or 0) > frozen.epochs:
             got = f"hyperparameters.epochs is {self.epochs}, the track has {frozen.epochs}"
             everyone = "nobody sees more problems than the track gives everyone"
             raise ValueError(f"{got}; {everyone}: write {frozen.epochs} or less, or leave it out")
-        training = frozen.model_copy(update=self.model_dump(exclude_none=True, exclude={"dropout"}))
-        if training.warmup_steps > training.num_steps:
-            got = f"hyperparameters.warmup_steps is {training.warmup_steps}, and the training has {training.num_steps}"
-            raise ValueError(f"{got} steps, so the rate would never get to learning_rate; choose fewer")
-        return training
+        return frozen.model_copy(update=self.model_dump(exclude_none=True, exclude={"dropout"}))

@@ -118,7 +118,7 @@ class Submission:
         """The track's training definition, overridden by what the submission sets itself.
 
         Raises:
-            SubmissionError: more epochs than the track gives everyone, or more steps of warm-up than it trains.
+            SubmissionError: more epochs than the track gives everyone.
         """
         try:
             return self.manifest.hyperparameters.applied_to(frozen)

@@ -296,18 +296,6 @@ def test_more_epochs_than_the_track_gives_are_refused(tmp_path):
         greedy.training(FROZEN)
 
 
-def test_a_warm_up_longer_than_the_training_is_refused(tmp_path):
-    def warming_up(name: str, steps: int) -> TrainingDefinition:
-        manifest = MANIFEST + f"hyperparameters: {{epochs: 2, warmup_steps: {steps}}}\n"
-        return read(write_folder(tmp_path, name, manifest)).training(FROZEN)
-
-    assert warming_up("all", 20).warmup_steps == 20
-    with pytest.raises(
-        SubmissionError, match=r"T00: hyperparameters\.warmup_steps is 21, and the training has 20 steps"
-    ):
-        warming_up("more", 21)
-
-
 def test_hyperparameters_cannot_be_changed_once_read():
     with pytest.raises(ValidationError):
         Hyperparameters().epochs = 3
