@@ -5,9 +5,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import yaml
 
 from harness.commands.new import TEMPLATE
+from harness.errors import SubmissionError
+from harness.host.client import Host, Role
 from harness.submissions import Submission, read_folder
 from harness.track import Track
 
@@ -120,3 +123,11 @@ def left_running(process_ids: Iterable[int], within_s: float = 10.0) -> set[int]
         left = {process_id for process_id in left if is_running(process_id)}
         time.sleep(0.05)
     return left
+
+
+def error_of(submission: Submission, *, role: Role = "answers", deadline_s: float | None = None) -> SubmissionError:
+    """The one error that describing the vocabulary and encoding ends in."""
+    with pytest.raises(SubmissionError) as caught, Host(submission, role, max_digits=2, deadline_s=deadline_s) as host:
+        host.encode(["7+8=", "12"], host.describe())
+    assert caught.value.submission == submission.name
+    return caught.value

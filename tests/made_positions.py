@@ -23,7 +23,7 @@ WriteSubmission = Callable[..., Submission]
 
 def crossed(submission: Submission, programs: list[Program] = PROGRAMS, shape: ModelShape = SHAPE) -> Positions:
     """Through a real host process."""
-    with Host(submission, "positions", max_digits=shape.max_digits) as host:
+    with Host(submission, "positions") as host:
         return receive_positions(host, submission.name, shape, programs, seed=SEED, device=CPU)
 
 

@@ -8,6 +8,7 @@ import pytest
 from cheats.sources import CHEATS, HONEST, submission_of, tokenizer_of
 
 from harness.audits.tokens import MAX_DIGITS, check_tokenizer, judge_prompts
+from harness.rules import Finding
 
 NUM_SEEDS = int(os.environ.get("AUDIT_SEEDS", "1"))
 """Draws of the audits for every honest design; the release check takes 50."""
@@ -40,6 +41,12 @@ def test_validate_refuses_the_cheat(tmp_path: Path, name: str) -> None:
     assert gates & cheat.rules, findings
 
 
+def found_in(encode: str, max_digits: int, seed: int) -> list[Finding]:
+    """What one draw of the audits finds in the prompts that the lines of `encode` write."""
+    tokenizer, rng = tokenizer_of(encode)(max_digits), np.random.default_rng([seed, max_digits])
+    return judge_prompts(max_digits, rng, lambda texts: [tokenizer.encode(text) for text in texts])[1]
+
+
 FOR_A_PERSON = {"merges in each number": {"T55", "T57"}, "binary": {"T55", "T57"}, "residues": {"T57"}}
 """Honest designs in which digits decide how many tokens a number takes, or one digit several tokens."""
 
@@ -48,9 +55,7 @@ FOR_A_PERSON = {"merges in each number": {"T55", "T57"}, "binary": {"T55", "T57"
 def test_no_draw_of_the_audits_finds_anything_in_an_honest_design(name: str) -> None:
     for seed in range(NUM_SEEDS):
         for max_digits in MAX_DIGITS:
-            tokenizer = tokenizer_of(HONEST[name])(max_digits)
-            rng = np.random.default_rng([seed, max_digits])
-            _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            findings = found_in(HONEST[name], max_digits, seed)
             assert {finding.level for finding in findings} <= {"review"}
             assert {finding.rule for finding in findings} == FOR_A_PERSON.get(name, set())
 
@@ -70,9 +75,7 @@ ONE_DIGIT_IN_SEVERAL_TOKENS = {
 def test_every_draw_of_the_audits_finds_a_digit_that_moves_several_tokens(name: str) -> None:
     for seed in range(NUM_SEEDS):
         for max_digits in MAX_DIGITS:
-            tokenizer = tokenizer_of(ONE_DIGIT_IN_SEVERAL_TOKENS[name])(max_digits)
-            rng = np.random.default_rng([seed, max_digits])
-            _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
+            findings = found_in(ONE_DIGIT_IN_SEVERAL_TOKENS[name], max_digits, seed)
             assert "T57" in {finding.rule for finding in findings}
 
 
@@ -81,8 +84,5 @@ def test_every_draw_of_the_audits_finds_a_cheat_of_the_prompts(name: str) -> Non
     for seed in range(NUM_SEEDS):
         found: set[str] = set()
         for max_digits in MAX_DIGITS:
-            tokenizer = tokenizer_of(CHEATS[name].encode)(max_digits)
-            rng = np.random.default_rng([seed, max_digits])
-            _, findings = judge_prompts(max_digits, rng, lambda texts, t=tokenizer: [t.encode(x) for x in texts])
-            found |= {finding.rule for finding in findings}
+            found |= {finding.rule for finding in found_in(CHEATS[name].encode, max_digits, seed)}
         assert found & CHEATS[name].rules

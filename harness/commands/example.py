@@ -94,7 +94,7 @@ def _terms(submission: Submission, sequences: Sequences, model: ModelDefinition,
     """Name, size for one problem, least and largest value of each term, in evaluation."""
     program = Program(False, EVALUATION_BATCH, sequences.length)
     shape = shape_of(model, max_digits=max_digits, max_length=sequences.length)
-    with Host(submission, "positions", max_digits=max_digits) as host:
+    with Host(submission, "positions") as host:
         cpu = torch.device("cpu")
         positions = receive_positions(host, submission.name, shape, [program], seed=SEED, device=cpu)
     layout: NDArray[np.int64] = np.repeat(sequences.layout.astype(np.int64), EVALUATION_BATCH, axis=0)
