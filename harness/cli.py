@@ -290,10 +290,11 @@ def all_(
 ) -> ExitCode:
     """Validates, runs and renders. A second call runs nothing and changes nothing."""
     from harness.commands.execution import RunOptions
-    from harness.commands.leaderboard import render_board
     from harness.commands.train import train
 
     code = train(context.obj, [], track, RunOptions(device=device.value, num_workers=workers))
+    from harness.commands.leaderboard import render_board  # loads what draws, which the trials need not wait for
+
     render_board(context.obj, check=False)
     return code
 

@@ -1,10 +1,17 @@
 """Commands as a person types them: `harness` in a process of its own, and git without this machine's settings."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+from harness import terminal
+from harness.__main__ import main
+from harness.engines import local
 from harness.records import Record, read
 
 IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
@@ -14,6 +21,36 @@ def harness(root: Path, *arguments: str, **environment: str) -> subprocess.Compl
     command = [sys.executable, "-m", "harness", "-C", str(root), *arguments]
     env = {**os.environ, "COLUMNS": "200", **environment}
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+
+
+IDLE_WORKERS: list[Any] = []
+"""Workers without a job, between the tests that share them."""
+
+
+def harness_here(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same command in this process, whose workers are kept for the tests after it.
+
+    Starting a worker and the processes that fork its hosts takes as long as a dozen tiny trials.
+    """
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code = typed_here(["-C", str(root), *arguments], stdout, stderr)
+    return subprocess.CompletedProcess(["harness", *arguments], code, stdout.getvalue(), stderr.getvalue())
+
+
+def typed_here(words: list[str], stdout: io.StringIO, stderr: io.StringIO) -> int:
+    """Runs `harness` with these words in this process and its folder; returns the exit code."""
+    with (
+        mock.patch.object(sys, "argv", ["harness", *words]),
+        mock.patch.object(local, "_kept", IDLE_WORKERS),
+        mock.patch.object(terminal, "_command", terminal._command),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+    raise AssertionError("a command ends with its exit code")
 
 
 def refused(result: subprocess.CompletedProcess[str], code: int, *expected: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import IDLE_WORKERS
 
 from harness.engines import local
 from harness.errors import MachineError
@@ -31,18 +32,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(scope="session")
-def idle_workers() -> Iterator[list[Any]]:
-    """Workers without a job, between the tests that share them."""
-    workers: list[Any] = []
-    yield workers
-    local._dismiss(workers)
+def pytest_sessionfinish() -> None:
+    local._dismiss(IDLE_WORKERS)
 
 
 @pytest.fixture
-def shared_workers(idle_workers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs go to workers that earlier tests have started: starting one takes as long as a dozen tiny trials."""
-    monkeypatch.setattr(local, "_kept", idle_workers)
+def shared_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs go to workers that earlier tests have started."""
+    monkeypatch.setattr(local, "_kept", IDLE_WORKERS)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from importlib.abc import ExecutionLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.submissions import Part, Submission, read_folder
 
@@ -59,13 +59,14 @@ REVERSED = [name for name in NAMES if name.startswith("reversed_") and name != "
 """With the same tokenizer."""
 
 
-def with_distinct_positions() -> list[str]:
-    """Submissions whose positional embeddings are all different, and together all that there are."""
+def with_distinct(part: Literal["tokenizer", "positions"]) -> list[str]:
+    """Submissions whose tokenizers, or positional embeddings, are all different, and together all that there are."""
     found: dict[tuple[Path, str], str] = {}
     for name in NAMES:
         submission = read_folder(SUBMISSIONS / name)
         assert isinstance(submission, Submission), name
-        found.setdefault((submission.positions.folder, submission.positions.entry_point), name)
+        own = submission.tokenizer if part == "tokenizer" else submission.positions
+        found.setdefault((own.folder, own.entry_point), name)
     return list(found.values())
 
 

@@ -104,7 +104,7 @@ def test_what_another_run_has_begun_or_recorded_is_left_to_it(tmp_path: Path) ->
     trials = [PlannedTrial(submissions[name], 1, 0, "missing", replaces=replaces.get(name)) for name in names]
     with another_process(results / TINY.name, "claimed d1-s0") as (_, got):
         assert got == [True]
-        events = list(run_trials(trials, TINY, results, device="cpu", num_workers=2, max_seeds=1, verdicts={}))
+        events = list(run_trials(trials, TINY, results, device="cpu", num_workers=1, max_seeds=1, verdicts={}))
     ended = {event.record.submission for event in events if isinstance(event, Finished)}
     assert ended == {"stale", "of_other_code", "ours"}
     *_, claimed, recorded = events
@@ -157,7 +157,7 @@ def test_when_a_record_cannot_be_saved_the_workers_end_before_the_claims(
     trials = [PlannedTrial(make_submission(tmp_path, name), 1, 0, "missing") for name in ("a", "b")]
     before = descendants(os.getpid())
     try:
-        list(run_trials(trials, TINY, tmp_path, device="cpu", num_workers=2, max_seeds=1, verdicts={}))
+        list(run_trials(trials, TINY, tmp_path, device="cpu", num_workers=1, max_seeds=1, verdicts={}))
     except MachineError:  # while what was raised still holds its frames
         assert {child for child in descendants(os.getpid()) - before if is_worker(child)} == set()
         with another_process(tmp_path / TINY.name, "a d1-s0", "b d1-s0") as (_, got):

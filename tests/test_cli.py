@@ -1,4 +1,4 @@
-"""The command line, end to end: real processes, exit codes, what a person reads, and what is on the disk afterwards."""
+"""The command line, end to end: exit codes, what a person reads, and what is on the disk afterwards."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from bad_folders import ENCODE, MANIFEST, write_folder, write_tiny
 from cheats.sources import HONEST, SUM, submission_of
-from commands import git, harness, record_of, refused
+from commands import git, harness, harness_here, record_of, refused
 
 from harness.host.sandbox import isolation
 from harness.records import Record, read
@@ -34,7 +34,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subproces
     assert harness(root, "new", "good").returncode == 0
     write_folder(root, "lossy", decode="return '1'")
     write_folder(root, "broken", manifest=f"{MANIFEST}colour: red\n")
-    return root, harness(root, "all", "--track", "smoke", "--device", "cpu")
+    return root, harness(root, "all", "--track", "smoke", "--device", "cpu", "-j", "1")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_stdout_is_the_result_and_stderr_the_progress(
 
 def test_a_second_all_runs_nothing_and_changes_nothing(root: Path) -> None:
     before = files_of(root)
-    result = harness(root, "all", "--track", "smoke")
+    result = harness_here(root, "all", "--track", "smoke")
     assert result.returncode == 3  # what failed has not been mended
     assert files_of(root) == before
     assert "0 trials to run, 1 up to date, 1 failed or refused before (a changed folder runs again, " in result.stderr
@@ -97,14 +97,14 @@ def test_all_is_done_when_nothing_is_broken(root: Path) -> None:
     for name in ("lossy", "broken"):
         shutil.rmtree(root / "submissions" / name)
         shutil.rmtree(root / "results" / "smoke" / name, ignore_errors=True)
-    assert harness(root, "all", "--track", "smoke").returncode == 0
-    assert harness(root, "run", "--track", "smoke").stderr == "track smoke: nothing to run, 1 trial up to date\n"
+    assert harness_here(root, "all", "--track", "smoke").returncode == 0
+    assert harness_here(root, "run", "--track", "smoke").stderr == "track smoke: nothing to run, 1 trial up to date\n"
 
 
 def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
     before = files_of(root)
-    assert harness(root, "run", "good", "lossy", "-t", "smoke", "-n").stdout == ""
-    planned = harness(root, "run", "good", "lossy", "-t", "quick", "-n")
+    assert harness_here(root, "run", "good", "lossy", "-t", "smoke", "-n").stdout == ""
+    planned = harness_here(root, "run", "good", "lossy", "-t", "quick", "-n")
     assert (planned.returncode, planned.stdout) == (0, "good d2-s0: missing\nlossy d2-s0: missing\n")
     assert files_of(root) == before
 
@@ -112,7 +112,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
 def test_a_dry_run_names_the_fingerprints_that_the_records_will_hold(root: Path) -> None:
     """So that a plan written down before it is run can be compared with what came of it."""
     held = record_of(root, "good").fingerprints
-    planned = harness(root, "run", "good", "-t", "smoke", "-n")
+    planned = harness_here(root, "run", "good", "-t", "smoke", "-n")
     assert planned.stderr.splitlines()[-1] == f"harness {held.harness}, track smoke {held.track}"
 
 
@@ -122,7 +122,7 @@ def test_rerun_chooses_by_state(root: Path) -> None:
 
     def planned(*choice: str) -> list[str]:
         names = ("good", "lossy", "unrun")
-        lines = harness(root, "run", *names, "-t", "smoke", "-n", *choice).stdout.splitlines()
+        lines = harness_here(root, "run", *names, "-t", "smoke", "-n", *choice).stdout.splitlines()
         return [line.split()[0] for line in lines]
 
     assert planned() == ["good", "unrun"]
@@ -139,7 +139,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     track = write_tiny(root / "tiny.yaml")
     for name in ("one", "two"):
         write_folder(root, name)
-    assert harness(root, "run", "-t", str(track), "-j", "2").returncode == 0
+    assert harness_here(root, "run", "-t", str(track), "-j", "1").returncode == 0
     return root
 
 
@@ -149,7 +149,7 @@ def tiny(tiny_run: Path, tmp_path: Path) -> Path:
 
 
 def run_tiny(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return harness(root, "run", "-t", str(root / "tiny.yaml"), *arguments)
+    return harness_here(root, "run", "-t", str(root / "tiny.yaml"), *arguments)
 
 
 def test_a_changed_submission_is_stale_and_alone_runs_again(tiny: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_record_that_cannot_be_believed_is_named_kept_and_run_again(tiny: Path
     ):
         path.write_text(content, encoding="utf-8")
         assert run_tiny(tiny, "-n").stdout.startswith(f"one d1-s0: the record {reason}")
-    assert harness(tiny, "leaderboard").returncode == 0
+    assert harness_here(tiny, "leaderboard").returncode == 0
     assert "was edited" in (tiny / "leaderboard.md").read_text(encoding="utf-8")
     assert run_tiny(tiny).returncode == 0
     assert record_of(tiny, "one", "tiny", 1).status == "ok"
@@ -179,37 +179,37 @@ def test_a_record_that_cannot_be_believed_is_named_kept_and_run_again(tiny: Path
 
 
 def test_the_board_is_checked_without_being_written(root: Path) -> None:
-    assert harness(root, "leaderboard", "--check").returncode == 0
+    assert harness_here(root, "leaderboard", "--check").returncode == 0
     board = root / "leaderboard.md"
     board.write_text(board.read_text(encoding="utf-8") + "edited\n", encoding="utf-8")
     before = files_of(root)
-    result = harness(root, "leaderboard", "--check")
+    result = harness_here(root, "leaderboard", "--check")
     assert (result.returncode, result.stdout) == (1, "differs leaderboard.md\n")
     assert files_of(root) == before
-    assert harness(root, "leaderboard").stdout == "wrote leaderboard.md\n"
-    assert harness(root, "leaderboard", "--check").returncode == 0
+    assert harness_here(root, "leaderboard").stdout == "wrote leaderboard.md\n"
+    assert harness_here(root, "leaderboard", "--check").returncode == 0
 
 
 def test_show_tells_scores_curve_and_reasons(root: Path) -> None:
-    good = harness(root, "show", "good", "-t", "smoke").stdout
+    good = harness_here(root, "show", "good", "-t", "smoke").stdout
     record = record_of(root, "good")
     assert record.suites is not None
     assert f"{record.suites.fresh.correct} of 256" in good
     assert "3,200" in good  # examples at the end of the curve
-    assert "T10: decode(encode('0')) is '1'" in harness(root, "show", "lossy", "-t", "smoke").stdout
-    broken = harness(root, "show", "broken", "-t", "smoke")
+    assert "T10: decode(encode('0')) is '1'" in harness_here(root, "show", "lossy", "-t", "smoke").stdout
+    broken = harness_here(root, "show", "broken", "-t", "smoke")
     assert (broken.returncode, broken.stdout) == (2, "")
     assert "unknown key `colour`" in broken.stderr
-    unrun = harness(root, "show", "good").stdout
+    unrun = harness_here(root, "show", "good").stdout
     assert f"quick: 1 of 1 trial not run; `harness -C {root} run good --track quick` runs what is missing\n" in unrun
 
 
 def test_list_names_every_folder_with_what_it_is(root: Path) -> None:
-    listed = json.loads(harness(root, "list", "--json").stdout)
+    listed = json.loads(harness_here(root, "list", "--json").stdout)
     assert [entry["name"] for entry in listed] == ["broken", "good", "lossy"]
     assert "unknown key `colour`" in listed[0]["error"]
     assert (listed[1]["title"], listed[1]["authors"], listed[1]["division"]) == ("Good", ["My name"], "closed")
-    assert "broken: submission.yaml: line 6: unknown key" in harness(root, "list").stdout
+    assert "broken: submission.yaml: line 6: unknown key" in harness_here(root, "list").stdout
 
 
 def test_list_shows_titles_as_they_are_written_as_far_as_the_terminal_can(tmp_path: Path) -> None:
@@ -226,17 +226,17 @@ def test_list_shows_titles_as_they_are_written_as_far_as_the_terminal_can(tmp_pa
 def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_path: Path) -> None:
     write_folder(tmp_path, "broken", manifest="title: [\n")
     write_folder(tmp_path, "raising", decode="raise IndexError('no\\n::error::such')")
-    result = harness(tmp_path, "validate")
+    result = harness_here(tmp_path, "validate")
     assert result.returncode == 1
     assert [line.split(" (gate)")[0] for line in result.stdout.splitlines()] == [
         "submissions/broken: T00",
         "submissions/raising: T00",
     ]
     assert "0 of 2 submissions valid; not: broken, raising" in result.stderr
-    found = json.loads(harness(tmp_path, "validate", "broken", "--format", "json").stdout)
+    found = json.loads(harness_here(tmp_path, "validate", "broken", "--format", "json").stdout)
     assert found["valid"] == {"broken": False}
     assert found["findings"][0]["rule"] == "T00"
-    annotated = harness(tmp_path, "validate", "broken", "--format", "github").stdout
+    annotated = harness_here(tmp_path, "validate", "broken", "--format", "github").stdout
     assert annotated.startswith(
         "::error file=submissions/broken/submission.yaml,line=2,title=T00::submission.yaml: line 2"
     )
@@ -246,25 +246,25 @@ def test_validate_refuses_what_breaks_a_rule_and_says_why_in_three_formats(tmp_p
 def test_the_last_line_of_validate_repeats_a_few_names_and_no_more(tmp_path: Path) -> None:
     for number in range(5):
         write_folder(tmp_path, f"s{number}", manifest="title: [\n")
-    assert harness(tmp_path, "validate").stderr == "0 of 5 submissions valid; not: s0, s1, s2, s3, s4\n"
+    assert harness_here(tmp_path, "validate").stderr == "0 of 5 submissions valid; not: s0, s1, s2, s3, s4\n"
     write_folder(tmp_path, "s5", manifest="title: [\n")
-    assert harness(tmp_path, "validate").stderr == "0 of 6 submissions valid\n"
+    assert harness_here(tmp_path, "validate").stderr == "0 of 6 submissions valid\n"
 
 
 def test_a_new_submission_is_valid_at_once(tmp_path: Path) -> None:
-    assert harness(tmp_path, "new", "good").stdout.startswith("wrote submissions/good/\nnext: edit ")
-    result = harness(tmp_path, "validate", "good")
+    assert harness_here(tmp_path, "new", "good").stdout.startswith("wrote submissions/good/\nnext: edit ")
+    result = harness_here(tmp_path, "validate", "good")
     assert (result.returncode, result.stdout) == (0, "submissions/good: T80 (tag): positional\n")
     assert result.stderr.splitlines() == ["[1/1] good: valid", "1 of 1 submission valid"]
 
 
 def test_validate_on_a_track_refuses_more_epochs_than_that_track_has(tmp_path: Path) -> None:
     """`quick` has 2, `standard` 4."""
-    assert harness(tmp_path, "new", "longer").returncode == 0
+    assert harness_here(tmp_path, "new", "longer").returncode == 0
     manifest = tmp_path / "submissions" / "longer" / "submission.yaml"
     manifest.write_text(f"{manifest.read_text()}hyperparameters: {{epochs: 3}}\n")
-    assert harness(tmp_path, "validate", "--track", "standard").returncode == 0
-    refused = harness(tmp_path, "validate", "--track", "quick")
+    assert harness_here(tmp_path, "validate", "--track", "standard").returncode == 0
+    refused = harness_here(tmp_path, "validate", "--track", "quick")
     assert refused.returncode == 1
     assert "longer: T00 (gate): hyperparameters.epochs is 3, the track has 2" in refused.stdout
 
@@ -273,22 +273,22 @@ def test_more_epochs_than_any_ranked_track_has_are_told_by_validate_and_by_a_dry
     """The two longest, `standard` and `notebook`, have 4; `quick` has 2."""
     for name, epochs in (("most", 4), ("more", 5)):
         write_folder(tmp_path, name, manifest=f"{MANIFEST}hyperparameters: {{epochs: {epochs}}}\n")
-    validated = harness(tmp_path, "validate")
+    validated = harness_here(tmp_path, "validate", "-j", "1")
     assert validated.returncode == 0
     (told,) = (line for line in validated.stdout.splitlines() if "epochs" in line)
     assert told.startswith("submissions/more: T00 (review): no built-in track that ranks allows it: on notebook, ")
     assert "hyperparameters.epochs is 5, the track has 4; " in told
-    planned = harness(tmp_path, "run", "-n").stdout.splitlines()
+    planned = harness_here(tmp_path, "run", "-n").stdout.splitlines()
     why = "d2-s0: will be refused, T00: hyperparameters.epochs is"
     assert [line.partition(", the track has 2; ")[0] for line in planned] == [f"more {why} 5", f"most {why} 4"]
 
 
 def test_validate_names_the_folders_that_hold_the_same_code(tmp_path: Path) -> None:
     for name in ("ada", "ben", "cyd"):
-        assert harness(tmp_path, "new", name).returncode == 0
+        assert harness_here(tmp_path, "new", name).returncode == 0
     (tmp_path / "submissions" / "cyd" / "extra.py").write_text("MINE = True\n")
-    assert "the same code and settings: ada, ben\n" in harness(tmp_path, "validate", "ben").stderr
-    assert "the same code" not in harness(tmp_path, "validate", "cyd").stderr
+    assert "the same code and settings: ada, ben\n" in harness_here(tmp_path, "validate", "ben").stderr
+    assert "the same code" not in harness_here(tmp_path, "validate", "cyd").stderr
 
 
 def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: Path) -> None:
@@ -296,36 +296,36 @@ def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: P
     git(tmp_path, "init", "-b", "main")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "old")
-    nothing = harness(tmp_path, "validate", "--changed", "main")
+    nothing = harness_here(tmp_path, "validate", "--changed", "main")
     assert (nothing.returncode, nothing.stderr) == (0, "no submission changed since main\n")
-    as_json = harness(tmp_path, "validate", "--changed", "main", "--format", "json")
+    as_json = harness_here(tmp_path, "validate", "--changed", "main", "--format", "json")
     assert json.loads(as_json.stdout) == {"valid": {}, "findings": [], "same_code": []}
     for name in ("new", "Bad-Name", "été"):
         write_folder(tmp_path, name, manifest="")
     git(tmp_path, "add", "submissions/new")
-    result = harness(tmp_path, "validate", "--changed", "main")
+    result = harness_here(tmp_path, "validate", "--changed", "main")
     assert result.returncode == 1
     assert len(result.stdout.splitlines()) == 3
-    refused(harness(tmp_path, "validate", "--changed", "nowhere"), 2, "--changed nowhere: ", "name a commit or branch")
+    refused(harness_here(tmp_path, "validate", "--changed", "nowhere"), 2, "--changed nowhere: ", "name a commit or branch")
     (tmp_path / "bare" / "submissions").mkdir(parents=True)
     write_folder(tmp_path / "bare", "entry")
-    refused(harness(tmp_path / "bare", "validate", "--changed", "--upload-pack=x"), 2, "name a commit or branch")
+    refused(harness_here(tmp_path / "bare", "validate", "--changed", "--upload-pack=x"), 2, "name a commit or branch")
 
 
 def test_new_refuses_names_that_are_none_taken_or_unknown(root: Path) -> None:
     before = files_of(root)
-    refused(harness(root, "new", "../evil"), 2, "'../evil' is not a name", "a lower-case letter")
-    refused(harness(root, "new", "Good"), 2, "is not a name for a submission")
-    refused(harness(root, "new", "good"), 2, "already exists; choose another name")
-    refused(harness(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
+    refused(harness_here(root, "new", "../evil"), 2, "'../evil' is not a name", "a lower-case letter")
+    refused(harness_here(root, "new", "Good"), 2, "is not a name for a submission")
+    refused(harness_here(root, "new", "good"), 2, "already exists; choose another name")
+    refused(harness_here(root, "new", "x", "--like", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
     assert files_of(root) == before
 
 
 @pytest.mark.parametrize("command", ["list", "validate", "run", "all", "leaderboard"])
 def test_without_submissions_every_command_says_what_to_do(tmp_path: Path, command: str) -> None:
-    refused(harness(tmp_path, command), 2, "no folder", "-C DIR")
+    refused(harness_here(tmp_path, command), 2, "no folder", "-C DIR")
     (tmp_path / "submissions").mkdir()
-    refused(harness(tmp_path, command), 2, f"holds no folder; start one with `harness -C {tmp_path} new NAME`")
+    refused(harness_here(tmp_path, command), 2, f"holds no folder; start one with `harness -C {tmp_path} new NAME`")
     assert [path.name for path in tmp_path.iterdir()] == ["submissions"]
 
 
@@ -348,32 +348,32 @@ def test_the_version_comes_with_the_fingerprint_that_records_hold(root: Path) ->
 
 
 def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root: Path) -> None:
-    refused(harness(root, "run", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
-    refused(harness(root, "validate", "nope", "nil"), 2, "no submissions 'nope', 'nil'")
-    refused(harness(root, "show", "nope"), 2, "no submission 'nope'")
-    refused(harness(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
-    refused(harness(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")
-    refused(harness(root / "nowhere", "list"), 2, "there is no such folder")
+    refused(harness_here(root, "run", "nope"), 2, "no submission 'nope'; there are: broken, good, lossy")
+    refused(harness_here(root, "validate", "nope", "nil"), 2, "no submissions 'nope', 'nil'")
+    refused(harness_here(root, "show", "nope"), 2, "no submission 'nope'")
+    refused(harness_here(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
+    refused(harness_here(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")
+    refused(harness_here(root / "nowhere", "list"), 2, "there is no such folder")
 
 
 @pytest.mark.parametrize(("verb", "spelling"), [("run", "quick/"), ("cross", "./quick")])
 def test_only_its_exact_name_means_a_built_in_track(tmp_path: Path, verb: str, spelling: str) -> None:
     """As a path, each of these is where `quick` would be, if it were a file here."""
     write_folder(tmp_path, "one")
-    refused(harness(tmp_path, verb, "-t", spelling), 2, f"no track '{spelling}'; built in: ", "path of a .yaml file")
+    refused(harness_here(tmp_path, verb, "-t", spelling), 2, f"no track '{spelling}'; built in: ", "path of a .yaml file")
 
 
 def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path, tmp_path: Path) -> None:
-    refused(harness(root, "show", "good", "-t", "course"), 2, "no track 'course'")
+    refused(harness_here(root, "show", "good", "-t", "course"), 2, "no track 'course'")
     track = write_tiny(tmp_path / "anywhere.yaml", name="course")
-    assert harness(root, "run", "good", "-t", str(track)).returncode == 0
+    assert harness_here(root, "run", "good", "-t", str(track)).returncode == 0
     track.unlink()
-    assert harness(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
-    assert "\ncourse, " in harness(root, "show", "good", "-t", "course").stdout
-    refused(harness(root, "show", "good", "-t", "corse"), 2, "no track 'corse'", "; with results here: 'course'")
+    assert harness_here(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
+    assert "\ncourse, " in harness_here(root, "show", "good", "-t", "course").stdout
+    refused(harness_here(root, "show", "good", "-t", "corse"), 2, "no track 'corse'", "; with results here: 'course'")
     (root / "results" / "course").rename(root / "results" / "other")
-    refused(harness(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path")
-    refused(harness(root, "show", "good", "-t", "x" * 300), 2, "no track 'xxx")
+    refused(harness_here(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path")
+    refused(harness_here(root, "show", "good", "-t", "x" * 300), 2, "no track 'xxx")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digit
     """And what is to be reviewed, once, though the audits before the trial and those inside it both find it."""
     submission_of(tmp_path, HONEST[name])
     track = write_tiny(tmp_path / "two.yaml", name="two", digits=[2])
-    assert harness(tmp_path, "run", "-t", str(track)).returncode == 0
+    assert harness_here(tmp_path, "run", "-t", str(track)).returncode == 0
     (path,) = (tmp_path / "results" / "two").glob("*/d2-s0.json")
     record = read(path)
     assert isinstance(record, Record), record
@@ -397,10 +397,10 @@ def test_a_record_says_what_kind_of_writing_a_format_is_even_where_its_own_digit
 def test_words_and_seeds_of_a_track_may_change_and_its_results_follow_without_a_trial(tmp_path: Path) -> None:
     write_folder(tmp_path, "one")
     track = write_tiny(tmp_path / "course.yaml", name="course", seeds=[0, 1])
-    assert harness(tmp_path, "all", "-t", str(track)).returncode == 0
+    assert harness_here(tmp_path, "all", "-t", str(track), "-j", "1").returncode == 0
     assert "seeds 0, 1)" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     write_tiny(track, name="course", seeds=[1], summary="In other words.")
-    result = harness(tmp_path, "all", "-t", str(track))
+    result = harness_here(tmp_path, "all", "-t", str(track))
     assert "nothing to run, 1 trial up to date" in result.stderr
     board = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     assert "seeds 1)" in board
@@ -424,7 +424,7 @@ def test_a_wrong_flag_or_verb_is_a_usage_error(tmp_path: Path, command: str) -> 
     ],
 )
 def test_a_value_that_an_option_cannot_have_is_told_with_those_it_can(tmp_path: Path, command: str, told: str) -> None:
-    refused(harness(tmp_path, *command.split()), 2, f"harness: {told}\n")
+    refused(harness_here(tmp_path, *command.split()), 2, f"harness: {told}\n")
 
 
 @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ def test_a_value_that_an_option_cannot_have_is_told_with_those_it_can(tmp_path: 
 def test_what_another_verb_or_a_file_would_take_is_told_with_where_it_belongs(
     tmp_path: Path, command: str, told: str, instead: str
 ) -> None:
-    refused(harness(tmp_path, *command.split()), 2, told, instead)
+    refused(harness_here(tmp_path, *command.split()), 2, told, instead)
 
 
 BAD_TRACKS = {
@@ -458,7 +458,7 @@ BAD_TRACKS = {
 def test_an_impossible_track_is_refused_before_anything_runs(root: Path, tmp_path: Path, case: str) -> None:
     changes, *expected = BAD_TRACKS[case]
     before = files_of(root)
-    result = harness(root, "run", "good", "-t", str(write_tiny(tmp_path / "bad.yaml", **changes)))
+    result = harness_here(root, "run", "good", "-t", str(write_tiny(tmp_path / "bad.yaml", **changes)))
     refused(result, 2, "bad.yaml: ", *expected)
     assert files_of(root) == before
 
@@ -477,7 +477,7 @@ def test_results_that_cannot_be_written_are_refused_before_the_audits(place: str
     write_folder(tmp_path, "one")
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text("in the way", encoding="utf-8")
-    result = harness(tmp_path, "run", "-t", "smoke")
+    result = harness_here(tmp_path, "run", "-t", "smoke")
     assert result.returncode == 4
     planned, refusal = result.stderr.splitlines()
     assert planned == "track smoke: 1 trial to run, 0 up to date"
@@ -505,10 +505,10 @@ def test_a_trial_that_its_audits_refuse_is_told_as_refused_and_ends_run_incomple
     submission_of(tmp_path, published + SUM)
     evaluation = {"fresh": 200, "test": 200, "curve": 8, "curve_points": 1}
     track = str(write_tiny(tmp_path / "tiny.yaml", digits=[6], evaluation=evaluation))
-    first = harness(tmp_path, "run", "-t", track)
+    first = harness_here(tmp_path, "run", "-t", track)
     assert first.returncode == 3, first.stderr
     assert re.search(r"\[1/1\] cheat d6-s0: refused: .*T70: ", first.stderr)
-    again = harness(tmp_path, "run", "-t", track)
+    again = harness_here(tmp_path, "run", "-t", track)
     assert again.returncode == 3
     assert "0 trials to run, 0 up to date, 1 failed or refused before" in again.stderr
 
@@ -522,14 +522,14 @@ def test_a_training_that_diverges_is_a_trial_with_a_bad_score(tmp_path: Path) ->
         "distance = (place[:, None] - place).abs() * self.table[:1].square().mean()\n"
         "return Terms(embedding=self.table[None, :length], bias=-distance.sqrt()[None, None])",
     )
-    result = harness(tmp_path, "run", "-t", str(write_tiny(tmp_path / "tiny.yaml")))
+    result = harness_here(tmp_path, "run", "-t", str(write_tiny(tmp_path / "tiny.yaml")))
     assert result.returncode == 0, result.stderr
     record = record_of(tmp_path, "diverging", "tiny", 1)
     assert record.curve[-1].loss is None
     assert record.drift is not None
     assert record.drift.touched is None
     assert (
-        "rows of the table trained" in harness(tmp_path, "show", "diverging", "-t", str(tmp_path / "tiny.yaml")).stdout
+        "rows of the table trained" in harness_here(tmp_path, "show", "diverging", "-t", str(tmp_path / "tiny.yaml")).stdout
     )
 
 
@@ -538,7 +538,7 @@ def test_what_breaks_a_rule_is_not_trained_by_run_either(tmp_path: Path) -> None
     write_folder(
         tmp_path, "adds", encode="return [len(text) % 12] if '+' in text else " + ENCODE.removeprefix("return ")
     )
-    result = harness(tmp_path, "run", "-t", str(write_tiny(tmp_path / "tiny.yaml")))
+    result = harness_here(tmp_path, "run", "-t", str(write_tiny(tmp_path / "tiny.yaml")))
     assert result.returncode == 3, result.stderr
     record = record_of(tmp_path, "adds", "tiny", 1)
     assert (record.status, (record.reason or "")[:3]) == ("failed", "T40")
@@ -558,17 +558,17 @@ def test_a_quick_answer_never_loads_torch(root: Path, arguments: str) -> None:
 
 def test_schemas_accept_what_the_harness_writes(root: Path) -> None:
     for of in ("record", "submission", "track"):
-        schema = json.loads(harness(root, "schema", of).stdout)
+        schema = json.loads(harness_here(root, "schema", of).stdout)
         assert schema["additionalProperties"] is False
     record = json.loads((root / "results" / "smoke" / "good" / "d2-s0.json").read_text(encoding="utf-8"))
-    schema = json.loads(harness(root, "schema").stdout)
+    schema = json.loads(harness_here(root, "schema").stdout)
     assert set(record) == set(schema["properties"])
     assert set(schema["required"]) <= set(record)
 
 
 @pytest.mark.parametrize("option", [["-C", "."], ["--trust-submissions"]])
 def test_an_option_that_belongs_before_the_verb_is_told_where_it_stands(option: list[str], tmp_path: Path) -> None:
-    refused(harness(tmp_path, "list", *option), 2, f"{option[0]} stands before the verb: harness {option[0]} … list")
+    refused(harness_here(tmp_path, "list", *option), 2, f"{option[0]} stands before the verb: harness {option[0]} … list")
 
 
 def test_help_has_a_short_form_and_rules_are_found_in_small_letters(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bad_folders import descendants, left_running, worker_below, write_folder, write_tiny
-from commands import harness, record_of
+from commands import harness_here, record_of
 
 from harness import cli
 
@@ -34,7 +34,7 @@ def test_an_interrupt_keeps_what_finished_ends_every_process_and_the_next_call_g
     assert left_running(started) == set()
     kept = {path: path.read_bytes() for path in folder.iterdir()}
     assert 1 <= len(kept) < 5
-    resumed = harness(tmp_path, "run", "-t", track)
+    resumed = harness_here(tmp_path, "run", "-t", track, "-j", "1")
     assert resumed.returncode == 0, resumed.stderr
     assert f"{5 - len(kept)} trials to run, {len(kept)} up to date" in resumed.stderr
     assert {path: path.read_bytes() for path in kept} == kept

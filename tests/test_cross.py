@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from bad_folders import write_folder, write_tiny
-from commands import harness, refused
+from commands import harness_here, refused
 from made_records import HARNESS, make_failure, make_record, make_track, save_all
 
 from harness.board.crossing import Crossing, as_text, covers_page, crossing_of, render_crossing
@@ -183,7 +183,7 @@ def test_a_pair_with_an_honest_part_that_a_hacked_submission_borrows_is_not_hack
 def test_a_pair_that_breaks_a_rule_is_not_trained(root: Path) -> None:
     write_folder(root, "ahead", forward="return Terms(embedding=self.table[None, torch.arange(length).flip(0)])")
     track = write_tiny(root / "tiny.yaml")
-    done = harness(root, "cross", "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track))
+    done = harness_here(root, "cross", "--tokenizers", "a", "--positions", "a,ahead", "-t", str(track), "-j", "1")
     assert done.returncode == 3, done.stderr
     assert "a+ahead: breaks P20" in done.stderr
     assert "a with ahead: failed, 1 of 1 trial: P20: Terms.embedding changes by" in done.stdout
@@ -230,10 +230,10 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
     shutil.rmtree(root / "submissions" / "c")
 
     def cross(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return harness(root, "cross", "-t", str(track), *arguments)
+        return harness_here(root, "cross", "-t", str(track), *arguments)
 
     assert cross("-n").stdout.splitlines() == [f"{name} d1-s0: missing" for name in ("a+a", "a+b", "b+a", "b+b")]
-    first = cross("-j", "2", "--all")
+    first = cross("-j", "1", "--all")
     assert first.returncode == 0, first.stderr
     records = sorted(path.relative_to(root / "results" / "cross") for path in root.rglob("d1-s0.json"))
     assert [str(path.parent) for path in records] == ["tiny/a+a", "tiny/a+b", "tiny/b+a", "tiny/b+b"]
@@ -242,7 +242,7 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
     page = (root / "results" / "cross" / "tiny" / "cross.md").read_text()
     (again,) = re.findall("^Command: `harness (cross .* --track tiny)`$", page, flags=re.MULTILINE)
     track.unlink()
-    assert "nothing to run, 4 trials up to date" in harness(root, *again.split()).stderr
+    assert "nothing to run, 4 trials up to date" in harness_here(root, *again.split()).stderr
     track.write_text((root / "results" / "cross" / "tiny" / "track.yaml").read_text())
     second = cross()
     assert second.stdout == first.stdout
@@ -251,19 +251,19 @@ def test_the_command_trains_every_pair_and_the_next_call_none(root: Path) -> Non
 
 
 def test_all_pairs_are_trained_only_when_that_is_asked_for(root: Path) -> None:
-    done = harness(root, "cross", "-t", str(write_tiny(root / "tiny.yaml")))
+    done = harness_here(root, "cross", "-t", str(write_tiny(root / "tiny.yaml")))
     refused(done, 2, "the pairs of all folders take 6 trials: choose some with --tokenizers and --positions, see")
     assert not (root / "results").exists()
 
 
 def test_a_list_that_names_no_folder_is_no_choice(root: Path) -> None:
-    done = harness(root, "cross", "--tokenizers", " , ", "-t", str(write_tiny(root / "tiny.yaml")))
+    done = harness_here(root, "cross", "--tokenizers", " , ", "-t", str(write_tiny(root / "tiny.yaml")))
     refused(done, 2, "the pairs of all folders take 6 trials: choose some with --tokenizers and --positions, see")
     assert not (root / "results").exists()
 
 
 def test_a_wrong_name_is_a_usage_error(root: Path) -> None:
-    done = harness(root, "cross", "--tokenizers", "a,nobody")
+    done = harness_here(root, "cross", "--tokenizers", "a,nobody")
     assert (done.returncode, done.stdout) == (2, "")
     assert "no submission 'nobody'; there are: a, b, c" in done.stderr
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from bad_folders import make_submission, write_folder
-from commands import harness
+from commands import harness_here
 
 from harness.commands.example import problem_of, shown_example
 from harness.errors import UsageError
@@ -71,11 +71,11 @@ def test_what_is_no_problem_is_refused_with_an_example_of_one(text: str) -> None
 def test_the_command_shows_what_is_valid_and_takes_no_other_format(tmp_path: Path) -> None:
     make_submission(tmp_path)
     write_folder(tmp_path, "lossy", decode="return '1'")
-    result = harness(tmp_path, "validate", "--example", "5+7=")
+    result = harness_here(tmp_path, "validate", "--example", "5+7=", "-j", "1")
     assert result.returncode == 1
     assert "entry: 5+7= and its sum, 12, as the model sees them" in result.stdout
     assert "lossy: 5+7=" not in result.stdout
     assert "submissions/lossy: T10 (gate)" in result.stdout
-    refused = harness(tmp_path, "validate", "--example", "5+7=", "--format", "json")
+    refused = harness_here(tmp_path, "validate", "--example", "5+7=", "--format", "json")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--example is shown as text; leave out --format json" in refused.stderr

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gallery import NAMES, RANDOMISED, SUBMISSIONS, with_distinct_positions
+from gallery import NAMES, RANDOMISED, SUBMISSIONS, with_distinct
 from made_positions import (
     BATCH,
     CPU,
@@ -36,7 +36,7 @@ from harness.protocol import Kind, PositionalEmbedding, Terms
 from harness.submissions import Submission, read_folder
 
 pytestmark = pytest.mark.usefixtures("own_torch_seed")
-named = pytest.mark.parametrize("name", with_distinct_positions())
+named = pytest.mark.parametrize("name", with_distinct("positions"))
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=["training", "evaluation", "longer"])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from bad_folders import TINY, make_submission, write_folder, write_tiny
-from commands import harness, refused
+from commands import harness_here, refused
 from made_records import HARNESS, make_record, make_track, save_all
 from made_records import make_submission as make_any
 
@@ -241,17 +241,17 @@ def test_a_trial_is_probed_as_it_was_recorded_and_what_cannot_be_is_refused(tmp_
     write_folder(tmp_path, "dies", top="raise ValueError('no')")
     (tmp_path / "submissions" / "broken").mkdir()
     track = str(write_tiny(tmp_path / "deep.yaml", **CHANGES))
-    assert harness(tmp_path, "run", "one", "--track", track).returncode == 0
-    done = harness(tmp_path, "probe", "one", "--track", track)
+    assert harness_here(tmp_path, "run", "one", "--track", track).returncode == 0
+    done = harness_here(tmp_path, "probe", "one", "--track", track)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"one on {DEEP.name}, 2 digits, seed 0: exact match ")
     assert " on test, as in its record\n" in done.stdout
     assert done.stderr.splitlines()[-1] == "[1/1] one: probed"
     trial = f"the track {DEEP.name} has"
-    refused(harness(tmp_path, "probe", "one", "-t", track, "--digits", "7"), 2, f"--digits 7: {trial} 2; name one")
-    refused(harness(tmp_path, "probe", "one", "-t", track, "--seed", "7"), 2, f"--seed 7: {trial} 0; name one")
-    refused(harness(tmp_path, "probe", "broken", "-t", track), 2, "holds no submission.yaml", "fix it first")
-    refused(harness(tmp_path, "probe", "dies", "-t", track), 1, "dies: breaks T00")
+    refused(harness_here(tmp_path, "probe", "one", "-t", track, "--digits", "7"), 2, f"--digits 7: {trial} 2; name one")
+    refused(harness_here(tmp_path, "probe", "one", "-t", track, "--seed", "7"), 2, f"--seed 7: {trial} 0; name one")
+    refused(harness_here(tmp_path, "probe", "broken", "-t", track), 2, "holds no submission.yaml", "fix it first")
+    refused(harness_here(tmp_path, "probe", "dies", "-t", track), 1, "dies: breaks T00")
 
 
 def test_a_carry_is_passed_on_where_the_digits_of_a_column_with_one_below_sum_to_nine() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from bad_folders import write_folder, write_tiny
-from commands import harness
+from commands import harness, harness_here
 from made_records import HARNESS, make_failure, make_record, make_submission, make_track, save_all
 
 from harness.commands import reproduce
@@ -74,10 +74,10 @@ def test_many_differences_are_counted_not_listed(tmp_path):
 def test_a_real_trial_comes_out_the_same_and_a_record_that_says_otherwise_is_found_out(tmp_path):
     write_folder(tmp_path, "one")
     track = str(write_tiny(tmp_path / "tiny.yaml"))
-    assert harness(tmp_path, "run", "-t", track).returncode == 0
+    assert harness_here(tmp_path, "run", "-t", track).returncode == 0
     path = tmp_path / "results" / "tiny" / "one" / "d1-s0.json"
     before = path.read_bytes()
-    again = harness(tmp_path, "reproduce", "one", "-t", track)
+    again = harness(tmp_path, "reproduce", "one", "-t", track)  # in another worker
     assert (again.returncode, again.stdout) == (0, "one d1-s0: the same to the bit\n"), again.stderr
     assert path.read_bytes() == before
 
@@ -86,7 +86,7 @@ def test_a_real_trial_comes_out_the_same_and_a_record_that_says_otherwise_is_fou
     assert record.suites is not None
     better = record.suites.model_copy(update={"fresh": Score(correct=8, total=8)})
     save(record.model_copy(update={"suites": better}), tmp_path / "results")
-    found_out = harness(tmp_path, "reproduce", "one", "-t", track)
+    found_out = harness_here(tmp_path, "reproduce", "one", "-t", track)
     assert found_out.returncode == 1
     assert found_out.stdout == f"one d1-s0: suites.fresh.correct 8 -> {record.suites.fresh.correct}\n"
 

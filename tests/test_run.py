@@ -91,7 +91,7 @@ def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monk
         return local.run_jobs(jobs, num_workers)
 
     monkeypatch.setattr("harness.run.run_jobs", noting)
-    verdicts = list(audit_all([one, other, copy], 2))
+    verdicts = list(audit_all([one, other, copy], 1))
     assert asked == ["one", "other"]
     found = {verdict[0].name: verdict[1] for verdict in verdicts if not isinstance(verdict, Crashed)}
     assert found.keys() == {"one", "other", "copy"}
@@ -117,13 +117,14 @@ def test_findings_name_the_folder_that_the_code_of_each_lies_in(tmp_path: Path) 
     borrower = read_folder(tmp_path / "submissions" / "borrower")
     assert isinstance(borrower, Submission)
     assert borrower.fingerprint == lender.fingerprint
-    verdicts = list(audit_all([borrower, lender], 2))
+    verdicts = list(audit_all([borrower, lender], 1))
     said = {verdict[0].name: verdict[1][0].message for verdict in verdicts if not isinstance(verdict, Crashed)}
     assert said["borrower"] == f"in the borrowed submissions/lender: {said['lender']}"
     assert said["lender"].startswith("encode(")
 
 
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="no other processor traps")
+@pytest.mark.usefixtures("shared_workers")
 def test_a_graph_that_kills_its_worker_by_an_integer_division_breaks_a_rule(tmp_path: Path) -> None:
     smallest = "smallest = (layout.long() * 0 - 2**62) * 2"
     divided = 'torch.div(smallest, layout.long() * 0 - 1, rounding_mode="trunc")'

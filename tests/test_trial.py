@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from gallery import NAMES, SUBMISSIONS, with_distinct_positions
+from gallery import NAMES, SUBMISSIONS, with_distinct
 from recorded_graphs import RecordedGraph
 
 from harness import throughput, trial
@@ -203,7 +203,7 @@ def check_recorded(name: str, device: torch.device) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", with_distinct_positions())
+@pytest.mark.parametrize("name", with_distinct("positions"))
 def test_no_positions_of_a_worked_submission_wait_for_the_device(name: str, graphs: list[RecordedGraph]) -> None:
     """A tokenizer's ids are there before anything is recorded."""
     check_recorded(name, CPU)

@@ -102,8 +102,14 @@ def run_jobs(jobs: Iterable[Job], num_workers: int) -> Generator[Event, None, No
 
 @contextlib.contextmanager
 def keeping_workers() -> Iterator[None]:
-    """Keeps workers from one `run_jobs` to the next: loading torch and starting zygotes takes them seconds."""
+    """Keeps workers from one `run_jobs` to the next: loading torch and starting zygotes takes them seconds.
+
+    Inside another of the kind, that one keeps them.
+    """
     global _kept
+    if _kept is not None:
+        yield
+        return
     _kept = []
     try:
         yield
