@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bad_folders import make_submission, write_folder
+from bad_folders import MANIFEST, make_submission, write_folder
 from cheats.sources import COLUMNS, submission_of
 from gallery import NAMES, with_distinct
 from made_records import make_track
@@ -56,6 +56,25 @@ def test_what_is_found_alike_at_several_widths_is_told_once(tmp_path: Path, monk
     monkeypatch.setattr(harness.audits, "check_tokenizer", lambda *_: [])
     monkeypatch.setattr(harness.audits, "check_positions", lambda *_: [alike, gate("P40", "alike"), other])
     assert audit(make_submission(tmp_path, "one")) == [alike, other]
+
+
+def test_a_tokenizer_that_several_submissions_use_is_looked_at_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(harness.audits, "check_tokenizer", lambda submission, _: looked.append(submission.name) or [])
+    monkeypatch.setattr(harness.audits, "check_positions", lambda *_: [])
+    make_submission(tmp_path, "lender")
+    borrowed = MANIFEST.replace("tokenizer: submission:", "tokenizer: lender/submission:")
+    for name in ("one", "other"):
+        write_folder(tmp_path, name, manifest=borrowed, top=f"NAME = {name!r}")
+    for name in ("one", "lender", "other", "lender"):
+        audit(read(tmp_path / "submissions" / name))
+    assert looked == ["one", "lender"]  # whose errors name no other folder
+    audit(read(tmp_path / "submissions" / "one"), make_track(digits=[4]))
+    (tmp_path / "submissions" / "lender" / "submission.py").write_text("# changed")
+    audit(read(tmp_path / "submissions" / "other"))
+    assert looked == ["one", "lender", "one", "other"]
 
 
 def test_a_new_submission_is_valid_as_it_stands_and_so_is_a_copy_of_it(tmp_path: Path) -> None:

@@ -306,7 +306,9 @@ def test_validate_changed_looks_at_the_folders_that_a_change_touched(tmp_path: P
     result = harness_here(tmp_path, "validate", "--changed", "main")
     assert result.returncode == 1
     assert len(result.stdout.splitlines()) == 3
-    refused(harness_here(tmp_path, "validate", "--changed", "nowhere"), 2, "--changed nowhere: ", "name a commit or branch")
+    refused(
+        harness_here(tmp_path, "validate", "--changed", "nowhere"), 2, "--changed nowhere: ", "name a commit or branch"
+    )
     (tmp_path / "bare" / "submissions").mkdir(parents=True)
     write_folder(tmp_path / "bare", "entry")
     refused(harness_here(tmp_path / "bare", "validate", "--changed", "--upload-pack=x"), 2, "name a commit or branch")
@@ -360,7 +362,9 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
 def test_only_its_exact_name_means_a_built_in_track(tmp_path: Path, verb: str, spelling: str) -> None:
     """As a path, each of these is where `quick` would be, if it were a file here."""
     write_folder(tmp_path, "one")
-    refused(harness_here(tmp_path, verb, "-t", spelling), 2, f"no track '{spelling}'; built in: ", "path of a .yaml file")
+    refused(
+        harness_here(tmp_path, verb, "-t", spelling), 2, f"no track '{spelling}'; built in: ", "path of a .yaml file"
+    )
 
 
 def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path, tmp_path: Path) -> None:
@@ -368,11 +372,15 @@ def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path
     track = write_tiny(tmp_path / "anywhere.yaml", name="course")
     assert harness_here(root, "run", "good", "-t", str(track)).returncode == 0
     track.unlink()
-    assert harness_here(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
+    assert (
+        harness_here(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
+    )
     assert "\ncourse, " in harness_here(root, "show", "good", "-t", "course").stdout
     refused(harness_here(root, "show", "good", "-t", "corse"), 2, "no track 'corse'", "; with results here: 'course'")
     (root / "results" / "course").rename(root / "results" / "other")
-    refused(harness_here(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path")
+    refused(
+        harness_here(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path"
+    )
     refused(harness_here(root, "show", "good", "-t", "x" * 300), 2, "no track 'xxx")
 
 
@@ -529,7 +537,8 @@ def test_a_training_that_diverges_is_a_trial_with_a_bad_score(tmp_path: Path) ->
     assert record.drift is not None
     assert record.drift.touched is None
     assert (
-        "rows of the table trained" in harness_here(tmp_path, "show", "diverging", "-t", str(tmp_path / "tiny.yaml")).stdout
+        "rows of the table trained"
+        in harness_here(tmp_path, "show", "diverging", "-t", str(tmp_path / "tiny.yaml")).stdout
     )
 
 
@@ -568,7 +577,9 @@ def test_schemas_accept_what_the_harness_writes(root: Path) -> None:
 
 @pytest.mark.parametrize("option", [["-C", "."], ["--trust-submissions"]])
 def test_an_option_that_belongs_before_the_verb_is_told_where_it_stands(option: list[str], tmp_path: Path) -> None:
-    refused(harness_here(tmp_path, "list", *option), 2, f"{option[0]} stands before the verb: harness {option[0]} … list")
+    refused(
+        harness_here(tmp_path, "list", *option), 2, f"{option[0]} stands before the verb: harness {option[0]} … list"
+    )
 
 
 def test_help_has_a_short_form_and_rules_are_found_in_small_letters(tmp_path: Path) -> None:

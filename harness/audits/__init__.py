@@ -5,6 +5,9 @@
 another task (T97), and what a folder or a host shows by itself (T00, P30) is found where it is read.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from harness.audits.imports import check_imports
 from harness.audits.positions import BATCH_SIZE, check_positions
 from harness.audits.tokens import MAX_DIGITS, check_tokenizer
@@ -31,10 +34,26 @@ def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     if findings:
         return findings
     try:
-        findings += check_tokenizer(submission, widths)
+        findings += _about_tokenizer(submission, widths)
         findings += check_positions(submission, widths, batch_size)
         if track:
             submission.training(track.training)
     except SubmissionError as error:  # without a tokenizer there is no layout to try the positions on
         findings.append(gate(error.rule, error.message))
     return list(dict.fromkeys(findings))
+
+
+_found: dict[tuple[str, Path, bool, tuple[int, ...]], list[Finding]] = {}
+"""What `check_tokenizer` found, by all that it depends on."""
+
+
+def _about_tokenizer(submission: Submission, widths: Sequence[int]) -> list[Finding]:
+    """The findings of `check_tokenizer`, which looks at each tokenizer once: most of a class borrow one of a few.
+
+    Where the code lies is part of what an error says, so it is told apart too.
+    """
+    part = submission.tokenizer
+    key = (part.fingerprint, part.folder, part.folder == submission.folder, tuple(widths))
+    if key not in _found:
+        _found[key] = check_tokenizer(submission, widths)
+    return _found[key]
