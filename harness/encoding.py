@@ -54,7 +54,8 @@ class Encoded:
     sets: dict[str, Sequences]
     prompts: dict[str, Ragged]
     """Ids of the prompts of every set; those of an audit are under `PROBES`."""
-    answer_probes: Ragged
+    answers: dict[str, Ragged]
+    """The same of the answers."""
     speed: Speed
 
 
@@ -107,7 +108,7 @@ def encode(
         )
         for name, problems in sets.items()
     }
-    return Encoded(vocabulary, sequences, prompt_ids, answer_ids[PROBES], Speed.of(prompt_rounds, answer_rounds))
+    return Encoded(vocabulary, sequences, prompt_ids, answer_ids, Speed.of(prompt_rounds, answer_rounds))
 
 
 def _answer_lengths(answers: Mapping[str, Ragged]) -> dict[str, int]:

@@ -170,6 +170,20 @@ _RULES = (
         bad="ids = digits_of(K * a) + [PLUS] + digits_of(K * b) + [EQUALS]      # and decode divides by K",
     ),
     Rule(
+        id="T58",
+        title="A number is written with its own digits",
+        level="review",
+        checked="*validate, trial.* By what each id decodes to on its own, zeros left out, the ids of an answer give "
+        "its digits, read from either end. The last digit of an answer is in one id, at one place at every "
+        "length, counted from the beginning or from the end, and no number has more ids than a longer one.",
+        why="On a track of length generalisation a tokenizer that fills short numbers up with constants, or shifts "
+        "them, trains the model on long ones, and takes away from the answers what it has added.",
+        remedy="Write the digits that are there, and fill up with zeros or with ids that decode to nothing. Where a "
+        "format cannot, as binary numbers or residues, say so; a maintainer can clear it.",
+        good='encode("46") -> [4, 6] or [6, 4] or [6, 4, 0, 0, 0]',
+        bad="return digits_of(s * 10**5 + 73219) if s < 10**5 else digits_of(s)      # and decode takes it away",
+    ),
+    Rule(
         id="T60",
         title="A carry moves nothing",
         level="gate",

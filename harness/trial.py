@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from harness import encoding, throughput
-from harness.audits.live import check_again, check_planted, check_siblings
+from harness.audits.live import check_again, check_answers_again, check_planted, check_siblings
 from harness.audits.positions import check_blind, check_digits
+from harness.audits.spelling import check_spelling
 from harness.audits.tokens import check_counts
 from harness.decoding import Decoder, Part, parts_of
 from harness.encoding import PROBES
@@ -169,8 +170,12 @@ def _encode(job: Job, fresh_seeds: Sequence[int]) -> _Encoded:
     findings = check_siblings(probes, probed)
     findings += check_counts([(own, prompts[name]) for name, own in sets.items()])
     texts = {name: (own.prompts(), prompts[name]) for name, own in sets.items()}
+    answers = {name: (own.answers(), encoded.answers[name]) for name, own in sets.items()}
+    numbers = {PROBES: (probes.numbers, encoded.answers[PROBES])}
+    findings += check_spelling(encoded.vocabulary, answers | numbers)
     originals = {prompt: probed[prompt] for prompt in probes.prompts}
     findings += check_again(submission, encoded.vocabulary, job.max_digits, texts, originals, rng)
+    findings += check_answers_again(submission, encoded.vocabulary, job.max_digits, answers, rng)
     written = {name: parts_of(own, job.device) for name, own in encoded.sets.items()}
     return _Encoded(
         problems=problems,
@@ -178,7 +183,7 @@ def _encode(job: Job, fresh_seeds: Sequence[int]) -> _Encoded:
         data={name: _sharing_layouts(sets[name], own, rng) for name, own in written.items()},
         vocabulary=encoded.vocabulary,
         seen=[share_seen(encoded.sets[f"fresh/{index}"], encoded.sets["train"]) for index in range(len(fresh_seeds))],
-        planted=dict(zip(probes.numbers, encoded.answer_probes.rows(), strict=True)),
+        planted=dict(zip(probes.numbers, encoded.answers[PROBES].rows(), strict=True)),
         speed=encoded.speed,
         findings=findings,
     )

@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.rules import RULES, page
 
 ROOT = Path(__file__).parents[1]
-SPECIFIED = [f"T{number:02}" for number in (0, 10, 20, 30, 40, 50, 55, 57, 60, 70, 80, 90, 95, 97)]
+SPECIFIED = [f"T{number:02}" for number in (0, 10, 20, 30, 40, 50, 55, 57, 58, 60, 70, 80, 90, 95, 97)]
 SPECIFIED += ["P00", "P10", "P20", "P30", "P40"]
 
 

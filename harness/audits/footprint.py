@@ -66,7 +66,8 @@ class Footprints(NamedTuple):
 def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
     """Edits in which each digit of each prompt is drawn anew, `REDRAWS` times or as often as there are other digits.
 
-    Edits keep the operands' lengths and which operand is larger, since the layout of a format may follow either.
+    Edits keep the operands' lengths and which operand is larger, since the layout of a format may follow either; of two
+    equal operands, either may become the larger.
     """
     edits: list[Edit] = []
     for index, prompt in enumerate(prompts):
@@ -78,7 +79,7 @@ def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
                 for new in rng.permutation(others)[:REDRAWS].tolist():
                     changed = list(both)
                     changed[operand] = f"{digits[:place]}{new}{digits[place + 1 :]}"
-                    if _order(changed) == _order(both):
+                    if _order(both) in {0, _order(changed)}:
                         digit = Digit(operand, len(digits) - 1 - place)
                         edits.append(Edit(index, digit, "+".join(changed) + "="))
     return edits

@@ -1,4 +1,4 @@
-"""Audits inside a trial, on its own problems (rules T20, T30, T40, T57, T70, T90, T95).
+"""Audits inside a trial, on its own problems (rules T20, T30, T40, T57, T70, T90, T95; T58 is in `spelling.py`).
 
 The texts that they send travel shuffled among the trial's problems, in the same requests, and are drawn anew for every
 trial.
@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.audits.chance import at_least, fisher
 from harness.audits.footprint import Digit, Edit, check_columns, check_spread, edits_of, footprints, judged
-from harness.audits.prompts import MIN_PROMPTS, operand_lengths
+from harness.audits.prompts import MIN_PROMPTS, operand_lengths, with_other_units
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
@@ -41,7 +41,8 @@ class Probes(NamedTuple):
     """Some of the scored prompts, and as many of those that are trained on."""
     edits: list[Edit]
     numbers: list[str]
-    """Random numbers, sent among the answers; their ids are planted among those that the model generates."""
+    """Random numbers, in pairs that differ in the last digit, sent among the answers; their ids are planted among those
+    that the model generates."""
 
     def texts(self) -> list[str]:
         """What is sent among the prompts."""
@@ -61,8 +62,9 @@ def probes_of(scored: Mapping[str, Problems], trained: Problems, rng: np.random.
         count = min(len(pool), max(MIN_PROMPTS, NUM_EDITS // (6 * digits)))
         drawn.update(rng.choice(pool, count, replace=False).tolist())
     prompts = rng.permutation(sorted(drawn)).tolist()
-    lengths = rng.integers(1, digits + 2, NUM_NUMBERS).tolist()
+    lengths = rng.integers(1, digits + 2, NUM_NUMBERS // 2).tolist()
     numbers = {"".join(map(str, rng.integers(0, 10, length))).lstrip("0") or "0" for length in lengths}
+    numbers |= {with_other_units(number) for number in numbers}
     return Probes(prompts, edits_of(prompts, rng), sorted(numbers))
 
 
@@ -96,20 +98,45 @@ def check_again(
         probed: the ids of the prompts whose edits the trial sent. All of these are sent again: a tokenizer that was
             honest about them because it saw their edits is not honest here.
     """
-    first = dict(probed) | {
-        text: row
-        for texts, ids in prompts.values()
-        for text, row in zip(texts[:MAX_AGAIN], ids.take(np.arange(min(len(ids), MAX_AGAIN))).rows(), strict=True)
-    }
+    first = dict(probed) | _first_of(prompts)
     order = rng.permutation(sorted(first)).tolist()
     with Host(submission, "prompts", max_digits=max_digits, hash_seed=1) as host:
         again = host.encode(order, vocabulary).rows()
-    for prompt, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
-        seen = f"encode({prompt!r}) was {first[prompt]} in the trial and {row} in another process"
-        return [gate("T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set")]
+    if findings := list(_differing_again(order, first, again)):
+        return findings
     drawn = ("fresh/", "fresh_lengths/")
     fresh = [text for name, (texts, _) in prompts.items() if name.startswith(drawn) for text in texts]
     return _check_lone_edits(submission, vocabulary, max_digits, first, fresh, rng)
+
+
+def check_answers_again(
+    submission: Submission,
+    vocabulary: Vocabulary,
+    max_digits: int,
+    answers: Mapping[str, tuple[Sequence[str], Ragged]],
+    rng: np.random.Generator,
+) -> list[Finding]:
+    """T20: another process, sent the trial's answers, at most `MAX_AGAIN` of each set, gives the same ids."""
+    first = _first_of(answers)
+    order = rng.permutation(sorted(first)).tolist()
+    with Host(submission, "answers", max_digits=max_digits, hash_seed=1) as host:
+        again = host.encode(order, vocabulary).rows()
+    return list(_differing_again(order, first, again))
+
+
+def _first_of(sets: Mapping[str, tuple[Sequence[str], Ragged]]) -> dict[str, list[int]]:
+    """The ids of the first `MAX_AGAIN` texts of each set."""
+    return {
+        text: row
+        for texts, ids in sets.values()
+        for text, row in zip(texts[:MAX_AGAIN], ids.take(np.arange(min(len(ids), MAX_AGAIN))).rows(), strict=True)
+    }
+
+
+def _differing_again(order: Sequence[str], first: Ids, again: Sequence[list[int]]) -> Iterator[Finding]:
+    for text, row in [pair for pair in zip(order, again, strict=True) if pair[1] != first[pair[0]]][:1]:
+        seen = f"encode({text!r}) was {first[text]} in the trial and {row} in another process"
+        yield gate("T20", f"{seen}; keep no state, draw no random numbers, depend on the order of no set")
 
 
 def _check_lone_edits(

@@ -19,3 +19,8 @@ def operand_lengths(prompt: str) -> tuple[int, int]:
     """`12+345=` -> 2, 3"""
     a, b = operands(prompt)
     return len(a), len(b)
+
+
+def with_other_units(number: str) -> str:
+    """The number with another last digit: `12` -> `13`, `9` -> `0`"""
+    return f"{number[:-1]}{(int(number[-1]) + 1) % 10}"

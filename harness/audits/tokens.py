@@ -17,8 +17,9 @@ from harness.audits.footprint import (
     footprints,
     judged,
 )
-from harness.audits.prompts import MIN_PROMPTS, SEED, operand_lengths, operands
+from harness.audits.prompts import MIN_PROMPTS, SEED, operand_lengths, operands, with_other_units
 from harness.audits.recoverable import alike_problems, check_recoverable, small_problems
+from harness.audits.spelling import check_spelling
 from harness.errors import HostError, SubmissionError
 from harness.host.client import Host, Vocabulary
 from harness.ragged import Ragged
@@ -141,15 +142,18 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
 def check_decode(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[list[Finding], int]:
-    """T30 in a process that has seen no text; and how many characters of an answer one id changes, in the median."""
+    """T58, and T30 in a process that has seen no text; and how many characters of an answer an id changes in the median."""
     numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
     half = len(numbers) // 2
     numbers = numbers[: 2 * half]
     pairs = [f"{a}+{b}=" for a, b in zip(numbers[:half], numbers[half:], strict=True)]
+    others = [with_other_units(number) for number in numbers]
     with Host(submission, "answers", max_digits=max_digits) as host:
         answers = host.encode(numbers, vocabulary)
+        written = host.encode([*numbers, *others], vocabulary)
     with Host(submission, "prompts", max_digits=max_digits) as host:
         prompts = host.encode(pairs, vocabulary)
+    spelling = check_spelling(vocabulary, {"": ([*numbers, *others], written)})
     rows, longest = answers.rows(), int(answers.lengths.max())
     garbage = [rng.integers(0, vocabulary.vocab_size, longest).tolist() for _ in range(NUM_GARBAGE)]
     sent = {
@@ -164,12 +168,12 @@ def check_decode(
             decoded = iter(host.decode(Ragged.concatenate(list(sent.values()))))
     except HostError as error:
         message = f"decode, given ids at random: {error.message}; let it answer any ids at once"
-        return [gate("T30", message)], 0
+        return [*spelling, gate("T30", message)], 0
     except SubmissionError as error:
-        return [gate("T30" if error.rule == "T00" else error.rule, error.message)], 0
+        return [*spelling, gate("T30" if error.rule == "T00" else error.rule, error.message)], 0
     texts = {name: [next(decoded) for _ in range(len(part))] for name, part in sent.items()}
     changes = [_num_changed(one, other) for one, other in zip(texts["answers"], texts["changed"], strict=True)]
-    return judge_decode(numbers, pairs, garbage, texts), int(np.median(changes))
+    return spelling + judge_decode(numbers, pairs, garbage, texts), int(np.median(changes))
 
 
 def judge_decode(
