@@ -17,12 +17,12 @@ GUIDE = {
   memory, not addition.
 * **mean** is the average over the numbers of digits, and decides the rank. n digits means n uniform digits an
   operand, so some operands begin with 0 and are shorter. On a track with a *reach*, the mean is over the lengths
-  beyond training. A good scheme may add the first two of these and none of the others, so *exact match by digits*,
-  below the plots, lists each. There, n digits means that the longer operand has n: in half of the problems the other
-  has n too, in the other half any number of digits up to n. In the column of the trained lengths, each operand's
-  length is drawn evenly from them. *By seed* refers to the lengths that rank. Beyond training the problems are
-  drawn when the trial starts; those of the best checkpoint are published, the same for everyone, and their intervals
-  are narrower than those for all sums of that length.
+  beyond training. A good scheme may add the first two of these and none of the others, so *exact match by digits*
+  (below the plots in leaderboard.md, in each card of leaderboard.html) shows each. There, n digits means that the
+  longer operand has n: in half of the problems the other has n too, in the other half any number of digits up to n.
+  In the column of the trained lengths, each operand's length is drawn evenly from them. *By seed* refers to the
+  lengths that rank. Beyond training the problems are drawn when the trial starts; those of the best checkpoint are
+  published, the same for everyone, and their intervals are narrower than those for all sums of that length.
 * **Rank**: going down by score, a row opens a new rank if it is separated from the best row of the current one: p <
   0.05 in a test on the counts, with several seeds also in paired t-tests over them (of their means, and within each
   number of digits), and an interval of the difference that excludes 0. `=` marks a shared rank. A row may therefore
