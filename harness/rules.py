@@ -118,8 +118,9 @@ _RULES = (
         id="T40",
         title="The problem can be recovered",
         level="gate",
-        checked="*validate.* Two problems may get equal ids only if every column holds the same two digits: all 60 × "
-        "60 small operands, random ones, pairs with the same sum, pairs with the same column sums (1+3 against 2+2). "
+        checked="*validate.* Two problems may get equal ids only if every column holds the same two digits. Tried on "
+        "all 60 × 60 small operands, on random ones, on pairs with the same sum and with the same column sums (1+3 "
+        "against 2+2). "
         "*validate, trial.* A token that depends on both digits of a column tells by itself which two they are.",
         why="A tokenizer that cannot tell 1+3 from 2+2 has added them.",
         remedy="Write the digits down, not what they add up to. Dropping the order of a column's two digits is "
@@ -159,11 +160,11 @@ _RULES = (
         id="T57",
         title="A digit is written in one token",
         level="review",
-        checked="*validate, trial.* None of the edits of T50 and T70, which change one digit, moves more than one "
-        "token. Those of T70 are of scored and of trained problems.",
+        checked="*validate, trial.* When one digit of a problem is edited, as for T50 and T70, at most one token "
+        "changes. The edits of T70 are of scored and of trained problems.",
         why="On a track of length generalisation a tokenizer that multiplies short numbers, and divides the answers, "
-        "trains the model on long ones; and tokens that stand where a digit says let positions add. In both, one digit "
-        "moves many tokens.",
+        "trains the model on long ones; and where the value of a digit decides at which place a token stands, "
+        "positions can add. In both, one digit changes many tokens.",
         remedy="Write each digit in one token, alone or with its neighbours, and let it move no other. Where a format "
         "cannot, as binary numbers or byte-pair merges, say so; a maintainer can clear it.",
         good='encode("12+34=") -> [1, 2, 10, 3, 4, 11], encode("15+34=") -> [1, 5, 10, 3, 4, 11]',
@@ -185,7 +186,7 @@ _RULES = (
     ),
     Rule(
         id="T60",
-        title="A carry moves nothing",
+        title="A carry changes no token",
         level="gate",
         checked="*validate.* In 600 pairs of prompts the same digit of a is edited in the same way, and b decides "
         "whether the edit flips a carry. Gate if more tokens change when the edit flips a carry than when it does not: "

@@ -326,6 +326,14 @@ def test_a_point_stands_at_its_speed_and_its_share_on_its_interval_beside_the_li
     assert interval.vertices.tolist() == [[1.25, 0.2], [1.25, 0.9]]
 
 
+@pytest.mark.parametrize("high", [0.12, 0.3, 0.45, 0.9])
+def test_every_score_beside_a_speed_can_be_read_off_the_axis(high: float):
+    plot = ThroughputPlot(panels={"Some CPU": [(1.25, one_of("one", Estimate(high / 2, high / 3, high)))]})
+    (axes,) = _figure_of(plot, LIGHT).axes
+    lowest, highest = axes.get_ylim()
+    assert sum(lowest <= tick <= highest for tick in axes.get_yticks()) >= 3
+
+
 def test_a_label_of_the_speeds_is_text_with_a_halo_above_every_interval():
     points = [(1.0, one_of("one", Estimate(0.5, 0.2, 0.9))), (1.001, one_of("two", Estimate(0.4, 0.1, 0.9), place=1))]
     svg = draw(ThroughputPlot(panels={"Some CPU": points}), DARK)

@@ -142,7 +142,7 @@ def check_purity(submission: Submission, vocabulary: Vocabulary, max_digits: int
 def check_decode(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[list[Finding], int]:
-    """T58, and T30 in a process that has seen no text; and how many characters of an answer an id changes in the median."""
+    """T58, and T30 in a process that has seen no text; and the characters of an answer that an id changes (median)."""
     numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
     half = len(numbers) // 2
     numbers = numbers[: 2 * half]

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from harness.board.contrast import ink_on
 from harness.board.labels import annotate, spread
@@ -31,6 +31,8 @@ MAX_NAMED = 20
 NARROWEST = 0.1
 """Least extent of the speed axis to either side of the reference, so that mere noise does not fill it."""
 SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
+FEW_SHARES = 2
+"""With no more of them than this above 0, an axis gets ticks of its own."""
 PANELS_ACROSS = 4
 """With this many, each panel is wide enough for the longest label above it."""
 
@@ -293,6 +295,8 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
         slowest, fastest = axes.get_xlim()
         axes.set_xlim(min(slowest, 1 - NARROWEST), max(fastest, 1 + NARROWEST))
         _share_axis(axes)
+        if highest < FEW_SHARES * SHARES[1]:
+            axes.yaxis.set_major_locator(MaxNLocator(FEW_SHARES + 2))
         axes.grid(axis="y")
         axes.set_ylim(-0.08 * highest, 1.12 * highest)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}×"))

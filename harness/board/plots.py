@@ -10,7 +10,7 @@ from harness.ranking.scoring import Row
 from harness.ranking.statistics import Estimate
 from harness.track import Track
 
-FORMAT = 10
+FORMAT = 11
 """Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
 MAX_LABEL = 28
 
