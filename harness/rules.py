@@ -317,7 +317,8 @@ _RULES = (
         title="A row's terms are its own",
         level="gate",
         checked="*validate, trial.* The terms of a row stay the same, to 1e-5, when half of the batch's other rows are "
-        "replaced, and move with it when the rows change places. A trial checks the batches of `test` and `fresh`, "
+        "replaced, and move with it when the rows change places; in training, where draws belong to places, the first "
+        "alone, in validate. A trial checks the batches of `test` and `fresh`, "
         "and, on a track of length generalisation, the published ones of every tested length as well.",
         why="The lengths in a batch reveal which of the published batches it is, and so which problem is in which row.",
         remedy="Compute every row only from that row of the layout: no sum, mean, maximum or sorting over the first "

@@ -378,8 +378,10 @@ def test_positions_that_count_from_the_beginning_are_causal(tmp_path: Path) -> N
 
 def test_positions_of_a_row_that_follow_the_other_rows_or_its_place_are_refused(tmp_path: Path) -> None:
     others = "return Terms(embedding=self.table[None, :length] * layout[:, 0].float().mean())"
-    (finding,) = check_positions(make_submission(tmp_path, "others", forward=others), [3])
-    assert (finding.rule, "changes with the other rows of its batch" in finding.message) == ("P40", True)
+    in_training = f"if not self.training:\n    return Terms(embedding=self.table[None, :length])\n{others}"
+    for name, forward in (("others", others), ("in_training", in_training)):
+        finding, *_ = check_positions(make_submission(tmp_path, name, forward=forward), [3])
+        assert (finding.rule, "changes with the other rows of its batch" in finding.message) == ("P40", True)
     place = "return Terms(embedding=self.table[torch.arange(layout.shape[0]) % 7][:, None].expand(-1, length, -1))"
     (finding,) = check_positions(make_submission(tmp_path, "place", forward=place), [3])
     assert (finding.rule, "changes with its place in the batch" in finding.message) == ("P40", True)

@@ -201,6 +201,7 @@ NOT_FROZEN = {
             "audits.positions",
             "audits.prompts",
             "audits.recoverable",
+            "audits.spelling",
             "audits.tokens",
         ),
         "finds, and scores nothing: a record keeps what was found by the rules of its day",

@@ -68,6 +68,7 @@ def check_positions(
             again = _export(submission, sequences, max_digits, batch_size, hash_seed=1)
             yield from check_repeatable(positions, again, trained, layout)
         yield from check_gradient(positions, trained)
+        yield from check_rows(positions, trained, training=True)
         yield from check_blind(positions, problems.prompts(), layouts, np.random.default_rng(SEED))
         yield from check_causal(positions, layout, sequences.prompt_length)
 
@@ -150,11 +151,13 @@ def _bits(tensor: Tensor) -> bytes:
     return tensor.cpu().contiguous().numpy().tobytes()
 
 
-def check_rows(positions: Positions, batch: Tensor) -> Iterator[Finding]:
+def check_rows(positions: Positions, batch: Tensor, *, training: bool = False) -> Iterator[Finding]:
     """P40: a row's terms stay the same when half of the other rows are replaced, and follow it when rows change places.
 
+    In training rows do not change places, since what is drawn belongs to a place.
+
     Args:
-        batch: (B, L) int64, of a shape that a program for evaluation has.
+        batch: (B, L) int64, of a shape that a program has.
     """
     rng = np.random.default_rng(SEED)
     order = rng.permutation(len(batch))
@@ -164,10 +167,11 @@ def check_rows(positions: Positions, batch: Tensor) -> Iterator[Finding]:
         replaced = batch.roll(shift, dims=0)
         replaced[kept] = batch[kept]
         others.append((replaced, kept, kept, "with the other rows of its batch"))
-    others.append((batch[order], range(len(batch)), order, "with its place in the batch"))
-    terms = _terms(positions, batch, training=False)
+    if not training:
+        others.append((batch[order], range(len(batch)), order, "with its place in the batch"))
+    terms = _terms(positions, batch, training=training)
     for other, now, then, when in others:
-        for name, _ in _differing(_terms(positions, other, training=False), terms, now, then):
+        for name in _terms_that_differ(_terms(positions, other, training=training), terms, now, then):
             message = (
                 f"Terms.{name} of a problem changes {when}, which would reveal the batch that it is in; compute every "
                 "row from that row of the layout alone"
@@ -176,10 +180,10 @@ def check_rows(positions: Positions, batch: Tensor) -> Iterator[Finding]:
             return
 
 
-def _differing(
+def _terms_that_differ(
     one: Terms, other: Terms, rows: Sequence[int] | NDArray[np.int64], others: Sequence[int] | NDArray[np.int64]
-) -> Iterator[tuple[str, int]]:
-    """Names of the terms in which a row of `one` differs from that of `other`, each with the row's place in `rows`.
+) -> Iterator[str]:
+    """Names of the terms in which one of `rows` of `one` differs from that of `others` of `other`.
 
     A term that is shared by the whole batch is compared as it is.
     """
@@ -190,9 +194,8 @@ def _differing(
         if len(here) > 1:
             here, there = here[torch.as_tensor(rows)], there[torch.as_tensor(others)]
         # At another place in a matrix product, a row may be summed in another order.
-        is_equal = torch.isclose(here, there, rtol=ROW_TOLERANCE, atol=ROW_TOLERANCE, equal_nan=True)
-        if not bool(is_equal.all()):
-            yield name, int((~is_equal).flatten(1).any(dim=1).nonzero()[0])
+        if not torch.allclose(here, there, rtol=ROW_TOLERANCE, atol=ROW_TOLERANCE, equal_nan=True):
+            yield name
 
 
 def check_gradient(positions: Positions, layout: Tensor) -> Iterator[Finding]:
