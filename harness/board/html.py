@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from harness.board.drawing import DARK, LIGHT
 from harness.board.guide import GUIDE
 from harness.board.section import Section
-from harness.board.text import NOTHING, percent, plain, settings
+from harness.board.text import NOTHING, device_labels, percent, plain, settings
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Result,
@@ -232,11 +232,11 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns += _details(track)
     columns += [
         Column(
-            f"{work} ×",
+            f"{work} ×{label}",
             f"examples a second, {SPEEDS[work]}, as a ratio to the reference, on {plain(device, 60)}",
             _speed(device, work),
         )
-        for device in sorted({device for row in rows for device in row.speeds})
+        for device, label in device_labels((device for row in rows for device in row.speeds), plain).items()
         for work in Speed._fields
     ]
     columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
