@@ -38,7 +38,7 @@ def markdown(text: str, limit: int) -> str:
 def percent(share: float) -> str:
     """With one decimal; a share that is not all or nothing is not rounded to look like it."""
     # A mean over seeds may lie a few last bits off: those must not decide how it is rounded.
-    share = round(share, 8)
+    share = round(float(share), 8)  # numpy's own numbers have another `repr`
     if 0.9995 <= share < 1:
         return ">99.9"
     if 0 < share < 0.0005:
