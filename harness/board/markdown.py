@@ -265,8 +265,9 @@ def _state(row: Row) -> str:
 
 
 def _submission(row: Row) -> str:
-    title = getattr(getattr(row.submission, "manifest", None), "title", None)
-    return f"{_name(row)}<br>{markdown(title, MAX_TITLE)}" if title else _name(row)
+    if not isinstance(row.submission, Submission):
+        return _name(row)
+    return f"{_name(row)}<br>{markdown(row.submission.manifest.title, MAX_TITLE)}"
 
 
 def _authors(row: Row) -> str | None:
