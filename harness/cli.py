@@ -325,8 +325,7 @@ def show(
     found = discovered(context.obj)
     entry = the_one(found, name)
     loaded, _ = find_track(track, context.obj / "results")
-    others = [other for other in found if other is not entry]
-    put(to_be_typed(shown(entry, loaded, context.obj / "results", others)), end="")
+    put(to_be_typed(shown(entry, loaded, context.obj / "results", found)), end="")
 
 
 @app.command()

@@ -39,6 +39,8 @@ def require_writable(folder: Path) -> None:
 def replace(path: Path, text: str) -> None:
     """Writes a file beside `path` and renames it, so that a reader sees the old file or the new one.
 
+    That holds after a power cut too.
+
     Raises:
         OSError: the file cannot be written; then nothing is left beside `path`.
     """
@@ -46,6 +48,8 @@ def replace(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut after the renaming may leave an empty file
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except BaseException:

@@ -75,6 +75,7 @@ class Suites(_Part):
 class CurvePoint(_Part):
     step: Count
     examples: Count
+    """Training examples so far, repeats of later epochs included."""
     loss: float | None
     """Mean cross-entropy (nats per token) since the last point; null at step 0 and where it was not finite."""
     accuracy: Share
@@ -149,6 +150,7 @@ class Seconds(_Part):
 class Parameters(_Part):
     model: Count
     positions: Count
+    """Numbers that are trained; buffers, which rule P30 counts too, are not in it."""
 
 
 class Fingerprints(_Part):
@@ -159,12 +161,15 @@ class Fingerprints(_Part):
 
 class Environment(_Part):
     device: str
+    """The GPU's name, or `CPU: ` with the name of the processor's model."""
     products: str | None = None
     """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, or `CUDA`; null if nothing did."""
     torch: str
     python: str
     commit: str | None
+    """Of the harness's own repository; null where git does not track the harness."""
     dirty: bool | None
+    """Whether a file in the harness's folder was changed or added since that commit; null where `commit` is."""
 
 
 class Audit(_Part):

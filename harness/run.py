@@ -172,7 +172,8 @@ def _trial_events(
     """What the events of trials' jobs mean; saves the records.
 
     Args:
-        left: by job, its trials that have no record yet; kept up to date.
+        left: by job, the trials of which its worker has sent no record yet, in order; each is taken out when its record
+            comes. Those of a job that a submission's graph ended stay in.
     """
     for event in events:
         name, reply = event.job.name, event.reply

@@ -59,5 +59,9 @@ def test_a_mean_of_counts_reads_as_all_or_nothing_only_if_it_is(total, from_the_
     assert (text == "0.0") == (not any(counts))
 
 
+def test_a_share_of_numpy_reads_like_any_other():
+    assert percent(np.mean([0.25, 0.5])) == "37.5"
+
+
 def test_a_half_is_rounded_up_as_people_do():
     assert [percent(share) for share in (0.0945, 0.1005, 0.1025)] == ["9.5", "10.1", "10.3"]

@@ -50,6 +50,15 @@ def test_every_number_of_digits_has_both_shares_with_intervals_their_difference_
     assert verdict is Verdict.BETTER
 
 
+def test_a_length_that_two_trainings_are_tested_at_says_of_each_line_which_it_was(tmp_path):
+    evaluation = EvaluationDefinition(fresh=1000, test=1000, lengths=1000, validation=100)
+    track = make_track(digits=[2, 3], seeds=[0], longest=5, evaluation=evaluation)
+    text, _ = compared(*two(tmp_path, track, 0.9, 0.8), track, "mine")
+    headings = [line.split("  ")[0] for line in text.splitlines()[2:7]]
+    of_two = [f"{length} digits, trained to 2" for length in (3, 4, 5)]
+    assert headings == [*of_two, "4 digits, trained to 3", "5 digits, trained to 3"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "verdict", "said"),
     [

@@ -153,6 +153,18 @@ def test_a_pair_that_an_audit_stopped_is_shown_with_its_rule_and_left_out_of_the
     assert "Mean of the grid: 50.0 %" in text
 
 
+def test_a_pair_that_ran_without_a_sandbox_is_shown_with_that_reason(root: Path) -> None:
+    entries = list(found_in(root).values())
+    grid = grid_of(entries, [], ["a", "c"])
+    one, other, *rest = [make_record(pair, TRACK, 3, 0, 0.5) for line in grid.pairs() for pair in line]
+    bare = [record.model_copy(update={"isolation": "none"}) for record in (one, other)]
+    save_all(root, [*bare, *rest], below="cross")
+    text = as_text(crossing_of(grid, TRACK, rows_of_cross(grid, entries, TRACK, root / "results", HARNESS)))
+    for positions in ("a", "c"):
+        assert f"a with {positions}: no sandbox, 1 of 1 trial: ran without a sandbox" in text
+    assert [line.split()[1:] for line in text.splitlines()[2:4]] == [["×", "×"], ["50.0", "50.0"]]
+
+
 def test_every_pair_with_a_part_of_a_hacked_submission_is_hacked_and_none_is_trained(root: Path) -> None:
     found = found_in(root)
     entries = list(found.values())

@@ -197,12 +197,12 @@ def test_show_tells_what_a_maintainer_ruled(tmp_path, monkeypatch):
     one = make_submission(tmp_path, "one")
     save_all(tmp_path, make_trials(one, track, 0.9, audits=[DOUBTFUL]))
     results = tmp_path / "results"
-    assert "state       in review: T50: a token moves" in shown(one, track, results)
+    assert "state       in review: T50: a token moves" in shown(one, track, results, [one])
     (results / "cleared.yaml").write_text(cleared(one, "T50"))
-    assert "state       fresh\n" in shown(one, track, results)
+    assert "state       fresh\n" in shown(one, track, results, [one])
     (results / "hacked.yaml").write_text(MARK)
     marked = "marked as hacked, so it does not rank: The pads count the carries. (2026-11-24)"
-    assert marked in shown(one, track, results)
+    assert marked in shown(one, track, results, [one])
 
 
 def test_a_ruling_that_names_no_version_or_no_rule_is_refused(tmp_path):

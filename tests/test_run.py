@@ -1,5 +1,6 @@
 """Which trials go into one job, what is said of one that its worker did not outlive, and what is kept of a track."""
 
+import json
 import platform
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,11 +13,13 @@ from bad_folders import MANIFEST, TINY, make_submission, write_folder
 from cheats.sources import COLUMNS, submission_of
 from made_records import make_record, make_track
 
+from harness.commands.validate import Request, check_folders
 from harness.definitions import keep_definition
 from harness.engines import local
 from harness.engines.local import Event, Job
-from harness.engines.messages import Failed, Recorded
+from harness.engines.messages import Audited, Failed, Recorded
 from harness.errors import ExitCode
+from harness.host.sandbox import Isolation
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
 from harness.run import Crashed, Finished, _fatal, audit_all, grouped, run_trials
@@ -97,6 +100,23 @@ def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monk
     assert found.keys() == {"one", "other", "copy"}
     assert found["copy"] == found["one"]
     assert [finding.rule for finding in found["one"]] == ["T80"]
+
+
+def test_each_of_several_copies_is_told_once_that_no_track_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two", "three"):
+        write_folder(tmp_path, name, manifest=f"{MANIFEST}hyperparameters: {{epochs: 9}}\n")
+    monkeypatch.setattr("harness.run.run_jobs", lambda jobs, _: (Event(job, Audited(findings=[])) for job in jobs))
+    monkeypatch.setattr("harness.commands.watching.isolation", lambda: Isolation.STRONG)
+    asked = Request(names=[], changed=None, output="json", track=None, num_workers=1, example=None, decoy=False)
+    assert check_folders(tmp_path, asked) is ExitCode.DONE
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [(finding["submission"], finding["rule"]) for finding in findings] == [
+        ("one", "T00"),
+        ("three", "T00"),
+        ("two", "T00"),
+    ]
 
 
 @pytest.mark.usefixtures("shared_workers")

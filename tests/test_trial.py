@@ -57,7 +57,7 @@ Twice = tuple[list[Record], list[Progress]]
 @pytest.mark.slow
 def test_the_same_trial_gives_the_same_curve_scores_and_mistakes_to_the_bit(twice: Twice) -> None:
     one, other = twice[0]
-    for name in ("curve", "suites", "mistakes", "digit_accuracy", "examples_to_90", "parameters", "fresh_seed"):
+    for name in (*COMPARED, "fresh_seed"):
         assert getattr(one, name) == getattr(other, name)
     losses = [point.loss for point in one.curve[1:]]
     assert len(losses) == 5

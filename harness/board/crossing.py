@@ -24,7 +24,9 @@ NOT_RUN = "·"
 IMPOSSIBLE = "×"
 COMMAND = re.compile(r"^Command: `harness cross --tokenizers (\S+) --positions (\S+) ", re.MULTILINE)
 """Says of a page which grid it shows."""
-WITHOUT_RESULT = frozenset({State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED})
+WITHOUT_RESULT = frozenset(
+    {State.FAILED, State.REFUSED, State.REVIEW, State.HACKED, State.UNVERIFIED, State.NO_SANDBOX}
+)
 """States in which a trial was made, or was impossible, and its numbers may not be used; the row says why."""
 
 

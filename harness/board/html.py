@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from harness.board.drawing import DARK, LIGHT
 from harness.board.guide import GUIDE
 from harness.board.section import Section
-from harness.board.text import NOTHING, percent, plain, settings
+from harness.board.text import NOTHING, device_labels, percent, plain, settings, thousands
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Result,
@@ -232,11 +232,11 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns += _details(track)
     columns += [
         Column(
-            f"{work} ×",
+            f"{work} ×{label}",
             f"examples a second, {SPEEDS[work]}, as a ratio to the reference, on {plain(device, 60)}",
             _speed(device, work),
         )
-        for device in sorted({device for row in rows for device in row.speeds})
+        for device, label in device_labels((device for row in rows for device in row.speeds), plain).items()
         for work in Speed._fields
     ]
     columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
@@ -280,7 +280,7 @@ def _details(track: Track) -> list[Column]:
         Column(
             "examples to 90 %",
             f"training examples at {last} digits",
-            _of_result(last, lambda result: _number(result.examples_to_90 and result.examples_to_90 / 1000, "{:.1f}k")),
+            _of_result(last, lambda result: _thousands(result.examples_to_90)),
         ),
     ]
 
@@ -324,6 +324,10 @@ def _bar(estimate: Estimate | None) -> Cell:
 
 def _share(share: float | None) -> Cell:
     return Cell(NOTHING) if share is None else Cell(percent(share), share)
+
+
+def _thousands(count: float | None) -> Cell:
+    return Cell(thousands(count) or NOTHING, None if count is None else count / 1000)
 
 
 def _number(value: float | None, form: str) -> Cell:

@@ -1,6 +1,6 @@
 """Writes `leaderboard.md`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 from tabulate import tabulate
@@ -8,7 +8,7 @@ from tabulate import tabulate
 from harness.board.guide import GUIDE
 from harness.board.plots import Plot
 from harness.board.section import Section
-from harness.board.text import NOTHING, listed, markdown, percent, picture, settings, thousands
+from harness.board.text import NOTHING, device_labels, listed, markdown, percent, picture, settings, thousands
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Reach,
@@ -118,15 +118,21 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
     """The closed division's table, then the open one's."""
     closed = [row for row in rows if row.division == "closed"]
     opened = [row for row in rows if row.division != "closed"]
-    parts = [_table([_ranking_cells(row, track, rows) for row in closed], track.ranked)] if closed else []
+    labels = device_labels((device for row in rows for device in row.speeds), markdown)
+    parts = [_table([_ranking_cells(row, track, labels) for row in closed], track.ranked)] if closed else []
     if opened:
-        parts += ["### Open division", _table([_ranking_cells(row, track, rows) for row in opened], track.ranked)]
+        parts += ["### Open division", _table([_ranking_cells(row, track, labels) for row in opened], track.ranked)]
     if any(row.rank and row.rank.is_provisional for row in rows):
         parts.append(f"† provisional: {len(track.seeds)} of at least {MIN_SEEDS} seeds.")
     return parts
 
 
-def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str | None]:
+def _ranking_cells(row: Row, track: Track, labels: Mapping[str, str]) -> dict[str, str | None]:
+    """The cells by heading.
+
+    Args:
+        labels: by device, how the headings of its speeds end.
+    """
     cells: dict[str, str | None] = {"rank": str(row.rank) if row.rank else None, "submission": _submission(row)}
     if len(ranked_strata(track)) > 1:
         cells[ranking_heading(track)] = _interval(row.score) if row.score else None
@@ -135,7 +141,7 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
         cells[trained_heading(track, digits)] = _interval(result.fresh) if result else None
     if track.longest:
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
-    for device, label in _labels_of_devices(rows).items():
+    for device, label in labels.items():
         speed = row.speeds.get(device)
         for work in Speed._fields:
             cells[f"{work} ×{label}"] = f"{getattr(speed, work):.2f}" if speed else None
@@ -143,17 +149,6 @@ def _ranking_cells(row: Row, track: Track, rows: Sequence[Row]) -> dict[str, str
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
     cells["state"] = _state(row)
     return cells
-
-
-def _labels_of_devices(rows: Sequence[Row]) -> dict[str, str]:
-    """How the headings of each device's speeds end: in nothing for a single device, else in a short distinct name."""
-    devices = sorted({device for row in rows for device in row.speeds})
-    if len(devices) == 1:
-        return {devices[0]: ""}
-    shortenings = ([markdown(device, limit) for device in devices] for limit in (30, 60, MAX_REASON))
-    numbers = list(map(str, range(len(devices))))
-    apart = next((names for names in shortenings if len(set(names)) == len(devices)), numbers)
-    return {device: f" ({name})" for device, name in zip(devices, apart, strict=True)}
 
 
 def _by_length(rows: Sequence[Row]) -> list[str]:
@@ -270,8 +265,9 @@ def _state(row: Row) -> str:
 
 
 def _submission(row: Row) -> str:
-    title = getattr(getattr(row.submission, "manifest", None), "title", None)
-    return f"{_name(row)}<br>{markdown(title, MAX_TITLE)}" if title else _name(row)
+    if not isinstance(row.submission, Submission):
+        return _name(row)
+    return f"{_name(row)}<br>{markdown(row.submission.manifest.title, MAX_TITLE)}"
 
 
 def _authors(row: Row) -> str | None:

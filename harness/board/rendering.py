@@ -1,6 +1,7 @@
 """From the folders and the records to the files of the board; what has not changed is not touched."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from harness.board.drawing import THEMES, Theme, draw, is_drawing_of
@@ -9,11 +10,11 @@ from harness.board.markdown import page, plot_path
 from harness.board.plots import Plot, plots_of
 from harness.board.section import Section
 from harness.definitions import track_of_records
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, RecordError, UsageError
 from harness.files import write_atomically
 from harness.fingerprint import harness_fingerprint
 from harness.printable import quoted
-from harness.ranking.rulings import Hacked, read_rulings
+from harness.ranking.rulings import Hacked, Rulings, read_rulings
 from harness.ranking.scoring import rows_of
 from harness.ranking.standing import State
 from harness.records import Record, read_all
@@ -69,27 +70,27 @@ def sections_of(root: Path) -> list[Section]:
         UsageError: there is no submission, or a mark in `results/hacked.yaml` refers to nothing that exists.
     """
     submissions, results = discover(root), root / "results"
-    sections = [_section(results, name, submissions) for name in _track_names(results)]
+    rulings = read_rulings(results)
+    found = {name: list(read_all(results, name)) for name in _track_names(results)}
+    sections = [_section(results, name, submissions, records, rulings) for name, records in found.items()]
     known = {row.name for section in sections for row in (*section.rows, *section.never_run)}
     known |= {submission.name for submission in submissions}
-    hacked = read_rulings(results).hacked
-    if unknown := [mark.submission for mark in hacked if mark.submission not in known]:
+    if unknown := [mark.submission for mark in rulings.hacked if mark.submission not in known]:
         names = ", ".join(map(ascii, unknown))
         raise UsageError(f"results/hacked.yaml marks {names}, which no folder and no record has; correct the name")
-    _require_known_versions(hacked, submissions, results)
+    _require_known_versions(rulings.hacked, submissions, chain.from_iterable(found.values()))
     return sections
 
 
-def _require_known_versions(hacked: Sequence[Hacked], submissions: list[Submission | Broken], results: Path) -> None:
+def _require_known_versions(
+    hacked: Sequence[Hacked], submissions: Sequence[Submission | Broken], records: Iterable[Record | RecordError]
+) -> None:
     """Refuses a mark whose fingerprint no folder and no record has: what it should mark would rank.
 
     Raises:
         UsageError: there is such a mark.
     """
     marked = {mark.fingerprint: mark.submission for mark in hacked if mark.fingerprint}
-    if not marked:
-        return
-    records = [found for name in _track_names(results) for found in read_all(results, name)]
     known = {submission.fingerprint for submission in submissions}
     known |= {record.fingerprints.submission for record in records if isinstance(record, Record)}
     if unknown := [
@@ -108,15 +109,20 @@ def _track_names(results: Path) -> list[str]:
     return [name for name in (*FIRST, *custom, *LAST) if name in names]
 
 
-def _section(results: Path, name: str, submissions: list[Submission | Broken]) -> Section:
-    found = list(read_all(results, name))
+def _section(
+    results: Path,
+    name: str,
+    submissions: Sequence[Submission | Broken],
+    found: Sequence[Record | RecordError],
+    rulings: Rulings,
+) -> Section:
     try:
         track = track_of_records(results, name)
     except HarnessError as error:
         # The page must be the same wherever the root lies.
         reason = str(error).replace(str(results), "results")
         return Section(name=name, notice=f"Its records ({len(found)}) cannot be shown: {reason}")
-    rows = rows_of(track, submissions, found, harness_fingerprint(), read_rulings(results))
+    rows = rows_of(track, submissions, found, harness_fingerprint(), rulings)
     never_run = [row for row in rows if row.standing.state is State.NOT_RUN]
     run = [row for row in rows if row.standing.state is not State.NOT_RUN]
     return Section(name=name, track=track, rows=run, never_run=never_run, plots=plots_of(track, run))

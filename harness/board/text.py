@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import ROUND_HALF_UP, Decimal
 
 from harness.printable import legible
@@ -38,7 +38,7 @@ def markdown(text: str, limit: int) -> str:
 def percent(share: float) -> str:
     """With one decimal; a share that is not all or nothing is not rounded to look like it."""
     # A mean over seeds may lie a few last bits off: those must not decide how it is rounded.
-    share = round(share, 8)
+    share = round(float(share), 8)  # numpy's own numbers have another `repr`
     if 0.9995 <= share < 1:
         return ">99.9"
     if 0 < share < 0.0005:
@@ -58,6 +58,21 @@ def picture(light: str, dark: str, alt: str) -> str:
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img alt="{markdown(alt, MAX_ALT)}" src="{light}"></picture>'
     )
+
+
+def device_labels(devices: Iterable[str], written: Callable[[str, int], str]) -> dict[str, str]:
+    """By device, how the headings of its speeds end: in nothing for a single one, else in a short distinct name.
+
+    Args:
+        written: a device's name as the page writes it, of at most so many characters.
+    """
+    known = sorted(set(devices))
+    if len(known) == 1:
+        return {known[0]: ""}
+    shortenings = ([written(device, limit) for device in known] for limit in (30, 60, 300))
+    numbers = list(map(str, range(len(known))))
+    apart = next((names for names in shortenings if len(set(names)) == len(known)), numbers)
+    return {device: f" ({name})" for device, name in zip(known, apart, strict=True)}
 
 
 def listed(numbers: Iterable[int]) -> str:

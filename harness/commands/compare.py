@@ -12,7 +12,7 @@ from harness.errors import UsageError
 from harness.fingerprint import harness_fingerprint
 from harness.printable import counted
 from harness.ranking.rulings import read_rulings
-from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, ranked_strata, rows_of
+from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, Stratum, ranked_strata, rows_of
 from harness.ranking.standing import State
 from harness.ranking.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
 from harness.records import read_all
@@ -56,7 +56,7 @@ def compared(one: Row, other: Row, track: Track, argument: str) -> tuple[str, Ve
     first, second = _counts(one, track, argument), _counts(other, track, argument)
     _require_same_definitions(one, other, track, argument)
     strata = ranked_strata(track)
-    lines = [_tested(stratum.heading, first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
+    lines = [_tested(_heading(stratum, track), first.at(i), second.at(i)) for i, stratum in enumerate(strata)]
     if len(strata) > 1:
         lines.append(_tested("mean", first, second))
     beside: dict[str, Callable[[Result], str | None]] = {
@@ -120,6 +120,12 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
         if row.division == "open":
             lines.append(f"{row.name} sets hyper-parameters itself: it is in the open division.")
     return "\n".join(lines) + "\n"
+
+
+def _heading(stratum: Stratum, track: Track) -> str:
+    """`5 digits`, or `5 digits, trained to 3` where trainings with several numbers of digits are tested at a length."""
+    is_ambiguous = stratum.length is not None and len(track.digits) > 1
+    return f"{stratum.heading}, trained to {stratum.digits}" if is_ambiguous else stratum.heading
 
 
 def _tested(heading: str, first: Counts, second: Counts) -> list[str]:

@@ -11,6 +11,7 @@ from harness.engines.local import keeping_workers
 from harness.engines.messages import Device
 from harness.errors import ExitCode, UsageError
 from harness.fingerprint import harness_fingerprint
+from harness.printable import counted
 from harness.probe_report import Accuracies, ProbeReport
 from harness.ranking.standing import State, state_of
 from harness.ranking.statistics import wilson
@@ -78,7 +79,7 @@ def as_text(found: ProbeReport, what: str, record: Record | None) -> str:
     passing = [(f"layer {number}", line) for number, line in enumerate(found.trained_passing, 1)]
     tokens: list[tuple[str, Accuracies]] = []
     for place, (line, before) in enumerate(zip(found.trained_by_token, found.untrained_by_token, strict=True)):
-        after = "at =" if place == 0 else f"after {place} token{'s' if place > 1 else ''}"
+        after = "at =" if place == 0 else f"after {counted(place, 'token')}"
         tokens += [(after, line), (f"{after}, untrained", before)]
     parts = [
         f"{what}: {_score(found.test, record)}",

@@ -21,15 +21,15 @@ from harness.track import Track
 MISTAKES_SHOWN = 5
 
 
-def shown(entry: Submission, track: Track, results: Path, others: Sequence[Submission | Broken] = ()) -> str:
+def shown(entry: Submission, track: Track, results: Path, found: Sequence[Submission | Broken]) -> str:
     """Where it stands, every trial's scores, learning curve and mistakes, and how many trials are missing.
 
     Args:
-        others: the folders among which it is ranked.
+        found: the folders among which it is ranked, itself included.
     """
     manifest, rulings = entry.manifest, read_rulings(results)
     parts = [f"{entry.name}: {manifest.title}\n{', '.join(manifest.authors)}\n{manifest.summary}\n"]
-    rows = rows_of(track, [entry, *others], read_all(results, track.name), harness_fingerprint(), rulings)
+    rows = rows_of(track, found, read_all(results, track.name), harness_fingerprint(), rulings)
     parts.append(_overall(next(row for row in rows if row.name == entry.name), entry, track))
     trials = list(read_trials(results, track.name, entry.name, track.digits, track.seeds))
     parts.append(_to_clear([record for _, _, record in trials], entry, track, rulings.cleared))

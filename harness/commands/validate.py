@@ -95,7 +95,8 @@ def _add_what_no_track_allows(found: Sequence[Broken | Submission], verdicts: di
                 entry.training(longest.training)
             except SubmissionError as error:
                 message = f"no built-in track that ranks allows it: on {longest.name}, {error.message}"
-                verdicts[entry.name].append(Finding(error.rule, "review", message))
+                # A new list: copies share the one that the audit returned.
+                verdicts[entry.name] = [*verdicts[entry.name], Finding(error.rule, "review", message)]
 
 
 def _problem(request: Request) -> Problems | None:

@@ -122,7 +122,7 @@ class Done(_Message):
 
     kind: Literal["done"] = "done"
     is_last: bool = False
-    """The worker has exited."""
+    """The worker ends after this message and takes no further job."""
 
 
 Reply = Annotated[Progressed | Audited | Recorded | Probed | Failed | Bug | Done, Field(discriminator="kind")]

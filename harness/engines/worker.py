@@ -164,7 +164,11 @@ def _read(folder: Path) -> Submission:
 
 
 def _trials(job: TrialJob, submission: Submission, events: TextIO) -> Iterator[Record]:
-    """The job's records as they come, a failed one for every trial that the submission broke."""
+    """The job's records as they come, a failed one for every trial that the submission broke.
+
+    Seeds that are tried again one by one share the job's budget: with a budget for each, a submission that keeps the
+    harness waiting could hold up the worker as many times as long as the job has seeds.
+    """
     if broken := gates(job.findings):
         error = SubmissionError(submission.name, broken[0].rule, broken[0].message)
         yield from (_failed(job, submission, seed, error) for seed in job.seeds)
