@@ -249,9 +249,9 @@ def validate(
     ] = False,
 ) -> ExitCode:
     """Checks that submissions keep the rules. Exit 1 if one breaks a gate; `harness explain` lists the rules."""
-    from harness.commands.validate import Request, check_folders
+    from harness.commands.validate import ValidateOptions, check_folders
 
-    request = Request(
+    options = ValidateOptions(
         names=names or [],
         changed=changed,
         output=output.value,
@@ -260,7 +260,7 @@ def validate(
         example=example,
         decoy=decoy,
     )
-    return check_folders(context.obj, request)
+    return check_folders(context.obj, options)
 
 
 @app.command()

@@ -42,18 +42,18 @@ Finite = Annotated[float | None, BeforeValidator(_finite)]
 """Null if it was not finite, because the training diverged."""
 
 
-class _Part(BaseModel):
+class _Stored(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Score(_Part):
+class Score(_Stored):
     """The number of exact matches in one suite."""
 
     correct: Count
     total: Count
 
 
-class Suites(_Part):
+class Suites(_Stored):
     fresh: Score
     test: Score
     edge: Score
@@ -72,7 +72,7 @@ class Suites(_Part):
         return self.lengths | self.fresh_lengths
 
 
-class CurvePoint(_Part):
+class CurvePoint(_Stored):
     step: Count
     examples: Count
     """Training examples so far, repeats of later epochs included."""
@@ -86,7 +86,7 @@ class CurvePoint(_Part):
     """Exact match on the validation problems of each length beyond the trained ones."""
 
 
-class Checkpoint(_Part):
+class Checkpoint(_Stored):
     """The weights at the curve point with the highest mean accuracy beyond the trained lengths, the last if tied."""
 
     step: Count
@@ -95,7 +95,7 @@ class Checkpoint(_Part):
     """As `suites.lengths`, but for these weights."""
 
 
-class Drift(_Part):
+class Drift(_Stored):
     """How far the rows of the largest positional table moved.
 
     Root mean square, over all numbers of those rows, of the weights that the model is judged by less the initial ones.
@@ -110,13 +110,13 @@ class Drift(_Part):
     """Nothing but weight decay moves these rows: every step shrinks them by the share learning_rate * weight_decay."""
 
 
-class Mistake(_Part):
+class Mistake(_Stored):
     prompt: str
     answer: str
     got: str
 
 
-class Throughput(_Part):
+class Throughput(_Stored):
     """Examples per second, and their ratio to the built-in reference, whose measurements alternate with them.
 
     `encode` measures texts that go through the host, on the machine's CPU whatever the device; its reference is a
@@ -135,7 +135,7 @@ class Throughput(_Part):
     decode_ratio: Measured
 
 
-class Seconds(_Part):
+class Seconds(_Stored):
     """Wall-clock time; seeds that ran side by side share theirs evenly.
 
     `encode` is everything before the first step; the time for measuring the throughput is in `total` only.
@@ -147,19 +147,19 @@ class Seconds(_Part):
     total: Measured
 
 
-class Parameters(_Part):
+class Parameters(_Stored):
     model: Count
     positions: Count
     """Numbers that are trained; buffers, which rule P30 counts too, are not in it."""
 
 
-class Fingerprints(_Part):
+class Fingerprints(_Stored):
     submission: str
     track: str
     harness: str
 
 
-class Environment(_Part):
+class Environment(_Stored):
     device: str
     """The GPU's name, or `CPU: ` with the name of the processor's model."""
     products: str | None = None
@@ -172,7 +172,7 @@ class Environment(_Part):
     """Whether a file in the harness's folder was changed or added since that commit; null where `commit` is."""
 
 
-class Audit(_Part):
+class Audit(_Stored):
     """What an audit found, before the trial or inside it; a `gate` or a `review` keeps the record from the ranking."""
 
     rule: str
@@ -180,7 +180,7 @@ class Audit(_Part):
     seen: str
 
 
-class Record(_Part):
+class Record(_Stored):
     """What is known about one trial. `digest` covers all other fields, so that an edit by hand is noticed."""
 
     format: Literal[2] = FORMAT

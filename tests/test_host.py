@@ -76,7 +76,7 @@ def test_a_trial_never_imports_the_submission_into_its_own_process(tmp_path: Pat
     (record,) = run_job(make_submission(tmp_path, top=top), TINY, 1, [0], torch.device("cpu"), lambda progress: None)
     assert record.status == "ok"
     imported_in = {int(line) for line in log.read_text().split()}
-    assert len(imported_in) == 5  # prompts, and again under another hash seed; answers, positions, decode
+    assert len(imported_in) == 6  # prompts and answers, both again under another hash seed; positions, decode
     assert os.getpid() not in imported_in
     assert "submission" not in sys.modules
 

@@ -13,7 +13,7 @@ from bad_folders import MANIFEST, TINY, make_submission, write_folder
 from cheats.sources import COLUMNS, submission_of
 from made_records import make_record, make_track
 
-from harness.commands.validate import Request, check_folders
+from harness.commands.validate import ValidateOptions, check_folders
 from harness.definitions import keep_definition
 from harness.engines import local
 from harness.engines.local import Event, Job
@@ -109,7 +109,7 @@ def test_each_of_several_copies_is_told_once_that_no_track_allows_it(
         write_folder(tmp_path, name, manifest=f"{MANIFEST}hyperparameters: {{epochs: 9}}\n")
     monkeypatch.setattr("harness.run.run_jobs", lambda jobs, _: (Event(job, Audited(findings=[])) for job in jobs))
     monkeypatch.setattr("harness.commands.watching.isolation", lambda: Isolation.STRONG)
-    asked = Request(names=[], changed=None, output="json", track=None, num_workers=1, example=None, decoy=False)
+    asked = ValidateOptions(names=[], changed=None, output="json", track=None, num_workers=1, example=None, decoy=False)
     assert check_folders(tmp_path, asked) is ExitCode.DONE
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert [(finding["submission"], finding["rule"]) for finding in findings] == [

@@ -207,7 +207,7 @@ def test_bubblewrap_is_started_where_it_was_found(tmp_path: Path, monkeypatch: p
 
 def test_a_machine_that_is_too_busy_to_say_gets_no_weaker_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
     def too_slow(command: list[str], **settings: object) -> None:
-        raise subprocess.TimeoutExpired(command, sandbox.PROBE_S)
+        raise subprocess.TimeoutExpired(command, sandbox.REHEARSAL_S)
 
     why_not.cache_clear()
     monkeypatch.setattr(subprocess, "run", too_slow)

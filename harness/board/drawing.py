@@ -341,7 +341,9 @@ def _heat_map(plot: GridPlot, theme: Theme) -> Figure:
     labels = [plain(label, MAX_LABEL) for label in plot.columns]
     axes.set_xticks(range(len(plot.columns)), labels, color=theme.text, rotation=35, ha="left", rotation_mode="anchor")
     axes.xaxis.tick_top()
-    axes.set_xlabel("exact match in per cent; rows: whose tokenizer, columns: whose positional embedding", color=theme.text)
+    axes.set_xlabel(
+        "exact match in per cent; rows: whose tokenizer, columns: whose positional embedding", color=theme.text
+    )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure

@@ -22,7 +22,7 @@ FEW = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class ValidateOptions:
     """Which folders are audited, with what, and how the findings are shown."""
 
     names: list[str]
@@ -40,28 +40,28 @@ class Request:
     """Also train on a decoy task."""
 
 
-def check_folders(root: Path, request: Request) -> ExitCode:
+def check_folders(root: Path, options: ValidateOptions) -> ExitCode:
     """Prints the findings, and how many of the folders are valid.
 
     Raises:
         UsageError: a name, track, ref or problem that there is not.
         MachineError: there is no sandbox, and nobody said that the submissions are trusted.
     """
-    problem = _problem(request)
-    track = find_track(request.track, root / "results").track if request.track else None
+    problem = _problem(options)
+    track = find_track(options.track, root / "results").track if options.track else None
     everyone = discovered(root)
-    found = select(everyone, request.names)
-    if request.changed is not None:
-        found = changed_since(root, request.changed, found)
+    found = select(everyone, options.names)
+    if options.changed is not None:
+        found = changed_since(root, options.changed, found)
         if not found:
-            say(f"no submission changed since {request.changed}")
-            put(printed({}, request.output), end="")
+            say(f"no submission changed since {options.changed}")
+            put(printed({}, options.output), end="")
             return ExitCode.DONE
-    verdicts, code = _audited(found, track, request)
+    verdicts, code = _audited(found, track, options)
     if track is None:
         _add_what_no_track_allows(found, verdicts)
     copies = [group for group in same_code(everyone) if not verdicts.keys().isdisjoint(group)]
-    put(printed(verdicts, request.output, copies), end="")
+    put(printed(verdicts, options.output, copies), end="")
     for group in copies:
         say(f"the same code and settings: {', '.join(group)}", "yellow")
     refused = [name for name, findings in verdicts.items() if gates(findings)]
@@ -73,14 +73,14 @@ def check_folders(root: Path, request: Request) -> ExitCode:
 
 
 def _audited(
-    found: Sequence[Broken | Submission], track: Track | None, request: Request
+    found: Sequence[Broken | Submission], track: Track | None, options: ValidateOptions
 ) -> tuple[dict[str, list[Finding]], ExitCode]:
     """The findings by submission; an interrupt prints those that there are by then."""
     verdicts: dict[str, list[Finding]] = {}
     try:
-        code = watch_audits(found, verdicts, request.num_workers, track=track, with_decoy=request.decoy)
+        code = watch_audits(found, verdicts, options.num_workers, track=track, with_decoy=options.decoy)
     except KeyboardInterrupt:
-        put(printed(verdicts, request.output), end="")
+        put(printed(verdicts, options.output), end="")
         raise
     return verdicts, code
 
@@ -99,15 +99,15 @@ def _add_what_no_track_allows(found: Sequence[Broken | Submission], verdicts: di
                 verdicts[entry.name] = [*verdicts[entry.name], Finding(error.rule, "review", message)]
 
 
-def _problem(request: Request) -> Problems | None:
+def _problem(options: ValidateOptions) -> Problems | None:
     """The example to show, if one was asked for; before anything is audited, so that a wrong one costs no time."""
-    if request.example is None:
+    if options.example is None:
         return None
-    if request.output != "text":
-        raise UsageError(f"--example is shown as text; leave out --format {request.output}")
+    if options.output != "text":
+        raise UsageError(f"--example is shown as text; leave out --format {options.output}")
     from harness.commands.example import problem_of  # it loads torch
 
-    return problem_of(request.example)
+    return problem_of(options.example)
 
 
 def _show_example(problem: Problems, entries: Sequence[Broken | Submission], track: Track | None) -> None:

@@ -26,10 +26,10 @@ if __name__ == "__main__":
     sys.path[:] = settings["path"]
     sys.dont_write_bytecode = True
 
-    if "probe" in settings:
-        from harness.host.zygote import probe
+    if "rehearse" in settings:
+        from harness.host.zygote import rehearse
 
-        probe(settings["readable"])
+        rehearse(settings["readable"])
     else:
         from harness.host.zygote import run
 

@@ -28,7 +28,7 @@ TRUST = "HARNESS_TRUST_SUBMISSIONS"
 NOBODY = 65534
 SCRATCH = "/tmp"
 SCRATCH_BYTES = 64 << 20
-PROBE_S = 30.0
+REHEARSAL_S = 30.0
 
 
 class Isolation(StrEnum):
@@ -69,7 +69,7 @@ def why_not(level: Isolation) -> str | None:
         return f"{sys.platform} has no Landlock"
     if level is Isolation.STRONG and shutil.which("bwrap") is None:
         return "bubblewrap is not installed (`apt install bubblewrap`)"
-    settings = {"path": import_path(), "level": level, "probe": True, "readable": readable()}
+    settings = {"path": import_path(), "level": level, "rehearse": True, "readable": readable()}
     try:
         done = subprocess.run(
             command(level, settings),
@@ -77,13 +77,13 @@ def why_not(level: Isolation) -> str | None:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PROBE_S,
+            timeout=REHEARSAL_S,
             env=environment(hash_seed=0),
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         # No reason to take a weaker sandbox: the same machine offers this one a minute later.
-        message = f"no process could be locked down within {PROBE_S:g} s; try again when the machine is less busy"
+        message = f"no process could be locked down within {REHEARSAL_S:g} s; try again when the machine is less busy"
         raise MachineError(message) from error
     except OSError as error:
         return str(error)

@@ -28,7 +28,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.errors import EngineError
 from harness.host.lockdown import lock_down
@@ -126,7 +126,7 @@ def zygote_for(hash_seed: int, level: Isolation) -> Zygote:
     return _zygotes[hash_seed, level]
 
 
-def probe(readable: list[str]) -> None:
+def rehearse(readable: list[str]) -> None:
     """Locks this process down as a host would be, and says so; if anything is missing, ends with a message instead."""
     lock_down(Path("/usr"), readable)
     os.write(1, b"locked down\n")
@@ -135,7 +135,7 @@ def probe(readable: list[str]) -> None:
 def run(settings: dict[str, Any]) -> None:
     """Runs the zygote's loop until its parent closes the socket or ends; then its hosts end with all they started."""
     gc.disable()  # what is imported stays; looking for garbage among its million objects takes a quarter of the time
-    from harness.host.serve import serve, warm_up
+    from harness.host.serve import warm_up
 
     if sys.platform == "linux":  # the worker's memory limit is not meant for hosts, which set their own
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -145,41 +145,25 @@ def run(settings: dict[str, Any]) -> None:
     gc.enable()
     own_id = os.getpid()
     hosts: dict[int, str] = {}  # their folders, by process id
-    descriptor = settings["socket"]
-    with socket.socket(fileno=descriptor) as parent, contextlib.suppress(ConnectionError):
+    with socket.socket(fileno=settings["socket"]) as parent, contextlib.suppress(ConnectionError):
         try:
             while True:
                 request, descriptors = _receive(parent)
+                answer: int | None = None
                 if "wait" in request:
-                    _send(parent, _reap(request["wait"]))
-                    continue
-                if "traceback" in request:
+                    answer = _reap(request["wait"])
+                elif "traceback" in request:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(request["traceback"], signal.SIGUSR1)
-                    _send(parent, None)
-                    continue
-                if "kill" in request:
+                elif "kill" in request:
                     kill_group(request["kill"])
                     _reap(request["kill"])
                     shutil.rmtree(hosts.pop(request["kill"], ""), ignore_errors=True)
-                    _send(parent, None)
-                    continue
-                _use_up_process_ids()
-                folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
-                try:
-                    process_id = os.fork()
-                except OSError:
-                    shutil.rmtree(folder)
-                    raise
-                if process_id == 0:
-                    parent.detach()
-                    os.close(descriptor)
+                else:
                     own = {name: settings[name] for name in ("level", "readable")}
-                    _become_host({**request["start"], **own, "folder": folder, "parent": own_id}, descriptors, serve)
-                hosts[process_id] = folder
-                for received in descriptors:
-                    os.close(received)
-                _send(parent, process_id)
+                    answer, folder = _fork_host({**request["start"], **own, "parent": own_id}, descriptors, parent)
+                    hosts[answer] = folder
+                _send(parent, answer)
         finally:
             for process_id, folder in hosts.items():
                 kill_group(process_id)
@@ -211,6 +195,23 @@ def _receive(connection: socket.socket) -> tuple[Any, list[int]]:
     return json.loads(content[LENGTH.size :]), descriptors
 
 
+def _fork_host(settings: dict[str, Any], descriptors: list[int], parent: socket.socket) -> tuple[int, str]:
+    """Forks a host; returns its process id and its folder. The host closes what only the zygote may use."""
+    _use_up_process_ids()
+    folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX)
+    try:
+        process_id = os.fork()
+    except OSError:
+        shutil.rmtree(folder)
+        raise
+    if process_id == 0:
+        os.close(parent.detach())
+        _become_host({**settings, "folder": folder}, descriptors)
+    for received in descriptors:
+        os.close(received)
+    return process_id, folder
+
+
 def _use_up_process_ids() -> None:
     """Uses up a random number of ids, so that a host's own does not count the threads that the host before it started.
 
@@ -222,10 +223,12 @@ def _use_up_process_ids() -> None:
             os.posix_spawn("/nonexistent", ["nothing"], {})
 
 
-def _become_host(settings: dict[str, Any], descriptors: list[int], serve: Any) -> None:
+def _become_host(settings: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Turns the forked child into a host: its own session, output to the pipe, never back into the zygote's loop."""
     status = 1
     try:
+        from harness.host.serve import serve  # the zygote has loaded it
+
         os.setsid()
         requests, replies, output = descriptors
         os.dup2(output, 1)
