@@ -174,9 +174,10 @@ _RULES = (
         id="T58",
         title="A number is written with its own digits",
         level="review",
-        checked="*validate, trial.* By what each id decodes to on its own, zeros left out, the ids of an answer give "
-        "its digits, read from either end. The last digit of an answer is in one id, at one place at every "
-        "length, counted from the beginning or from the end, and no number has more ids than a longer one.",
+        checked="*validate, trial.* By what each id decodes to on its own, the ids of an answer give its digits, "
+        "read from either end, with zeros before and behind or with fewer inside, not with more. The last digit of an "
+        "answer is in one id, at one place at every length, counted from the beginning or from the end, and no number "
+        "has more ids than a longer one.",
         why="On a track of length generalisation a tokenizer that fills short numbers up with constants, or shifts "
         "them, trains the model on long ones, and takes away from the answers what it has added.",
         remedy="Write the digits that are there, and fill up with zeros or with ids that decode to nothing. Where a "

@@ -28,14 +28,17 @@ GROUPS = [*map(str, range(100)), ""]
         (DIGITS, [12, 1, 12, 0, 12, 2, 12, 3]),
         (GROUPS, [10, 23]),
         (GROUPS, [23, 10]),
+        (DIGITS, [1, 2, 3]),  # as an id that stands for `02` may decode alone to `2`
     ],
-    ids=["as written", "reversed", "filled up with zeros", "between hints", "groups", "groups, reversed"],
+    ids=["as written", "reversed", "filled up with zeros", "between hints", "groups", "groups, reversed", "fewer"],
 )
 def test_an_answer_of_1023_may_be_written_so(texts: list[str], ids: list[int]) -> None:
     assert list(check_answers(texts, ["1023"], [ids])) == []
 
 
-@pytest.mark.parametrize("ids", [[1, 0, 2, 3, 7], [1, 2, 0], [2, 0, 1, 3], [12, 12, 12, 12]])
+@pytest.mark.parametrize(
+    "ids", [[1, 0, 2, 3, 7], [1, 2, 0], [2, 0, 1, 3], [1, 0, 2, 0, 3], [3, 0, 0, 2, 0, 1], [12, 12, 12, 12]]
+)
 def test_an_answer_of_1023_may_not_be_written_so(ids: list[int]) -> None:
     (finding,) = check_answers(DIGITS, ["45", "1023"], [[5, 4], ids])
     assert (finding.rule, finding.level) == ("T58", "review")

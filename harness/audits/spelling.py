@@ -19,9 +19,10 @@ Texts = Mapping[str, tuple[Sequence[str], Ragged]]
 
 
 def check_answers(texts: Sequence[str], answers: Sequence[str], rows: Rows) -> Iterator[Finding]:
-    """T58: the ids of an answer, each decoded alone, give its digits from either end; zeros do not count.
+    """T58: the ids of an answer, each decoded alone, give its digits from either end, with no more zeros among them.
 
-    Zeros are left to other rules: a group of digits may decode alone to fewer, and padding is zeros in some formats.
+    Zeros before and behind do not count, since padding is zeros in some formats; and a group of digits may decode alone
+    to fewer.
 
     Args:
         texts: what each id decodes to on its own (`Vocabulary.texts`).
@@ -30,7 +31,7 @@ def check_answers(texts: Sequence[str], answers: Sequence[str], rows: Rows) -> I
     wrong: list[tuple[str, str]] = []
     for answer, ids in zip(answers, rows, strict=True):
         written = [texts[token_id] for token_id in ids]
-        if answer.replace("0", "") not in {_spelled(written), _spelled(written[::-1])}:
+        if not any(_spells("".join(own), answer) for own in (written, written[::-1])):
             wrong.append((answer, "".join(written)))
     for answer, spelled in wrong[:1]:
         seen = f"the ids of encode({answer!r}), decoded one by one, give {spelled[:64]!r}"
@@ -83,8 +84,9 @@ def check_spelling(vocabulary: Vocabulary, answers: Texts) -> list[Finding]:
     return [*check_answers(vocabulary.texts, distinct, rows), *check_units(distinct, rows)][:1]
 
 
-def _spelled(written: Sequence[str]) -> str:
-    return "".join(written).replace("0", "")
+def _spells(written: str, answer: str) -> bool:
+    same_digits = written.replace("0", "") == answer.replace("0", "")
+    return same_digits and len(written.strip("0")) <= len(answer.strip("0"))
 
 
 def _review(seen: str) -> Finding:
