@@ -14,9 +14,9 @@ import numpy as np
 from harness.audits.chance import at_least, fisher
 from harness.audits.footprint import Digit, Edit, check_columns, check_spread, edits_of, footprints, judged
 from harness.audits.prompts import MIN_PROMPTS, operand_lengths, with_other_units
+from harness.audits.spelling import Texts
 from harness.audits.tokens import MAX_CHARACTERS
 from harness.host.client import Host, Vocabulary
-from harness.ragged import Ragged
 from harness.records import Score
 from harness.rules import Finding, gate
 from harness.submissions import Submission
@@ -85,7 +85,7 @@ def check_again(
     submission: Submission,
     vocabulary: Vocabulary,
     max_digits: int,
-    prompts: Mapping[str, tuple[Sequence[str], Ragged]],
+    prompts: Texts,
     probed: Ids,
     rng: np.random.Generator,
 ) -> list[Finding]:
@@ -113,7 +113,7 @@ def check_answers_again(
     submission: Submission,
     vocabulary: Vocabulary,
     max_digits: int,
-    answers: Mapping[str, tuple[Sequence[str], Ragged]],
+    answers: Texts,
     rng: np.random.Generator,
 ) -> list[Finding]:
     """T20: another process, sent the trial's answers, at most `MAX_AGAIN` of each set, gives the same ids."""
@@ -124,7 +124,7 @@ def check_answers_again(
     return list(_differing_again(order, first, again))
 
 
-def _first_of(sets: Mapping[str, tuple[Sequence[str], Ragged]]) -> dict[str, list[int]]:
+def _first_of(sets: Texts) -> dict[str, list[int]]:
     """The ids of the first `MAX_AGAIN` texts of each set."""
     return {
         text: row

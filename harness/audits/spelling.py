@@ -16,6 +16,7 @@ REMEDY = "Write a number with its own digits, at the same places in every length
 
 Rows = Sequence[Sequence[int]]
 Texts = Mapping[str, tuple[Sequence[str], Ragged]]
+"""By set, texts and the ids of each."""
 
 
 def check_answers(texts: Sequence[str], answers: Sequence[str], rows: Rows) -> Iterator[Finding]:

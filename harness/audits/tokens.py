@@ -147,13 +147,13 @@ def check_decode(
     half = len(numbers) // 2
     numbers = numbers[: 2 * half]
     pairs = [f"{a}+{b}=" for a, b in zip(numbers[:half], numbers[half:], strict=True)]
-    others = [with_other_units(number) for number in numbers]
+    written = [*numbers, *map(with_other_units, numbers)]
     with Host(submission, "answers", max_digits=max_digits) as host:
-        answers = host.encode(numbers, vocabulary)
-        written = host.encode([*numbers, *others], vocabulary)
+        encoded = host.encode(written, vocabulary)
+    answers = encoded.take(np.arange(len(numbers)))
     with Host(submission, "prompts", max_digits=max_digits) as host:
         prompts = host.encode(pairs, vocabulary)
-    spelling = check_spelling(vocabulary, {"": ([*numbers, *others], written)})
+    spelling = check_spelling(vocabulary, {"numbers": (written, encoded)})
     rows, longest = answers.rows(), int(answers.lengths.max())
     garbage = [rng.integers(0, vocabulary.vocab_size, longest).tolist() for _ in range(NUM_GARBAGE)]
     sent = {
