@@ -87,7 +87,7 @@ def _readable(entries: Sequence[Submission | Broken], *, is_named: bool) -> list
 
 
 def _one_of_each(submissions: Sequence[Submission], part_of: Callable[[Submission], Part]) -> list[Submission]:
-    """One submission for each distinct part: the one whose own folder holds the part, or else the first that has it."""
+    """One submission for each distinct part: the last whose own folder holds it, or else the first that has it."""
     chosen: dict[str, Submission] = {}
     for submission in submissions:
         part = part_of(submission)

@@ -79,7 +79,10 @@ class CurvePoint(_Stored):
     loss: float | None
     """Mean cross-entropy (nats per token) since the last point; null at step 0 and where it was not finite."""
     accuracy: Share
-    """Exact match on the first problems of `test`."""
+    """Share of the first problems of `test` whose answer ids are all predicted right, each given the right ones before.
+
+    Where several ids spell one number, that is not the exact match of texts that `suites` counts.
+    """
     digit_accuracy: Share
     """Share of answer tokens predicted right, each given the right ones before it."""
     lengths: dict[Number, Share] = {}

@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 def gate(rule: str, message: str) -> Finding:
-    """A finding that keeps the submission from being trained."""
+    """A finding that refuses the submission, or, inside a trial, keeps its record from the ranking."""
     return Finding(rule, "gate", message)
 
 
@@ -106,8 +106,9 @@ _RULES = (
         title="decode only decodes",
         level="gate",
         checked="*validate.* In a process that has seen no problem, decode gives at most 64 characters for any ids, "
-        "never raises or hangs, and does not turn the ids of a prompt or of two numbers into their sum. *validate, "
-        "trial.* It returns numbers planted among the answers unchanged. Only `^(0|[1-9][0-9]*)$` counts as a number.",
+        "never raises or hangs, and does not turn the ids of a prompt or of two numbers into their sum, where that "
+        "takes a carry. *validate, trial.* It returns numbers planted among the answers unchanged. Only "
+        "`^(0|[1-9][0-9]*)$` counts as a number.",
         why="Whatever decode works out, the model has not learned.",
         remedy="Map ids to characters and put them in order; skip ids that are not characters. Never call `int` and "
         "`+`.",

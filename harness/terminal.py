@@ -45,7 +45,7 @@ def _ignore(stream: TextIO) -> None:
 
 
 def work_in(directory: Path) -> None:
-    """From here on the commands that messages name are for that folder, as this one is."""
+    """From here on, commands quoted in messages carry `-C DIR`, as this one did."""
     global _command
     _command = f"harness -C {shlex.quote(str(directory))}"
 

@@ -99,9 +99,11 @@ def test_each_answer_gets_one_id_of_another_answer_of_its_length_unless_it_has_n
     assert seen == {(1, 3), (4, 2)}
 
 
-NUMBERS = [str(number) for number in range(1, 41)]
-PAIRS = [f"{a}+{b}=" for a, b in zip(NUMBERS[:20], NUMBERS[20:], strict=True)]
-SUMS = [str(a + b) for a, b in zip(range(1, 21), range(21, 41), strict=True)]
+NINES, ODD = range(9, 209, 10), range(1, 41, 2)
+NUMBERS = [str(number) for number in (*NINES, *ODD)]
+PAIRS = [f"{a}+{b}=" for a, b in zip(NINES, ODD, strict=True)]
+"""Each has a carry."""
+SUMS = [str(a + b) for a, b in zip(NINES, ODD, strict=True)]
 HONEST = {"answers": NUMBERS, "prompts": PAIRS, "both": ["121"] * 20, "garbage": ["7" * 64, ""]}
 """What an honest decoder writes; a text of 64 characters is still allowed."""
 
@@ -117,8 +119,8 @@ def test_an_honest_decoder_breaks_no_rule() -> None:
 
 
 def test_a_decoder_that_forgets_a_number_without_its_encoder_is_found_and_the_first_such_number_shown() -> None:
-    (message,) = judged(answers=["1", "2", "0", "0", *NUMBERS[4:]])
-    assert message.startswith("decode of the ids of '3' is '0' in a process that has not encoded it")
+    (message,) = judged(answers=["9", "19", "0", "0", *NUMBERS[4:]])
+    assert message.startswith("decode of the ids of '29' is '0' in a process that has not encoded it")
 
 
 def test_a_decoder_that_makes_more_than_64_characters_of_garbage_is_found_and_its_ids_shown() -> None:
@@ -131,12 +133,19 @@ def test_a_decoder_that_adds_is_found_but_not_one_that_hits_a_sum_in_one_of_twen
     others = HONEST[part]
     assert judged(**{part: [*others[:19], SUMS[19]]}) == []
     (message,) = judged(**{part: [*others[:18], *SUMS[18:]]})
-    assert message.startswith(f"decode of the ids of {what}, '19+39=', is the sum '58' in 2 of 20 cases")
+    expected = f"decode of the ids of {what}, '189+37=', is the sum '226' in 2 of 20 cases with a carry"
+    assert message.startswith(expected)
+
+
+def test_sums_without_a_carry_may_come_out_of_digits_that_are_only_written_together() -> None:
+    pairs = ["0+4=", "20+3=", "1+0=", "300+21="]
+    texts = {"answers": [], "prompts": ["4", "23", "1", "321"], "both": ["04", "23", "1", "321"], "garbage": []}
+    assert judge_decode([], pairs, [], texts) == []
 
 
 def test_what_one_part_breaks_is_told_beside_what_the_others_do() -> None:
     messages = judged(answers=["0", *NUMBERS[1:]], garbage=["7" * 65, ""], prompts=SUMS, both=SUMS)
-    shown = ["ids of '1' is '0'", "decode([5, 5]) gives 65", "ids of a prompt, '1+21='", "ids of two numbers, '1+21='"]
+    shown = ["ids of '9' is '0'", "decode([5, 5]) gives 65", "ids of a prompt, '9+1='", "ids of two numbers, '9+1='"]
     assert [part in message for part, message in zip(shown, messages, strict=True)] == [True] * 4
 
 

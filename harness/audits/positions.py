@@ -112,8 +112,8 @@ def check_digits(
     """P10: what positions read of a batch stays the same, to the bit, when problems of equal lengths share a layout.
 
     A trial makes them share one (`trial._sharing_layouts`), so that positions which follow the digits could not help
-    there; they are refused, and not only disappointed. The terms would not show it: a table may be zero before it is
-    trained, and angles a whole turn apart are equal.
+    there; here they are refused as well. The terms would not show it: a table may be zero before it is trained, and
+    angles a whole turn apart are equal.
 
     Args:
         positions: with a program for evaluation at this length.

@@ -42,7 +42,7 @@ NUM_EDITED_DIGITS = 1200
 """About this many digits are drawn anew at each max_digits."""
 MAX_CHARACTERS = 64
 MAX_ADDED = 0.05
-"""Share of pairs of numbers whose sum decode may hit by chance."""
+"""Share of pairs of numbers, added with a carry, whose sum decode may hit by chance."""
 
 
 def check_tokenizer(submission: Submission, widths: Sequence[int] = MAX_DIGITS) -> list[Finding]:
@@ -143,11 +143,13 @@ def check_decode(
     submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
 ) -> tuple[list[Finding], int]:
     """T58, and T30 in a process that has seen no text; and the characters of an answer that an id changes (median)."""
-    numbers = [number for number in _random_sums(max_digits) if len(number) <= max_digits]
+    sums = _random_sums(max_digits)
+    numbers = [number for number in sums if len(number) <= max_digits]
     half = len(numbers) // 2
     numbers = numbers[: 2 * half]
     pairs = [f"{a}+{b}=" for a, b in zip(numbers[:half], numbers[half:], strict=True)]
-    written = [*numbers, *map(with_other_units, numbers)]
+    longer = [number for number in sums if len(number) > max_digits]
+    written = [*numbers, *(number for some in (numbers, longer) for number in map(with_other_units, some)), *longer]
     with Host(submission, "answers", max_digits=max_digits) as host:
         encoded = host.encode(written, vocabulary)
     answers = encoded.take(np.arange(len(numbers)))
@@ -184,6 +186,9 @@ def judge_decode(
 ) -> list[Finding]:
     """T30, judged by what decode wrote.
 
+    Only sums with a carry are counted: 0 and 4 written one after the other, or 20 and 3 one over the other, are sums
+    that nobody has added.
+
     Args:
         pairs: prompts, each with two of the numbers.
         garbage: ids drawn at random.
@@ -199,11 +204,13 @@ def judge_decode(
     for ids, text in too_long[:1]:
         seen = f"decode({ids}) gives {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
         findings.append(gate("T30", f"{seen}: let an id stand for a few characters"))
+    carrying = [index for index, pair in enumerate(pairs) if _has_carry(*operands(pair))]
     for what, got in (("a prompt", texts["prompts"]), ("two numbers", texts["both"])):
-        added = [(pair, text) for pair, text in zip(pairs, got, strict=True) if text == _sum_of(pair)]
-        if len(added) > MAX_ADDED * len(pairs):
+        added = [(pairs[index], got[index]) for index in carrying if got[index] == _sum_of(pairs[index])]
+        if len(added) > MAX_ADDED * len(carrying):
             pair, text = added[0]
-            seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {len(added)} of {len(pairs)} cases"
+            count = f"{len(added)} of {len(carrying)} cases with a carry"
+            seen = f"decode of the ids of {what}, {pair!r}, is the sum {text!r} in {count}"
             findings.append(gate("T30", f"{seen}, so `encode` or `decode` has added them: remove the arithmetic"))
     return findings
 
@@ -321,6 +328,10 @@ def _num_changed(one: str, other: str) -> int:
     """Characters that differ, both texts aligned to the right."""
     width = max(len(one), len(other))
     return sum(x != y for x, y in zip(one.rjust(width), other.rjust(width), strict=True))
+
+
+def _has_carry(one: str, other: str) -> bool:
+    return any(int(x) + int(y) > 9 for x, y in zip(reversed(one), reversed(other), strict=False))
 
 
 def _sum_of(prompt: str) -> str:

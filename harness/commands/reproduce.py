@@ -19,6 +19,10 @@ from harness.track import Track
 COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "seen", "parameters"}
 """Keys of a record that come out the same to the bit in a second run on the same device, with the same torch."""
 MAX_SHOWN = 4
+SAME_NAMES = (
+    "device, torch and products have the same names; another model of the processor rounds differently, so compare the "
+    "two scores with the intervals"
+)
 
 
 class Reproducible(NamedTuple):
@@ -94,16 +98,24 @@ def verdict(then: Record, now: Record) -> tuple[bool, str]:
     differing = f"failed: {now.reason}" if now.status == "failed" else _differences(then, now)
     if not differing:
         return True, f"{now.trial}: the same to the bit"
-    elsewhere = _other_machine(then, now)
-    return False, f"{now.trial}: {differing}" + (f" (on another machine: {elsewhere})" if elsewhere else "")
+    if elsewhere := _other_machine(then, now):
+        differing += f" (on another machine: {elsewhere})"
+    elif now.status == "ok":
+        differing += f" ({SAME_NAMES})"
+    return False, f"{now.trial}: {differing}"
 
 
 def _differences(then: Record, now: Record) -> str:
     before, after = (_flat(record.model_dump(mode="json", include=COMPARED)) for record in (then, now))
-    keys = sorted(before.keys() | after.keys(), key=lambda key: (not key.startswith("suites"), key))
+    keys = sorted(before.keys() | after.keys(), key=_importance)
     changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
     more = f"; and {len(changed) - MAX_SHOWN} more" if len(changed) > MAX_SHOWN else ""
     return "; ".join(changed[:MAX_SHOWN]) + more
+
+
+def _importance(key: str) -> tuple[bool, bool, str]:
+    """Sorts what ranks first: fresh problems, then the other suites, then the rest."""
+    return not key.startswith("suites.fresh"), not key.startswith("suites"), key
 
 
 def _other_machine(then: Record, now: Record) -> str:

@@ -274,10 +274,10 @@ def _score(suites: Suites | None, stratum: Stratum) -> Score | None:
 
 
 def _ranks(rows: Sequence[Row], *, is_provisional: bool) -> dict[str, Rank]:
-    """Places by name, each division separately; rows that are not separated from the best of a group share its place.
+    """Places by name, each division separately.
 
-    The comparison is always with the best of the group, never with the neighbour: otherwise a chain of close neighbours
-    would tie the first to the last.
+    Going down by score, a row that is separated from the best of its group opens the next. The comparison is always
+    with the best, never with the neighbour: otherwise a chain of close neighbours would tie the first to the last.
     """
     ranks: dict[str, Rank] = {}
     for division in ("closed", "open"):
