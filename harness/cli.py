@@ -23,8 +23,6 @@ from harness.terminal import ignore_stdout, messages, put, replace_closed_stream
 
 # Verbs import what they need when they run, so that `harness --help` and `harness list` answer at once.
 
-UNUSABLE_PATHS = {errno.ENAMETOOLONG, errno.ELOOP}
-"""System errors about a path that was typed: too long, or links that lead in a circle."""
 MACHINE_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 """System errors that are not caused by our code: no permission, no space."""
 
@@ -153,8 +151,8 @@ def main() -> None:
             remedy = "make room, make it yours, or work elsewhere with -C DIR"
             say(f"harness: {error.filename or 'the output'} cannot be used: {error.strerror}; {remedy}", "red")
             sys.exit(ExitCode.ENVIRONMENT)
-        if isinstance(error, OSError) and error.errno in UNUSABLE_PATHS:
-            say(f"harness: {str(error.filename)[:60]} is no path that can be used: {error.strerror}", "red")
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            say(f"harness: {str(error.filename)[:60]}… is too long for a path here; give a shorter one", "red")
             sys.exit(ExitCode.USAGE)
         messages.print_exception()
         say("harness: this is a bug in the harness; please report it with the lines above", "red")

@@ -356,8 +356,8 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
     refused(harness_here(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
     refused(harness_here(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")
     refused(harness_here(root / "nowhere", "list"), 2, "there is no such folder")
-    refused(harness_here(root / ("n" * 300), "list"), 2, "is no path that can be used: File name too long")
-    refused(harness_here(root, "run", "-t", "t" * 300 + ".yaml", "-n"), 2, "File name too long")
+    refused(harness_here(root / ("n" * 300), "list"), 2, "is too long for a path here; give a shorter one")
+    refused(harness_here(root, "run", "-t", "t" * 300 + ".yaml", "-n"), 2, "is too long for a path here")
 
 
 @pytest.mark.parametrize(("verb", "spelling"), [("run", "quick/"), ("cross", "./quick")])

@@ -148,8 +148,8 @@ def check_decode(
     half = len(numbers) // 2
     numbers = numbers[: 2 * half]
     pairs = [f"{a}+{b}=" for a, b in zip(numbers[:half], numbers[half:], strict=True)]
-    longer = [number for number in sums if len(number) > max_digits]
-    written = [*numbers, *(number for some in (numbers, longer) for number in map(with_other_units, some)), *longer]
+    spelled = [*numbers, *(number for number in sums if len(number) > max_digits)]
+    written = [*spelled, *map(with_other_units, spelled)]
     with Host(submission, "answers", max_digits=max_digits) as host:
         encoded = host.encode(written, vocabulary)
     answers = encoded.take(np.arange(len(numbers)))
