@@ -214,6 +214,7 @@ NOT_FROZEN = {
     "host": "words",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
+    "host.huge_pages": "says how memory is paged",
     "host.lockdown": (
         "says what a process may ask for: a hole that is closed must not make every record stale; that torch computes "
         "in a host as it does outside is under test (`test_positions.py`)"

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import EngineError
+from harness.host.huge_pages import use_huge_pages
 from harness.host.lockdown import lock_down
 from harness.host.sandbox import Isolation, command, environment, import_path, readable
 
@@ -143,6 +144,7 @@ def run(settings: dict[str, Any]) -> None:
     warm_up(exports=settings["exports"])
     gc.freeze()  # nor do hosts look there, which would copy the pages that they share
     gc.enable()
+    use_huge_pages()
     own_id = os.getpid()
     hosts: dict[int, str] = {}  # their folders, by process id
     with socket.socket(fileno=settings["socket"]) as parent, contextlib.suppress(ConnectionError):

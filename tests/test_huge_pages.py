@@ -1,0 +1,35 @@
+"""Compared with what the kernel counts in /proc/self/smaps_rollup, in a process of its own."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILLS = """
+from pathlib import Path
+from harness.host.huge_pages import use_huge_pages
+
+def huge_kilobytes():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("AnonHugePages"))
+
+numbers = [str(number) for number in range(10**6)]
+before = huge_kilobytes()
+use_huge_pages()
+print(huge_kilobytes() - before, sum(map(int, numbers)))
+"""
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(map(int, platform.release().split(".")[:2])) if sys.platform == "linux" else (0,)
+
+
+@pytest.mark.skipif(_kernel() < (6, 1), reason="MADV_COLLAPSE is of Linux 6.1")
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="this kernel has no huge pages")
+def test_what_a_process_has_made_lies_in_huge_pages_and_is_unchanged() -> None:
+    ended = subprocess.run([sys.executable, "-c", FILLS], capture_output=True, text=True, check=True)
+    gained, total = map(int, ended.stdout.split())
+    assert gained > 30_000, "of the 60 MB that a million small texts take"
+    assert total == sum(range(10**6))
