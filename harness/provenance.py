@@ -14,6 +14,9 @@ from harness.records import Environment, Fingerprints, Record
 from harness.submissions import Submission
 from harness.track import Track
 
+CPU_NUMBERS = {"cpu family": "family", "model": "model", "CPU implementer": "implementer", "CPU part": "part"}
+"""Fields of /proc/cpuinfo that tell a processor's generation, on x86 and on Arm, and what they are called here."""
+
 
 def identity(
     submission: Submission,
@@ -73,13 +76,16 @@ def _environment(device_name: str, products: str | None) -> Environment:
 
 
 def cpu_name() -> str:
-    """`CPU: AMD EPYC`, or the architecture where the system does not name the model."""
-    name = platform.machine()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    return f"CPU: {name}"
+    """`CPU: AMD EPYC (family 25, model 1)`, or the architecture where the system does not name the processor.
+
+    A hosted machine often hides all but the product line, whose generations round differently.
+    """
+    if sys.platform != "linux":
+        return f"CPU: {platform.machine()}"
+    first, *_ = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    numbers = ", ".join(f"{what} {fields[key]}" for key, what in CPU_NUMBERS.items() if key in fields)
+    return f"CPU: {fields.get('model name', platform.machine())}" + (f" ({numbers})" if numbers else "")
 
 
 @cache

@@ -1,5 +1,6 @@
 """`harness compare`: what stands in its table, when it says worse, and what it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_every_number_of_digits_has_both_shares_with_intervals_their_difference_
     assert cells_of(text, "mean")[2].strip().startswith("+0.050")
     assert [cell.strip() for cell in cells_of(text, "examples to 90 %")] == ["12.8k / -", "- / -"]
     assert verdict is Verdict.BETTER
+
+
+def test_trainings_on_two_processors_of_one_product_line_are_told_apart(tmp_path):
+    track = make_track(digits=[3], seeds=[0])
+    one, other = two(tmp_path, track, 0.9, 0.8)
+    assert "one device" not in compared(one, other, track, "mine")[0]
+    moved = one.trials[0].environment.model_copy(update={"device": "Some CPU (family 25, model 1)"})
+    elsewhere = replace(other, trials=(other.trials[0].model_copy(update={"environment": moved}),))
+    text, _ = compared(one, elsewhere, track, "mine")
+    assert "Not trained on one device (Some CPU, Some CPU (family 25, model 1))" in text
 
 
 def test_a_length_that_two_trainings_are_tested_at_says_of_each_line_which_it_was(tmp_path):

@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import subprocess
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -85,8 +86,30 @@ def test_a_failure_is_a_record_with_the_rule_and_the_reason(tmp_path):
     assert read(save(failure, tmp_path / "results")) == failure
 
 
-def test_the_cpu_has_a_name():
-    name = cpu_name()
-    assert name.startswith("CPU: ")
-    assert len(name) > len("CPU: ")
-    assert name.isprintable()
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        (
+            "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t: 2\n\n",
+            "CPU: AMD EPYC (family 25, model 1)",
+        ),
+        (
+            "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n\nHardware\t: x\n",
+            f"CPU: {platform.machine()} (implementer 0x41, part 0xd0c)",
+        ),
+        ("processor\t: 0\nuarch\t\t: sifive,u74-mc\n\n", f"CPU: {platform.machine()}"),
+    ],
+)
+def test_generations_of_one_product_line_have_different_names(cpuinfo, name, monkeypatch):
+    monkeypatch.setattr(provenance.sys, "platform", "linux")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: cpuinfo)
+    assert cpu_name() == name
+
+
+@pytest.mark.skipif(not shutil.which("lscpu"), reason="compares with lscpu")
+def test_this_processor_is_called_what_the_system_calls_it():
+    said = subprocess.run(["lscpu"], capture_output=True, text=True, check=True, env={"LC_ALL": "C"}).stdout
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in said.splitlines())}
+    assert cpu_name().startswith(f"CPU: {fields.get('Model name', platform.machine())}")
+    for key in ("CPU family", "Model"):
+        assert key not in fields or platform.machine() != "x86_64" or fields[key] in cpu_name()

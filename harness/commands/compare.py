@@ -10,7 +10,7 @@ from harness.board.text import thousands
 from harness.definitions import argument_for
 from harness.errors import UsageError
 from harness.fingerprint import harness_fingerprint
-from harness.printable import counted
+from harness.printable import counted, visible
 from harness.ranking.rulings import read_rulings
 from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, Stratum, ranked_strata, rows_of
 from harness.ranking.standing import State
@@ -112,6 +112,10 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
     probability = _probability(separation(first, second))
     test = "t-tests that pair seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
     lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
+    devices = [{visible(trial.environment.device) for trial in row.trials} for row in (one, other)]
+    if len(devices[0] | devices[1]) > 1:
+        named = ", ".join(sorted(devices[0] | devices[1]))
+        lines.append(f"Not trained on one device ({named}): each rounds differently, which moves single starts far.")
     if first.num_seeds < MIN_SEEDS:
         lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change it.")
     for row in (one, other):

@@ -19,10 +19,7 @@ from harness.track import Track
 COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "seen", "parameters"}
 """Keys of a record that come out the same to the bit in a second run on the same device, with the same torch."""
 MAX_SHOWN = 4
-SAME_NAMES = (
-    "device, torch and products have the same names; another model of the processor rounds differently, so compare the "
-    "two scores with the intervals"
-)
+SAME_NAMES = "device, torch and products have the same names, so both should be the same"
 
 
 class Reproducible(NamedTuple):
