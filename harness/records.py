@@ -164,7 +164,7 @@ class Fingerprints(_Stored):
 
 class Environment(_Stored):
     device: str
-    """The GPU's name, or `CPU: ` with the name of the processor's model."""
+    """The GPU's name, or `CPU: ` with the processor's, and its generation where the system tells it."""
     products: str | None = None
     """What multiplies matrices in float32: `oneDNN` or torch's `default` on a CPU, or `CUDA`; null if nothing did."""
     torch: str
