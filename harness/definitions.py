@@ -1,5 +1,6 @@
 """Where a track's definition is found: in the package, in a user's file, or kept beside the records made with it."""
 
+import difflib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +35,9 @@ def find_track(name_or_path: str, *results: Path) -> Definition:
     except UsageError as error:
         own = {file.parent.name for folder in results for file in folder.glob(f"[!.]*/{KEPT}")}
         named = f"; with results here: {', '.join(sorted(map(quoted, own)))}" if own else ""
-        raise UsageError(f"{error}{named}") from error
+        near = difflib.get_close_matches(name_or_path, {*built_in_names(), *own}, n=1)
+        meant = f"; did you mean {quoted(near[0])}?" if near else ""
+        raise UsageError(f"{error}{named}{meant}") from error
     if kept is not None and found.track.name != name_or_path:
         other = found.track.name
         raise UsageError(f"{kept} defines a track of another name, {other}; give the path of the one you mean")

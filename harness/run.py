@@ -38,10 +38,11 @@ FATAL: dict[int, str] = {
     signal.SIGFPE: ENDED.format("SIGFPE") + "by a division of the smallest integer by -1; divide floats",
     **{
         number: ENDED.format(number.name) + "inside torch; compute the terms with other operators"
-        for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL)
+        for number in (signal.SIGSEGV, signal.SIGABRT)
     },
 }
-"""Signals that only a submission's graph brings about, and what is said of it; a lack of memory ends in SIGKILL."""
+"""Signals that a submission's graph brings about, and what is said of it. Others are the machine's: a lack of memory
+ends in SIGKILL, a torch that was built for another processor in SIGILL, a file system that is full in SIGBUS."""
 
 
 @dataclass(frozen=True, slots=True)

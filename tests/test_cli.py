@@ -354,6 +354,7 @@ def test_unknown_names_tracks_and_folders_are_answered_with_those_there_are(root
     refused(harness_here(root, "validate", "nope", "nil"), 2, "no submissions 'nope', 'nil'")
     refused(harness_here(root, "show", "nope"), 2, "no submission 'nope'")
     refused(harness_here(root, "run", "-t", "nope"), 2, "no track 'nope'; built in: ", ", ".join(built_in_names()))
+    refused(harness_here(root, "run", "-t", "quik"), 2, "no track 'quik'; built in: ", "; did you mean 'quick'?")
     refused(harness_here(root, "run", "-t", "nope.yaml"), 2, "no track file at nope.yaml")
     refused(harness_here(root / "nowhere", "list"), 2, "there is no such folder")
     refused(harness_here(root / ("n" * 300), "list"), 2, "is too long for a path here; give a shorter one")
@@ -378,7 +379,12 @@ def test_a_track_of_ones_own_is_known_by_its_name_once_it_has_records(root: Path
         harness_here(root, "run", "good", "-t", "course").stderr == "track course: nothing to run, 1 trial up to date\n"
     )
     assert "\ncourse, " in harness_here(root, "show", "good", "-t", "course").stdout
-    refused(harness_here(root, "show", "good", "-t", "corse"), 2, "no track 'corse'", "; with results here: 'course'")
+    refused(
+        harness_here(root, "show", "good", "-t", "corse"),
+        2,
+        "no track 'corse'",
+        "; with results here: 'course'; did you mean 'course'?",
+    )
     (root / "results" / "course").rename(root / "results" / "other")
     refused(
         harness_here(root, "show", "good", "-t", "other"), 2, "defines a track of another name, course; give the path"

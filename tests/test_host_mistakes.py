@@ -25,7 +25,7 @@ BAD_ENCODINGS = {
     "beyond 64 bits": ("return [10**40]", "holds 1000"),
     "negative": ("return [-1]", "gave id -1; ids must be in [0, vocab_size). The first id is 0"),
     "empty": ("return []", "encode('7+8=') gave 0 ids; 1 to"),
-    "None": ("return None", "returned NoneType; the contract asks for list[int]"),
+    "None": ("pass", "returned NoneType; the contract asks for list[int]; does it end in `return`"),
     "a string": ("return '12'", "returned str; the contract asks for list[int]"),
     "a generator": ("yield 1", "returned generator; the contract asks for list[int]; wrap it in list(...), or"),
     "a tensor": (
@@ -190,7 +190,7 @@ def test_an_error_in_borrowed_code_names_the_folder_that_it_lies_in(tmp_path: Pa
     [
         ("Submission.py", "rename 'Submission.py'"),
         ("a.ipynb", "copy the classes from 'a.ipynb'"),
-        ("mine.py", "there is 'mine.py': rename one, or name it in the manifest"),
+        ("mine.py", "there is 'mine.py': rename one, or name it in submission.yaml"),
     ],
 )
 def test_a_module_that_is_missing_is_looked_for_under_another_name(tmp_path: Path, beside: str, remedy: str) -> None:
@@ -222,8 +222,8 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path,
     [
         ("submission:Nope", "submission.py defines no class Nope"),
         ("submission:CHARACTERS", "submission.py defines no class CHARACTERS"),
-        ("other:Characters", "the manifest names other:Characters, but there is no other.py"),
-        ("os:PathLike", "the manifest names os:PathLike, but there is no os.py"),
+        ("other:Characters", "submission.yaml names other:Characters, but there is no other.py"),
+        ("os:PathLike", "submission.yaml names os:PathLike, but there is no os.py"),
         ("submission.py:Characters", "there is no submission/py.py; leave out .py"),
     ],
 )

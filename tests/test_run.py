@@ -172,6 +172,8 @@ def test_a_graph_that_kills_its_worker_by_an_integer_division_breaks_a_rule(tmp_
         ),
         (signal.SIGSEGV, "(SIGSEGV)"),
         (signal.SIGKILL, None),  # a lack of memory, or a person
+        (signal.SIGILL, None),  # a torch for another processor
+        (signal.SIGBUS, None),  # a file system that is full
         (None, None),
     ],
 )

@@ -39,7 +39,7 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
         for name, line, module in _foreign(part):
             message = (
                 f"{where}{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, "
-                f"numpy, {CONTRACT} and the files of its folder (`import helpers`, without a dot)"
+                f"numpy, {CONTRACT} and the files of its folder (`import helpers`, without a dot, is helpers.py)"
             )
             yield gate("T00", message)
             return

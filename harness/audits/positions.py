@@ -63,7 +63,9 @@ def check_positions(
         trained, layout = layouts[:batch_size], layouts[:EVALUATION_BATCH]
         for training in (True, False):
             terms = _terms(positions, trained if training else layout, training=training)
-            yield from check_finite(terms, training=training, max_digits=max_digits)
+            if findings := list(check_finite(terms, training=training, max_digits=max_digits)):
+                yield from findings
+                return
         if max_digits == widths[0]:
             again = _export(submission, sequences, max_digits, batch_size, hash_seed=1)
             yield from check_repeatable(positions, again, trained, layout)

@@ -30,7 +30,8 @@ def train(root: Path, names: list[str], track: str, options: RunOptions) -> Exit
         say(str(entry.error), "red")
     for name, why in dict.fromkeys((trial.submission.name, trial.why) for trial in planned.failed):
         say(f"{name}, as before: {why}", "red")
-    say(planned.summary(definition.track.name, dry_run=options.dry_run))
+    if readable:
+        say(planned.summary(definition.track.name, dry_run=options.dry_run))
     if options.dry_run:  # so that the records that come of the plan can be shown to be of what was planned
         say(f"harness {harness}, track {definition.track.name} {definition.track.fingerprint}")
     code = execute(planned, definition, results, options)

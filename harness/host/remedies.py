@@ -53,6 +53,7 @@ REMEDIES = {
     r"\breturned (Tensor|ndarray|tuple|range|map|generator|set); the contract asks for list\[int\]": (
         "wrap it in list(...), or a tensor or array in .tolist()"
     ),
+    r"\breturned None(Type)?; the contract": "does it end in `return`, on every path?",
     r"\bholds .* of type (u?int\d+|float\d*|Tensor); ids are ints": "make each an int, by int(...) or .tolist()",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
     r"\bencode\('\d+'\) raised: .*\b(AttributeError|IndexError|KeyError|ValueError)\b": (
@@ -79,5 +80,5 @@ def remedied(message: str, files: Iterable[str]) -> str:
         if notebooks:
             return f"{message}; copy the classes from {quoted(notebooks[0])} into it"
         if code := [name for name in sorted(files) if name.endswith(".py")]:
-            return f"{message}; there is {', '.join(map(quoted, code[:5]))}: rename one, or name it in the manifest"
+            return f"{message}; there is {', '.join(map(quoted, code[:5]))}: rename one, or name it in submission.yaml"
     return message

@@ -79,15 +79,16 @@ def load_class(entry_point: str, folder: str, rule: str) -> type:
     module_name, _, class_name = entry_point.partition(":")
     if not (Path(folder) / Path(*module_name.split("."))).with_suffix(".py").is_file():
         remedy = "; leave out .py" if module_name.endswith(".py") else ""
-        got = f"the manifest names {entry_point}, but there is no {module_name.replace('.', '/')}.py"
+        got = f"submission.yaml names {entry_point}, but there is no {module_name.replace('.', '/')}.py"
         raise Refused(rule, got + remedy)
     module = importlib.import_module(module_name)
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         classes = [value for value in vars(module).values() if isinstance(value, type)]
         own = [value.__name__ for value in classes if value.__module__ == module_name]
-        got = f"{module_name}.py defines no class {class_name} (but {', '.join(own) or 'none':.200})"
-        raise Refused(rule, f"{got}; write it, or name another in the manifest")
+        others = f" (but {', '.join(own):.200})" if own else ", nor any other"
+        remedy = "write it, or name another in submission.yaml"
+        raise Refused(rule, f"{module_name}.py defines no class {class_name}{others}; {remedy}")
     return found
 
 
