@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.claims import Claims
-from harness.engines.local import Event, Job, run_jobs
+from harness.engines.local import Event, NamedJob, run_jobs
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -93,7 +93,8 @@ def audit_all(
         copies.setdefault((submission.fingerprint, submission.lenders), []).append(submission)
     by_name = {group[0].name: group for group in copies.values()}
     jobs = [
-        Job(name, AuditJob(code=_code_of(group[0]), track=track, decoy=with_decoy)) for name, group in by_name.items()
+        NamedJob(name, AuditJob(code=_code_of(group[0]), track=track, decoy=with_decoy))
+        for name, group in by_name.items()
     ]
     for event in run_jobs(jobs, min(num_workers, len(jobs))):
         group, reply = by_name[event.job.name], event.reply
@@ -143,7 +144,7 @@ def run_trials(
             claims.release(trial.name)
             return False
 
-        def jobs() -> Iterator[Job]:
+        def jobs() -> Iterator[NamedJob]:
             """A job of each group, made when its turn has come, of the trials that are ours."""
             for group in groups:
                 ours = {trial.name: trial for trial in group if is_ours(trial)}
@@ -210,7 +211,7 @@ def run_probe(
 ) -> Iterator[Running | Probed | Crashed]:
     """How far the probe of one trial has got, and in the end what it found."""
     work = ProbeJob(code=_code_of(submission), track=track, digits=digits, seed=seed, device=device)
-    for event in run_jobs([Job(trial_name(submission.name, digits, seed), work)], 1):
+    for event in run_jobs([NamedJob(trial_name(submission.name, digits, seed), work)], 1):
         name, reply = event.job.name, event.reply
         if isinstance(reply, Progressed):
             yield Running(name, reply)
@@ -235,7 +236,7 @@ def grouped(trials: Sequence[PlannedTrial], max_seeds: int) -> list[list[Planned
     return found
 
 
-def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, findings: Sequence[Finding]) -> Job:
+def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, findings: Sequence[Finding]) -> NamedJob:
     first = group[0]
     work = TrialJob(
         code=_code_of(first.submission),
@@ -246,7 +247,7 @@ def _trial_job(group: Sequence[PlannedTrial], track: Track, device: Device, find
         device=device,
         findings=list(findings),
     )
-    return Job(f"{first.name}{''.join(f',{trial.seed}' for trial in group[1:])}", work)
+    return NamedJob(f"{first.name}{''.join(f',{trial.seed}' for trial in group[1:])}", work)
 
 
 def _fatal(reply: Reply) -> str | None:

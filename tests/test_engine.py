@@ -16,7 +16,7 @@ from bad_folders import MANIFEST, TINY, descendants, is_worker, left_running, ma
 from made_records import make_record
 
 from harness.engines import local, worker
-from harness.engines.local import Event, Job, keeping_workers, memory_of_a_worker, num_cores, run_jobs
+from harness.engines.local import Event, NamedJob, keeping_workers, memory_of_a_worker, num_cores, run_jobs
 from harness.engines.messages import (
     Audited,
     AuditJob,
@@ -48,18 +48,18 @@ def code_of(submission: Submission, **changes: str) -> Code:
     return Code.model_validate({"folder": str(submission.folder), **now, **changes})
 
 
-def audit_job(submission: Submission) -> Job:
-    return Job(submission.name, AuditJob(code=code_of(submission)))
+def audit_job(submission: Submission) -> NamedJob:
+    return NamedJob(submission.name, AuditJob(code=code_of(submission)))
 
 
-def trial_job(submission: Submission, *, seeds: Sequence[int] = (0,), **changes: object) -> Job:
+def trial_job(submission: Submission, *, seeds: Sequence[int] = (0,), **changes: object) -> NamedJob:
     work = {"code": code_of(submission), "track": TINY, "digits": 1, "seeds": list(seeds), "device": "cpu"}
-    return Job(submission.name, TrialJob.model_validate({**work, **changes}))
+    return NamedJob(submission.name, TrialJob.model_validate({**work, **changes}))
 
 
-def impossible_job(submission: Submission) -> Job:
+def impossible_job(submission: Submission) -> NamedJob:
     """A job that no command line makes: there are no problems of -1 digits."""
-    return Job("impossible", trial_job(submission, digits=-1).work)
+    return NamedJob("impossible", trial_job(submission, digits=-1).work)
 
 
 def last_of(events: Iterable[Event]) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def test_jobs_of_all_kinds_are_done_one_after_the_other(tmp_path: Path, monkeypa
     honest, raising = make_submission(tmp_path, "honest"), make_submission(tmp_path, "raising", encode="raise OSError")
     gone = audit_job(make_submission(tmp_path, "gone"))
     shutil.rmtree(tmp_path / "submissions" / "gone")
-    no_gpu = Job("no_gpu", trial_job(honest, device="cuda").work)
+    no_gpu = NamedJob("no_gpu", trial_job(honest, device="cuda").work)
     jobs = [trial_job(raising), audit_job(honest), gone, no_gpu]
     events = list(run_jobs(jobs, num_workers=1))
     ended = last_of(events)
@@ -204,7 +204,7 @@ def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(t
     """An edit, or a `git pull`, while the job waited for its turn."""
     edited, honest = make_submission(tmp_path, "edited"), make_submission(tmp_path, "honest")
     another = trial_job(honest, code=code_of(honest, harness="0123456789abcdef"))
-    jobs = [audit_job(edited), Job("trial", trial_job(edited).work), Job("another", another.work)]
+    jobs = [audit_job(edited), NamedJob("trial", trial_job(edited).work), NamedJob("another", another.work)]
     with (edited.folder / "submission.py").open("a") as file:
         file.write("# one comment more\n")
     ended = last_of(list(run_jobs([*jobs, audit_job(honest)], num_workers=1)))
@@ -242,7 +242,7 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
     )
     monkeypatch.syspath_prepend(tmp_path)
     honest = make_submission(tmp_path, "honest")
-    jobs = [Job("full", trial_job(honest).work), audit_job(honest)]
+    jobs = [NamedJob("full", trial_job(honest).work), audit_job(honest)]
     before, workers, replies = descendants(os.getpid()), [], {}
     for event in run_jobs(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
@@ -256,7 +256,7 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
 @pytest.mark.usefixtures("shared_workers")
 def test_a_contract_that_the_trial_on_the_decoy_breaks_is_a_finding_beside_the_others(tmp_path: Path) -> None:
     epochs = make_submission(tmp_path, "epochs", manifest=f"{MANIFEST}hyperparameters: {{epochs: 3}}\n")
-    job = Job("epochs", AuditJob(code=code_of(epochs), decoy=True))
+    job = NamedJob("epochs", AuditJob(code=code_of(epochs), decoy=True))
     (event,) = run_jobs([job], num_workers=1)
     assert isinstance(event.reply, Audited)
     assert [(found.rule, found.level) for found in event.reply.findings] == [("T80", "tag"), ("T00", "gate")]

@@ -16,7 +16,7 @@ from made_records import make_record, make_track
 from harness.commands.validate import ValidateOptions, check_folders
 from harness.definitions import keep_definition
 from harness.engines import local
-from harness.engines.local import Event, Job
+from harness.engines.local import Event, NamedJob
 from harness.engines.messages import Audited, Failed, Recorded
 from harness.errors import ExitCode
 from harness.host.sandbox import Isolation
@@ -89,7 +89,7 @@ def test_copies_are_audited_once_and_each_gets_the_findings(tmp_path: Path, monk
     copy = make_submission(tmp_path, "copy")
     asked: list[str] = []
 
-    def noting(jobs: Sequence[Job], num_workers: int) -> Iterator[Event]:
+    def noting(jobs: Sequence[NamedJob], num_workers: int) -> Iterator[Event]:
         asked.extend(job.name for job in jobs)
         return local.run_jobs(jobs, num_workers)
 
@@ -231,7 +231,7 @@ def test_a_trial_whose_record_is_saved_keeps_it_though_its_worker_dies_in_the_ne
     one, results = make_submission(tmp_path, "one"), tmp_path / "results"
     record = make_record(one, TINY, 1, 0, 1.0).sealed()
 
-    def dying(jobs: Sequence[Job], *_: object) -> Iterator[Event]:
+    def dying(jobs: Sequence[NamedJob], *_: object) -> Iterator[Event]:
         (job,) = jobs
         yield Event(job, Recorded(record=record))
         yield Event(job, Failed(message="ended", exit_code=ExitCode.INCOMPLETE, signal=killed_by))
@@ -253,7 +253,7 @@ def test_no_more_workers_are_asked_for_than_there_are_jobs(tmp_path: Path, monke
     """Each would get a smaller share of the memory."""
     asked: list[int] = []
 
-    def noting(jobs: Iterable[Job], num_workers: int) -> Iterator[Event]:
+    def noting(jobs: Iterable[NamedJob], num_workers: int) -> Iterator[Event]:
         asked.append(num_workers)
         yield from ()
 

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.commands.watching import validate_and_train
-from harness.definitions import Definition
+from harness.commands.watching import watch_audits, watch_trials
+from harness.definitions import Definition, keep_definition
+from harness.engines.local import keeping_workers
 from harness.engines.messages import Device
 from harness.errors import ExitCode, SubmissionError
+from harness.files import require_writable
 from harness.plan import Plan
 from harness.rerun import Rerun
+from harness.rules import Finding
 from harness.submissions import Submission
 from harness.terminal import put
 from harness.track import Track
@@ -41,17 +44,36 @@ def execute(planned: Plan, definition: Definition, results: Path, options: RunOp
 
         device_of(options.device)
     try:
-        return validate_and_train(
-            planned,
-            definition.track,
-            definition.file,
-            results,
-            device=options.device,
-            num_workers=options.num_workers,
-        )
+        return _validate_and_train(planned, definition, results, options)
     except KeyboardInterrupt:
         then = "begins again with the first" if options.rerun is Rerun.all else "goes on from there"
         raise KeyboardInterrupt(f"every trial that had finished is saved, and the same command {then}") from None
+
+
+def _validate_and_train(planned: Plan, definition: Definition, results: Path, options: RunOptions) -> ExitCode:
+    """Validates what is due, then runs it; otherwise a record of a submission that breaks a rule would rank."""
+    track = definition.track
+    if planned.to_run:
+        require_writable(results / track.name)
+    for folder in {results / track.name / trial.submission.name for trial in planned.to_run}:
+        if folder.exists():  # it may be another user's, say, after a run with other rights
+            require_writable(folder)
+    due = {trial.submission.name: trial.submission for trial in planned.to_run}
+    verdicts: dict[str, list[Finding]] = {}
+    with keeping_workers():
+        code = watch_audits(list(due.values()), verdicts, options.num_workers, track=track)
+        trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
+        keep_definition(track, definition.file, results / track.name, has_trials=bool(trials))
+        trained = watch_trials(
+            trials,
+            track,
+            results,
+            device=options.device,
+            num_workers=options.num_workers,
+            verdicts=verdicts,
+            cleared=planned.cleared,
+        )
+    return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 
 def _refusal(submission: Submission, track: Track) -> str | None:

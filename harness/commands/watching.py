@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.commands.progress import Display
-from harness.definitions import keep_definition
-from harness.engines.local import keeping_workers, num_cores
+from harness.engines.local import num_cores
 from harness.engines.messages import Device
 from harness.errors import ExitCode
-from harness.files import require_writable
 from harness.host.sandbox import Isolation, isolation
-from harness.plan import Plan, PlannedTrial
+from harness.plan import PlannedTrial
 from harness.ranking.rulings import Cleared
 from harness.ranking.standing import State, held_back_by_audits
 from harness.records import Record
@@ -159,43 +157,6 @@ def _ended(record: Record, cleared: Sequence[Cleared]) -> _Ended:
     longer = "" if beyond is None else f", {beyond:.3f} beyond the trained lengths,"
     line = f"exact match {score.correct / score.total:.3f}{longer} in {record.seconds.total:.0f} s"
     return _Ended(line)
-
-
-def validate_and_train(
-    planned: Plan,
-    track: Track,
-    track_file: Path,
-    results: Path,
-    *,
-    device: Device,
-    num_workers: int | None,
-) -> ExitCode:
-    """Validates what is due, then runs it; otherwise a record of a submission that breaks a rule would rank.
-
-    Raises:
-        MachineError: no sandbox and no trust, no such device, or `results` cannot be written.
-    """
-    if planned.to_run:
-        require_writable(results / track.name)
-    for folder in {results / track.name / trial.submission.name for trial in planned.to_run}:
-        if folder.exists():  # it may be another user's, say, after a run with other rights
-            require_writable(folder)
-    due = {trial.submission.name: trial.submission for trial in planned.to_run}
-    verdicts: dict[str, list[Finding]] = {}
-    with keeping_workers():
-        code = watch_audits(list(due.values()), verdicts, num_workers, track=track)
-        trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
-        keep_definition(track, track_file, results / track.name, has_trials=bool(trials))
-        trained = watch_trials(
-            trials,
-            track,
-            results,
-            device=device,
-            num_workers=num_workers,
-            verdicts=verdicts,
-            cleared=planned.cleared,
-        )
-    return max(code, trained, ExitCode.INCOMPLETE if planned.failed else ExitCode.DONE)
 
 
 @cache

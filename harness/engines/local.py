@@ -38,7 +38,7 @@ MIN_MEMORY_BYTES = 6 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class NamedJob:
     """One piece of work, and the name by which a person knows it."""
 
     name: str
@@ -49,11 +49,11 @@ class Job:
 class Event:
     """News of a job; the death of its worker is a `Failed` too."""
 
-    job: Job
+    job: NamedJob
     reply: Progressed | Audited | Recorded | Probed | Failed | Bug
 
 
-def run_jobs(jobs: Iterable[Job], num_workers: int) -> Generator[Event, None, None]:
+def run_jobs(jobs: Iterable[NamedJob], num_workers: int) -> Generator[Event, None, None]:
     """Does the jobs, in order, at most `num_workers` at a time; yields their events as they come.
 
     Closing the iterator, or an exception in its consumer, kills the workers and what they started.
@@ -162,9 +162,9 @@ class _Worker:
         self.is_spent = False
         """Takes no further job: it has ended, or is about to."""
         self._unread = b""
-        self.job: Job | None = None
+        self.job: NamedJob | None = None
 
-    def begin(self, job: Job, memory: int | None) -> None:
+    def begin(self, job: NamedJob, memory: int | None) -> None:
         """Sends the worker a job, for which it may take `memory` bytes."""
         self.job = job
         with contextlib.suppress(BrokenPipeError):  # it has ended, as the end of its output will show
