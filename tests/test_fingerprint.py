@@ -222,6 +222,7 @@ NOT_FROZEN = {
     "host.refusal": "words",
     "host.remedies": "words",
     "host.sandbox": "starts processes, and says what they may see",
+    "host.system_calls": "as `host.lockdown`",
     "host.zygote": "starts processes",
     "printable": "words",
     "provenance": "says where a record comes from",

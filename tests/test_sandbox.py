@@ -17,10 +17,10 @@ import pytest
 from bad_folders import make_submission
 
 from harness.errors import ExitCode, MachineError
-from harness.host import lockdown, sandbox
+from harness.host import lockdown, sandbox, system_calls
 from harness.host.client import Host
-from harness.host.lockdown import ARCHITECTURES, REFUSED, system_call_filter
 from harness.host.sandbox import Isolation, isolation, why_not
+from harness.host.system_calls import ARCHITECTURES, REFUSED, system_call_filter
 
 HEADERS = {
     "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
@@ -61,12 +61,21 @@ def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     if not header.exists():
         pytest.skip(f"no {header} here: install the kernel's headers for C")
     known = dict(re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", header.read_text()))
-    tables = {**REFUSED, **lockdown.NO_SOCKETS, **lockdown.NO_PROCESSES}
+    tables = {**REFUSED, **system_calls.NO_SOCKETS, **system_calls.NO_PROCESSES}
     ours = {name: numbers[MACHINES.index(machine)] for name, numbers in tables.items()}
-    ours |= {"clone": lockdown.CLONE[MACHINES.index(machine)], "clone3": lockdown.CLONE3[MACHINES.index(machine)]}
-    ours |= {"ioctl": lockdown.IOCTL[MACHINES.index(machine)], "prlimit64": lockdown.PRLIMIT[MACHINES.index(machine)]}
-    ours |= {"prctl": lockdown.PRCTL[MACHINES.index(machine)], "madvise": lockdown.MADVISE[MACHINES.index(machine)]}
-    ours |= {"kill": lockdown.KILL[MACHINES.index(machine)], "tgkill": lockdown.TGKILL[MACHINES.index(machine)]}
+    ours |= {
+        "clone": system_calls.CLONE[MACHINES.index(machine)],
+        "clone3": system_calls.CLONE3[MACHINES.index(machine)],
+    }
+    ours |= {
+        "ioctl": system_calls.IOCTL[MACHINES.index(machine)],
+        "prlimit64": system_calls.PRLIMIT[MACHINES.index(machine)],
+    }
+    ours |= {
+        "prctl": system_calls.PRCTL[MACHINES.index(machine)],
+        "madvise": system_calls.MADVISE[MACHINES.index(machine)],
+    }
+    ours |= {"kill": system_calls.KILL[MACHINES.index(machine)], "tgkill": system_calls.TGKILL[MACHINES.index(machine)]}
     wrong = {
         name: (number, known[name]) for name, number in ours.items() if name in known and number != int(known[name])
     }
@@ -122,14 +131,14 @@ def test_a_process_may_not_choose_to_outlive_its_parent(machine: str, prctl: int
 @pytest.mark.parametrize("machine", MACHINES)
 def test_refused_controls_are_refused_whatever_the_upper_half_says_and_others_are_not(machine: str) -> None:
     column = MACHINES.index(machine)
-    for call, controls in ((lockdown.FCNTL, lockdown.FCNTLS), (lockdown.IOCTL, lockdown.IOCTLS)):
+    for call, controls in ((system_calls.FCNTL, system_calls.FCNTLS), (system_calls.IOCTL, system_calls.IOCTLS)):
         for control in controls.values():
             assert answer(machine, call[column], 1, control, 0) == errno.EPERM
             assert answer(machine, call[column], 1, control | 1 << 32, 0) == errno.EPERM
-    assert answer(machine, lockdown.IOCTL[column], 1, 0x5401) == 0  # isatty
+    assert answer(machine, system_calls.IOCTL[column], 1, 0x5401) == 0  # isatty
     duplicate, get_flags, set_flags = 0, 3, 4
     for control in (duplicate, get_flags, set_flags):
-        assert answer(machine, lockdown.FCNTL[column], 1, control, 0) == 0
+        assert answer(machine, system_calls.FCNTL[column], 1, control, 0) == 0
 
 
 @pytest.mark.parametrize(("machine", "madvise"), [("x86_64", 28), ("aarch64", 233)])
@@ -144,7 +153,7 @@ def test_memory_may_be_given_back_and_no_page_be_dropped_that_others_share(machi
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Python knows the numbers of the system that it runs on")
 def test_the_controls_of_files_and_of_devices_are_those_that_python_knows_by_name() -> None:
-    for controls, module in ((lockdown.FCNTLS, fcntl), (lockdown.IOCTLS, termios)):
+    for controls, module in ((system_calls.FCNTLS, fcntl), (system_calls.IOCTLS, termios)):
         known = {name: getattr(module, name) for name in controls if hasattr(module, name)}
         assert known.keys() & {"F_SETOWN", "FIOASYNC"}
         assert {name: controls[name] for name in known} == known
@@ -309,7 +318,7 @@ def test_of_what_python_can_ask_of_an_open_file_only_what_concerns_the_file_alon
     own = {"F_DUPFD", "F_DUPFD_CLOEXEC", "F_GETFD", "F_SETFD", "F_GETFL", "F_SETFL", "F_GETOWN", "F_GETSIG"}
     own |= {"F_GETPIPE_SZ", "F_SETPIPE_SZ", "F_ADD_SEALS", "F_GET_SEALS", "F_DUPFD_QUERY"}
     controls = {name: getattr(fcntl, name) for name in dir(fcntl) if re.match("F_(DUP|GET|SET|OFD|ADD|NOTIFY)", name)}
-    number = lockdown.FCNTL[MACHINES.index(machine)]
+    number = system_calls.FCNTL[MACHINES.index(machine)]
     assert {name for name, control in controls.items() if answer(machine, number, 1, control) == 0} <= own
     assert {"F_SETLKW", "F_OFD_SETLK", "F_SETLEASE", "F_GETLEASE", "F_NOTIFY"} <= controls.keys()
     hints_of_an_inode = range(1035, 1039)  # which Python knows by name from 3.13 on
@@ -325,7 +334,7 @@ def test_devices_cannot_be_asked_to_type_to_change_a_file_or_to_signal(machine: 
 
     set_flags, set_attributes = writing("f", 2, 8), writing("X", 32, 28)  # a long, a struct fsxattr
     type_a_letter, of_a_console, asynchronous, own_a_file, own_a_socket = 0x5412, 0x541C, 0x5452, 0x8901, 0x8902
-    number = lockdown.IOCTL[MACHINES.index(machine)]
+    number = system_calls.IOCTL[MACHINES.index(machine)]
     for control in (set_flags, set_attributes, type_a_letter, of_a_console, asynchronous, own_a_file, own_a_socket):
         assert answer(machine, number, 1, control) == errno.EPERM, hex(control)
 
