@@ -12,8 +12,8 @@ parameter `table`:
 
 An argument is null, a bool, a number, a string, a list of arguments, or one of {"node": name}, {"dtype": "float32"} and
 {"device": "layout"}, which stands for the trainer's device. Nothing in a program is evaluated or unpickled: names are
-looked up in a list, and each operator's schema checks its arguments. It takes any int for a dtype, so those are checked
-here.
+looked up in a list, and each operator's schema checks its arguments. A schema takes any int where a dtype belongs, so
+dtypes are checked here.
 """
 
 import operator

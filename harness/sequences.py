@@ -20,7 +20,10 @@ class Sequences:
     """(N, length) of `Kind`, for the columns that are inputs."""
     prompt_length: int
     widths: NDArray[np.int64]
-    """(N,): how many columns each prompt is asked in, PADs included; those before are only PADs, and are left out."""
+    """(N,): in how many columns the model reads each prompt, some of its PADs included.
+
+    The `prompt_length - width` columns before them hold PADs alone, and the model does not see them.
+    """
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -26,8 +26,8 @@ MAX_FILES = 64
 MAX_NAMED = 12
 """How many submissions a message lists at most."""
 NEAR = 0.75
-"""How alike (`difflib`) a name must be to the one that was given, to be asked about; short ones that only share an
-ending are 0.6 alike."""
+"""How alike (`difflib`, 0 to 1) a name must be to the one that was given to be asked about. At difflib's own 0.6, short
+names that only share an ending would be."""
 MAX_SHOWN_NAME = 60
 """Characters shown of a folder's name that is not a valid one."""
 WEB_ADDRESS = r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]{1,300}$"

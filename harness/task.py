@@ -236,6 +236,7 @@ def draw(law: Law, split: Split, *, count: int, track_seed: int, seed: int | Non
     Raises:
         TrackError: some problem was not found within `MAX_ATTEMPTS` draws: the law has no pair in this split.
     """
+    # The law's repr is part of the key: a field renamed or added would draw other problems on every track.
     key = _key(track_seed if seed is None else seed, f"{split.name}/{law!r}")
     indices = np.arange(start, start + count, dtype=np.uint64)
     pending = np.arange(count)

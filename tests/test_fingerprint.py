@@ -212,6 +212,7 @@ NOT_FROZEN = {
     "files": "writes files",
     "fingerprint": "says itself what counts",
     "host": "words",
+    "host.budget": "says how long a host may take; what is refused for it fails, and scores nothing",
     "host.client": "carries and checks bytes; what it refuses fails, and scores nothing",
     "host.frames": "carries bytes",
     "host.huge_pages": "says how memory is paged",

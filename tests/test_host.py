@@ -17,7 +17,8 @@ from bad_folders import TINY, error_of, is_running, left_running, make_submissio
 from harness.audits import audit
 from harness.errors import HostError, SubmissionError
 from harness.host import client, zygote
-from harness.host.client import MAX_OUTPUT_BYTES, Host, budget
+from harness.host.budget import budget
+from harness.host.client import MAX_OUTPUT_BYTES, Host
 from harness.host.frames import DTYPES
 from harness.host.sandbox import Isolation, isolation
 from harness.submissions import Submission

@@ -380,8 +380,12 @@ def test_a_length_trial_scores_every_length_for_the_final_and_for_the_best_weigh
         means = {point.step: sum(point.lengths.values()) / 2 for point in record.curve}
         assert record.best.validation_accuracy == pytest.approx(max(means.values()))
         assert record.best.step == max(step for step, mean in means.items() if mean == max(means.values()))
-        if record.best.step == record.curve[-1].step:
-            assert record.best.lengths == record.suites.lengths
+    at_the_end = [record for record in records if record.best and record.best.step == record.curve[-1].step]
+    assert at_the_end, "all points of a start that learns nothing beyond the trained lengths tie, and the last counts"
+    for record in at_the_end:
+        assert record.best is not None
+        assert record.suites is not None
+        assert record.best.lengths == record.suites.lengths
     abacus, learned = (record.drift for record in records)
     assert abacus is not None
     assert learned is not None

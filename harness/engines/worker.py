@@ -39,7 +39,7 @@ from harness.engines.messages import (
 )
 from harness.errors import ChangedError, ExitCode, HarnessError, SubmissionError
 from harness.fingerprint import harness_fingerprint
-from harness.host.client import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
+from harness.host.budget import AUDIT_BUDGET_S, TRIAL_BUDGET_S, budget
 from harness.host.sandbox import isolation
 from harness.outcome import audit_of
 from harness.processor import device_name, device_of, set_up_processor

@@ -11,7 +11,6 @@ import selectors
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import EngineError, HostError, SubmissionError
+from harness.host.budget import Budget, budget_in_force
 from harness.host.frames import (
     LENGTHS,
     MAX_DECODED_CHARACTERS,
@@ -46,17 +46,9 @@ OUT_OF_BOUNDS = {signal.SIGKILL, signal.SIGXCPU}
 """The signals that the system sends to a process that used up its processor time, or when memory runs out."""
 DEADLINE_S = 60.0
 """Seconds allowed for one answer, import and construction included in the first; honest hosts take about one."""
-AUDIT_BUDGET_S = 300.0
-"""Seconds that may be spent waiting for all hosts of one audit together.
-
-Honest ones take one to three on an idle machine, so even dozens of audits that share a core stay below this; without
-it, hosts that each sleep just short of their deadline would hold a worker for an hour.
-"""
 PROGRAMS_PER_DEADLINE = 8
 """Graphs that are exported within one deadline; a track of length generalisation asks for dozens. A graph of 2,000
 operators, the most that is allowed, takes about two seconds, and is exported twice."""
-TRIAL_BUDGET_S = 1800.0
-"""The same for one job of trials, which encodes some hundred thousand texts and exports once for every seed."""
 TRACEBACK_S = 1.0
 """Seconds that a process which missed its deadline is given to print where it is."""
 FRAME_OF_SUBMISSION = re.compile(
@@ -75,38 +67,6 @@ class Vocabulary:
     pad_id: int
     eos_id: int
     texts: tuple[str, ...]
-
-
-@dataclass(kw_only=True, slots=True)
-class Budget:
-    """How long the harness may wait for one submission's hosts, all of them together."""
-
-    what: str
-    """What the budget is for, as the error names it: `the audit`, say."""
-    allowed_s: float
-    used_s: float = 0.0
-
-    @property
-    def left_s(self) -> float:
-        return self.allowed_s - self.used_s
-
-
-_budget: ContextVar[Budget | None] = ContextVar("budget", default=None)
-
-
-@contextlib.contextmanager
-def budget(what: str, allowed_s: float) -> Iterator[Budget]:
-    """Makes all hosts asked inside it share one budget; once that is used up, asking raises a SubmissionError (T00).
-
-    Only the waiting counts, neither what the harness itself computes nor the start of a zygote. It is counted here, not
-    in each host: a submission that is slow in every one of dozens of hosts still meets each deadline.
-    """
-    own = Budget(what=what, allowed_s=allowed_s)
-    token = _budget.set(own)
-    try:
-        yield own
-    finally:
-        _budget.reset(token)
 
 
 class Host:
@@ -290,7 +250,7 @@ class Host:
 
     def _exchange(self, request: bytes, deadline_s: float) -> bytes:
         """Sends `request` and returns the bytes of one frame; the time it takes is charged to the budget, if any."""
-        own, start = _budget.get(), time.monotonic()
+        own, start = budget_in_force(), time.monotonic()
         allowed_s = deadline_s if own is None else min(deadline_s, own.left_s)
         try:
             return self._send_and_receive(request, start + allowed_s)

@@ -105,7 +105,7 @@ class Row:
     division: str
     standing: Standing
     trials: tuple[Record, ...]
-    """The track's trials that went well, by digits and seed, in any state of the row, so that numbers stay visible."""
+    """The track's trials that did not fail, by digits and seed; those of a stale or unranked row too, to be shown."""
     results: dict[int, Result]
     score: Estimate | None
     """The ranking number: the mean over seeds and `ranked_strata`; null while a trial is missing."""
