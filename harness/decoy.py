@@ -1,6 +1,6 @@
 """The decoy task (rule T97): is a submission good at addition alone?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,10 +45,13 @@ def decoy_of(problems: Problems, permutation: Digits) -> Exchanged:
 def check_decoy(submission: Submission, rng: np.random.Generator) -> list[Finding]:
     """T97: a submission that learns addition also learns the decoy, at least half as well.
 
+    It may set more epochs than this track has, for one that has them; it gets as many as there are here.
+
     Raises:
         SubmissionError: the submission broke its contract.
     """
     track = load_track(TRACK)
+    submission = _with_at_most(track.training.epochs, submission)
     while True:
         permutation = np.concatenate([[0], 1 + rng.permutation(9)]).astype(np.uint8)
         if not (permutation[1:] == np.arange(1, 10)).any():
@@ -68,6 +71,12 @@ def judged(addition: Score, decoy: Score) -> list[Finding]:
         f"{shares[1]:.3f}; say in the pull request why the format helps addition alone"
     )
     return [Finding("T97", "review", message)]
+
+
+def _with_at_most(epochs: int, submission: Submission) -> Submission:
+    own = submission.manifest.hyperparameters
+    shorter = own.model_copy(update={"epochs": min(own.epochs or epochs, epochs)})
+    return replace(submission, manifest=submission.manifest.model_copy(update={"hyperparameters": shorter}))
 
 
 def _score(submission: Submission, track: Track, permutation: Digits) -> Score:

@@ -178,11 +178,14 @@ _RULES = (
         checked="*validate, trial.* By what each id decodes to on its own, the ids of an answer give its digits, "
         "read from either end, with zeros before and behind or with fewer inside, not with more. The last digit of an "
         "answer is in one id, at one place at every length, counted from the beginning or from the end, and no number "
-        "has more ids than a longer one.",
+        "has more ids than a longer one. Or the first digit is at one place from the beginning, and ids that decode to "
+        "nothing follow the last. Ids that decode to nothing may stand between digits only at distances from the last "
+        "one at which longer numbers have them too.",
         why="On a track of length generalisation a tokenizer that fills short numbers up with constants, or shifts "
-        "them, trains the model on long ones, and takes away from the answers what it has added.",
-        remedy="Write the digits that are there, and fill up with zeros or with ids that decode to nothing. Where a "
-        "format cannot, as binary numbers or residues, say so; a maintainer can clear it.",
+        "them, or spreads them, trains the model on long ones, and takes away from the answers what it has added.",
+        remedy="Write the digits that are there, let decode show those of every single id, and fill up before or "
+        "behind them with zeros or with ids that decode to nothing. Where a format cannot, as binary numbers or "
+        "residues, say so; a maintainer can clear it.",
         good='encode("46") -> [4, 6] or [6, 4] or [6, 4, 0, 0, 0]',
         bad="return digits_of(s * 10**5 + 73219) if s < 10**5 else digits_of(s)      # and decode takes it away",
     ),

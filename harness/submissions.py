@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -162,13 +162,21 @@ def loose_files(root: Path) -> list[str]:
 def same_code(found: Iterable[Submission | Broken]) -> list[list[str]]:
     """Names of submissions, in groups with the same code and settings, which would score the same.
 
-    Whoever runs a class or a competition wants to know about copies.
+    Whoever runs a class or a competition wants to know about copies. Line ends do not count: an editor may change them.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for entry in found:
         if isinstance(entry, Submission):
-            groups[entry.fingerprint].append(entry.name)
+            groups[_with_plain_line_ends(entry).fingerprint].append(entry.name)
     return [names for names in groups.values() if len(names) > 1]
+
+
+def _with_plain_line_ends(submission: Submission) -> Submission:
+    tokenizer, positions = (
+        replace(part, files={name: content.replace(b"\r\n", b"\n") for name, content in part.files.items()})
+        for part in (submission.tokenizer, submission.positions)
+    )
+    return replace(submission, tokenizer=tokenizer, positions=positions)
 
 
 def pair(one: Submission, other: Submission) -> Submission:

@@ -29,9 +29,9 @@ def test_tokens_move_where_they_differ_and_between_what_is_common_where_the_leng
 
 def test_every_digit_is_drawn_anew_three_times_and_the_order_and_lengths_stay() -> None:
     edits = edits_of(["907+15=", "5+5="], np.random.default_rng(0))
-    equal = [edit.text for edit in edits if edit.prompt == 1]  # either may become the larger
-    assert len(equal) == 6
-    assert all(text.startswith("5+") != text.endswith("+5=") for text in equal)
+    equal = [edit.text.rstrip("=").split("+") for edit in edits if edit.prompt == 1]
+    assert [a == "5" for a, _ in equal] == [False] * 3 + [True] * 3
+    assert all(int(a) > int(b) and "5" in (a, b) for a, b in equal)
     counts: dict[Digit, int] = {}
     for edit in edits:
         if edit.prompt:
@@ -59,6 +59,17 @@ def test_one_operand_or_one_column_is_allowed_and_both_operands_in_two_columns_a
     assert [(breach.prompt, breach.token) for breach in found.breaches] == [(0, 0)]
     assert found.num_tokens == 3
     assert footprints(["13+24="], [original], allowed[0], [changed] * 3).widest == 3
+
+
+def test_the_larger_operand_may_be_written_first_in_groups_where_both_are_equal_too() -> None:
+    def encode(prompt: str) -> list[int]:
+        return sorted(map(int, prompt.rstrip("=").split("+")), reverse=True)
+
+    prompts = [f"{number}+{number}=" for number in range(10, 100)]
+    edits = edits_of(prompts, np.random.default_rng(0))
+    ids = [encode(prompt) for prompt in prompts]
+    found = footprints(prompts, ids, edits, [encode(edit.text) for edit in edits])
+    assert [*judged("T50", found, prompts, ids), *check_columns(found)] == []
 
 
 def test_the_finding_shows_the_prompts_the_token_and_the_digits_and_grows_into_a_gate() -> None:

@@ -1,5 +1,6 @@
 """Rule T58: numbers are written with their own digits; by hand, and on folders that write short ones as long ones."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 from bad_folders import TINY, make_submission
 
-from harness.audits.spelling import check_answers, check_units
+from harness.audits.spelling import check_answers, check_gaps, check_units
 from harness.audits.tokens import check_decode
 from harness.fingerprint import harness_fingerprint
 from harness.host.client import Host
@@ -36,14 +37,20 @@ def test_an_answer_of_1023_may_be_written_so(texts: list[str], ids: list[int]) -
     assert list(check_answers(texts, ["1023"], [ids])) == []
 
 
-@pytest.mark.parametrize(
-    "ids", [[1, 0, 2, 3, 7], [1, 2, 0], [2, 0, 1, 3], [1, 0, 2, 0, 3], [3, 0, 0, 2, 0, 1], [12, 12, 12, 12]]
-)
+@pytest.mark.parametrize("ids", [[1, 0, 2, 3, 7], [1, 2, 0], [2, 0, 1, 3], [1, 0, 2, 0, 3], [3, 0, 0, 2, 0, 1]])
 def test_an_answer_of_1023_may_not_be_written_so(ids: list[int]) -> None:
     (finding,) = check_answers(DIGITS, ["45", "1023"], [[5, 4], ids])
     assert (finding.rule, finding.level) == ("T58", "review")
     assert "encode('1023'), decoded one by one, give" in finding.message
     assert "1 of 2 answers" in finding.message
+
+
+def test_who_decodes_no_id_alone_is_told_to() -> None:
+    (finding,) = check_answers(DIGITS, ["45", "1023", "7"], [[5, 4], [12, 12, 12, 12], [12]])
+    assert (finding.rule, finding.level) == ("T58", "review")
+    assert "decode([id]) shows nothing for any id of encode('1023'), nor for those of 2 of 3 answers" in finding.message
+    assert "let decode show the digit of every single id" in finding.message
+    assert "with its own digits" not in finding.message
 
 
 NUMBERS = ["7", "8", "46", "47", "1023", "1025"]
@@ -54,16 +61,68 @@ def test_the_last_digit_is_at_one_place_from_either_end() -> None:
     backwards = [row[::-1] for row in forwards]
     padded = [row + [0] * (6 - len(row)) for row in backwards]
     for rows in (forwards, backwards, padded):
-        assert list(check_units(NUMBERS, rows)) == []
+        assert list(check_units(DIGITS, NUMBERS, rows)) == []
     shifted = [[0, 0, 0, *row[:3]] if len(number) < 3 else row for number, row in zip(NUMBERS, padded, strict=True)]
-    (finding,) = check_units(NUMBERS, shifted)
+    (finding,) = check_units(DIGITS, NUMBERS, shifted)
     assert "the last digit of '1025' is in id 1 of its answer, that of '47' in id 4" in finding.message
     filled = [[0, 0, 0, *row] if len(number) < 3 else row for number, row in zip(NUMBERS, padded, strict=True)]
-    (finding,) = check_units(NUMBERS, filled)
+    (finding,) = check_units(DIGITS, NUMBERS, filled)
     assert "encode('7') has 9 ids, more than the longer encode('1023'), which has 6" in finding.message
     doubled = [[row[0], *row] for row in backwards]
-    (finding,) = check_units(NUMBERS, doubled)
+    (finding,) = check_units(DIGITS, NUMBERS, doubled)
     assert "encode('1023') and encode('1025') differ in the last digit and in 2 ids" in finding.message
+
+
+def test_a_number_that_differs_from_none_in_the_last_digit_alone_has_it_where_others_have() -> None:
+    numbers = [*NUMBERS, "305", "610"]
+    padded = [[int(digit) for digit in number[::-1]] + [12] * (6 - len(number)) for number in numbers]
+    assert list(check_units(DIGITS, numbers, padded)) == []
+    for alone in (6, 7):
+        rows = [[12, *row[:-1]] if index == alone else row for index, row in enumerate(padded)]
+        (finding,) = check_units(DIGITS, numbers, rows)
+        assert f"the last digit of '{numbers[alone]}' is not where those of other answers are" in finding.message
+
+
+def test_a_number_may_be_filled_up_behind_its_last_digit_if_the_first_is_at_one_place() -> None:
+    forwards = [[12, *map(int, number), *[12] * (6 - len(number))] for number in NUMBERS]
+    assert list(check_units(DIGITS, NUMBERS, forwards)) == []
+    for moved in ([12, *forwards[2][:-1]], [12, 4, 6, 0, 12, 12, 12]):
+        (finding,) = check_units(DIGITS, NUMBERS, [*forwards[:2], moved, [*moved[:2], 7, *moved[3:]], *forwards[4:]])
+        assert "at no fixed place" in finding.message
+
+
+def spread(number: str, gap: int) -> list[int]:
+    """Units first, with `gap` ids that decode to nothing before the tens, in eight ids."""
+    ids = [int(digit) for digit in number[::-1]]
+    return [*ids[:1], *[12] * gap, *ids[1:], *[12] * 8][:8]
+
+
+def test_short_numbers_are_not_spread_over_the_columns_of_long_ones() -> None:
+    rows = [spread(number, 4 if len(number) == 2 else 0) for number in NUMBERS]
+    assert [*check_answers(DIGITS, NUMBERS, rows), *check_units(DIGITS, NUMBERS, rows)] == []
+    for written in (rows, [row[::-1] for row in rows]):
+        (finding,) = check_gaps(DIGITS, NUMBERS, written)
+        assert (finding.rule, finding.level) == ("T58", "review")
+        assert "among its digits encode('46') has an id that decodes to nothing" in finding.message
+        assert "and there encode('1023') has a digit" in finding.message
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda number: [int(digit) for digit in number],
+        lambda number: spread(number, 4),
+        lambda number: [i for digit in number for i in (12, int(digit))],
+        lambda number: [12, *map(int, number[:-3]), *[12] * (len(number) > 3), *map(int, number[-3:])],
+        lambda number: [12, *map(int, number), *[12] * (6 - len(number))],
+        lambda number: [0] * (6 - len(number)) + [int(digit) for digit in number],
+    ],
+    ids=["as written", "with one gap", "between hints", "thousands apart", "filled up behind", "filled up with zeros"],
+)
+def test_a_format_may_set_digits_apart_if_it_does_so_at_every_length(write: Callable[[str], list[int]]) -> None:
+    numbers = [*NUMBERS, "11", "1001", "90", "4000"]
+    for rows in ([write(number) for number in numbers], [write(number)[::-1] for number in numbers]):
+        assert list(check_gaps(DIGITS, numbers, rows)) == []
 
 
 CHARACTERS = "return [CHARACTERS.index(character) for character in {}]"

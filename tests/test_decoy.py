@@ -1,14 +1,17 @@
 """The decoy task: addition of exchanged digits, as hard for a model and no use to a hidden sum."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from bad_folders import MANIFEST, make_submission
 from cheats.sources import HONEST, submission_of
 
 from harness import decoy
 from harness.decoy import check_decoy, decoy_of, judged
 from harness.records import Score
 from harness.submissions import Submission, read_folder
-from harness.task import Split, UniformDigits, draw
+from harness.task import Digits, Split, UniformDigits, draw
 from harness.track import Track
 
 EXCHANGED = str.maketrans("0123456789", "0314256978")
@@ -29,6 +32,22 @@ def test_only_an_advantage_in_addition_alone_is_found(addition: int, decoyed: in
     scores = [Score(correct=correct, total=100) for correct in (addition, decoyed)]
     findings = judged(*scores)
     assert [(finding.rule, finding.level) for finding in findings] == [("T97", "review")] * is_found
+
+
+@pytest.mark.parametrize(("own", "trained"), [("{epochs: 4}", 2), ("{epochs: 1}", 1), ("{dropout: 0.1}", 2)])
+def test_a_folder_of_more_epochs_than_the_decoys_track_has_is_trained_for_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, trained: int
+) -> None:
+    asked: list[int] = []
+
+    def score(submission: Submission, track: Track, permutation: Digits) -> Score:
+        asked.append(submission.training(track.training).epochs)
+        return Score(correct=0, total=1)
+
+    monkeypatch.setattr(decoy, "_score", score)
+    submission = make_submission(tmp_path, manifest=f"{MANIFEST}hyperparameters: {own}\n")
+    assert check_decoy(submission, np.random.default_rng(0)) == []
+    assert asked == [trained, trained]
 
 
 SMALL = Track.model_validate(

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from bad_folders import MANIFEST, TINY, descendants, is_worker, left_running, make_submission
+from bad_folders import TINY, descendants, is_worker, left_running, make_submission
 from made_records import make_record
 
 from harness.engines import local, worker
@@ -255,12 +255,14 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
 
 @pytest.mark.usefixtures("shared_workers")
 def test_a_contract_that_the_trial_on_the_decoy_breaks_is_a_finding_beside_the_others(tmp_path: Path) -> None:
-    epochs = make_submission(tmp_path, "epochs", manifest=f"{MANIFEST}hyperparameters: {{epochs: 3}}\n")
-    job = NamedJob("epochs", AuditJob(code=code_of(epochs), decoy=True))
+    """The audits look at 3 and 20 digits, the decoy has two."""
+    init = "if max_digits == 2:\n    raise ValueError('no two digits')"
+    submission = make_submission(tmp_path, "narrow", init=init)
+    job = NamedJob("narrow", AuditJob(code=code_of(submission), decoy=True))
     (event,) = run_jobs([job], num_workers=1)
     assert isinstance(event.reply, Audited)
     assert [(found.rule, found.level) for found in event.reply.findings] == [("T80", "tag"), ("T00", "gate")]
-    assert "epochs" in event.reply.findings[1].message
+    assert "no two digits" in event.reply.findings[1].message
 
 
 @pytest.mark.usefixtures("shared_workers")

@@ -506,7 +506,8 @@ def test_folders_with_the_same_code_and_settings_are_named_together_whatever_the
     write_folder(tmp_path, "other", submission_dot_py="X = 2\n")
     write_folder(tmp_path, "broken", "title: 3\n")
     write_folder(tmp_path, "broken_too", "title: 3\n")
-    assert same_code(discover(tmp_path)) == [["copy", "one"]]
+    write_folder(tmp_path, "windows", submission_dot_py="X = 1\r\n")
+    assert same_code(discover(tmp_path)) == [["copy", "one", "windows"]]
 
 
 def test_two_long_names_that_are_none_stay_two(tmp_path):

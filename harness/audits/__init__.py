@@ -16,8 +16,6 @@ from harness.rules import Finding, gate
 from harness.submissions import Submission
 from harness.track import Track
 
-__all__ = ["Finding", "audit"]
-
 
 def audit(submission: Submission, track: Track | None = None) -> list[Finding]:
     """Everything that the audits find, the tokenizer's findings first; a submission is valid if none is a gate.

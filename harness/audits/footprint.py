@@ -64,24 +64,25 @@ class Footprints(NamedTuple):
 
 
 def edits_of(prompts: Sequence[str], rng: np.random.Generator) -> list[Edit]:
-    """Edits in which each digit of each prompt is drawn anew, `REDRAWS` times or as often as there are other digits.
+    """Edits in which each digit of each prompt is drawn anew, `REDRAWS` times or as often as it can be.
 
-    Edits keep the operands' lengths and which operand is larger, since the layout of a format may follow either; of two
-    equal operands, either may become the larger.
+    Edits keep the operands' lengths and which operand is larger, since the layout of a format may follow either. Of two
+    equal operands only a may become the larger: a format that writes the larger one first, in groups of digits, has one
+    operand's edits in its first place then, and the other's in its second.
     """
     edits: list[Edit] = []
     for index, prompt in enumerate(prompts):
         both = operands(prompt)
+        order = _order(both) or 1
         for operand, digits in enumerate(both):
             for place, old in enumerate(digits):
                 lowest = 1 if place == 0 and len(digits) > 1 else 0
                 others = [str(digit) for digit in range(lowest, 10) if str(digit) != old]
-                for new in rng.permutation(others)[:REDRAWS].tolist():
-                    changed = list(both)
-                    changed[operand] = f"{digits[:place]}{new}{digits[place + 1 :]}"
-                    if _order(both) in {0, _order(changed)}:
-                        digit = Digit(operand, len(digits) - 1 - place)
-                        edits.append(Edit(index, digit, "+".join(changed) + "="))
+                numbers = [f"{digits[:place]}{new}{digits[place + 1 :]}" for new in rng.permutation(others).tolist()]
+                changed = [(number, both[1]) if operand == 0 else (both[0], number) for number in numbers]
+                kept = [pair for pair in changed if _order(pair) == order][:REDRAWS]
+                digit = Digit(operand, len(digits) - 1 - place)
+                edits += [Edit(index, digit, "+".join(pair) + "=") for pair in kept]
     return edits
 
 

@@ -105,7 +105,7 @@ def do(request: Request, events: TextIO) -> None:
 def _audit(job: AuditJob, submission: Submission) -> list[Finding]:
     with budget("the audit", AUDIT_BUDGET_S):
         findings = audit(submission, job.track)
-    if job.decoy and not any(finding.level == "gate" for finding in findings):
+    if job.decoy and not gates(findings):
         with budget("the trial on the decoy task", TRIAL_BUDGET_S):
             findings += _decoy_findings(submission)
     return findings

@@ -392,6 +392,11 @@ HONEST = {
     "groups of 2, from the left": "def groups(n):\n"
     "    return [(20 if len(n[i:i + 2]) == 2 else 200) + int(n[i:i + 2]) for i in range(0, len(n), 2)]\n"
     "return groups(a) + [10] + groups(b) + [11]",
+    "groups of 2, the larger operand first": "def groups(n):\n"
+    "    n = n.zfill(len(n) + len(n) % 2)\n"
+    "    return [20 + int(n[i:i + 2]) for i in range(0, len(n), 2)]\n"
+    "a, b = sorted((a, b), key=int, reverse=True)\n"
+    "return groups(a) + [10] + groups(b) + [11]",
     "pairs of digits, interleaved": "width = max(len(a), len(b))\n"
     "width += width % 2\na, b = a.zfill(width), b.zfill(width)\n"
     "return [20 + int(n[i:i + 2]) for i in range(0, width, 2) for n in (a, b)] + [11]",
