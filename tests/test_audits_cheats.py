@@ -43,8 +43,8 @@ def test_validate_refuses_the_cheat(tmp_path: Path, name: str) -> None:
 
 def found_in(encode: str, max_digits: int, seed: int) -> list[Finding]:
     """What one draw of the audits finds in the prompts that the lines of `encode` write."""
-    tokenizer, rng = tokenizer_of(encode)(max_digits), np.random.default_rng([seed, max_digits])
-    return judge_prompts(max_digits, rng, lambda texts: [tokenizer.encode(text) for text in texts])[1]
+    tokenizer = tokenizer_of(encode)(max_digits)
+    return judge_prompts(max_digits, seed, lambda texts: [tokenizer.encode(text) for text in texts])[1]
 
 
 FOR_A_PERSON = {"merges in each number": {"T55", "T57"}, "binary": {"T55", "T57"}, "residues": {"T57"}}

@@ -2,12 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.audits.footprint import (
     MAX_POSITIONAL,
+    CarryPair,
+    Edit,
     Footprints,
     carry_pairs,
     check_carry,
@@ -65,7 +69,7 @@ def check_tokenizer(submission: Submission, widths: Sequence[int] = MAX_DIGITS) 
     for max_digits, vocabulary in zip(widths, vocabularies, strict=True):
         rng = np.random.default_rng([SEED, max_digits])
         hygiene, typical_change = check_decode(submission, vocabulary, max_digits, rng)
-        found, prompts = check_prompts(submission, vocabulary, max_digits, rng)
+        found, prompts = check_prompts(submission, vocabulary, max_digits)
         findings += [*hygiene, *prompts]
         is_positional &= max(found.widest, typical_change) <= MAX_POSITIONAL
     findings = list({(finding.rule, finding.level): finding for finding in findings}.values())
@@ -93,7 +97,7 @@ def check_round_trip(host: Host, vocabulary: Vocabulary, max_digits: int) -> Ite
 
     The random ones have every length up to max_digits + 1.
     """
-    answers = [str(number) for number in range(min(10_000, 10 ** (max_digits + 1)))] + _random_sums(max_digits)
+    answers = [*map(str, range(min(10_000, 10 ** (max_digits + 1)))), *_random_sums(max_digits)]
     decoded = host.decode(host.encode(answers, vocabulary))
     wrong = [(answer, got) for answer, got in zip(answers, decoded, strict=True) if answer != got]
     for answer, got in wrong[:1]:
@@ -215,18 +219,28 @@ def judge_decode(
     return findings
 
 
-def check_prompts(
-    submission: Submission, vocabulary: Vocabulary, max_digits: int, rng: np.random.Generator
-) -> tuple[Footprints, list[Finding]]:
+def check_prompts(submission: Submission, vocabulary: Vocabulary, max_digits: int) -> tuple[Footprints, list[Finding]]:
     """T40 to T60, with all their prompts shuffled into one request."""
     with Host(submission, "prompts", max_digits=max_digits) as host:
-        return judge_prompts(max_digits, rng, lambda texts: host.encode(texts, vocabulary).rows())
+        return judge_prompts(max_digits, SEED, lambda texts: host.encode(texts, vocabulary).rows())
 
 
-def judge_prompts(
-    max_digits: int, rng: np.random.Generator, encode: Callable[[list[str]], list[list[int]]]
-) -> tuple[Footprints, list[Finding]]:
-    """`check_prompts`, for anything that encodes a list of prompts."""
+class Asked(NamedTuple):
+    """The prompts of T40 to T60."""
+
+    prompts: list[str]
+    edits: list[Edit]
+    pairs: list[CarryPair]
+    alike: list[str]
+    counted: Problems
+    order: list[str]
+    """All of them, each once, as they are sent."""
+
+
+@lru_cache(maxsize=8)
+def asked(max_digits: int, seed: int) -> Asked:
+    """Kept for the next tokenizer, since drawing them takes longer than judging what becomes of them."""
+    rng = np.random.default_rng([seed, max_digits])
     prompts = _footprint_prompts(max_digits, int(rng.integers(2**32)))
     edits, pairs = edits_of(prompts, rng), carry_pairs(max_digits, rng)
     alike = alike_problems(max_digits, rng) + (small_problems() if max_digits == MAX_DIGITS[0] else [])
@@ -234,6 +248,14 @@ def judge_prompts(
     counted = draw(UniformDigits(max_digits), Split.TEST, count=NUM_COUNTED, track_seed=SEED, seed=counted_seed)
     texts = [*prompts, *(edit.text for edit in edits), *(text for pair in pairs for edit in pair for text in edit)]
     order = rng.permutation(sorted({*texts, *alike, *counted.prompts()})).tolist()
+    return Asked(prompts, edits, pairs, alike, counted, order)
+
+
+def judge_prompts(
+    max_digits: int, seed: int, encode: Callable[[list[str]], list[list[int]]]
+) -> tuple[Footprints, list[Finding]]:
+    """`check_prompts`, for anything that encodes a list of prompts, drawn by this seed."""
+    prompts, edits, pairs, alike, counted, order = asked(max_digits, seed)
     encoded = dict(zip(order, encode(order), strict=True))
     ids = [encoded[prompt] for prompt in prompts]
     edited = [encoded[edit.text] for edit in edits]
@@ -343,11 +365,12 @@ def _differing(first: Ragged, second: Ragged) -> list[int]:
     return [index for index, (one, two) in enumerate(pairs) if one != two]
 
 
-def _random_sums(max_digits: int) -> list[str]:
+@cache
+def _random_sums(max_digits: int) -> tuple[str, ...]:
     """Numbers of every length from 1 to max_digits + 1, equally many."""
     rng = np.random.default_rng(SEED)
     sums: list[str] = []
     for index in range(NUM_SUMS):
         digits = rng.integers(0, 10, size=index % (max_digits + 1) + 1).tolist()
         sums.append("".join(map(str, digits)).lstrip("0") or "0")
-    return sums
+    return tuple(sums)
