@@ -39,7 +39,14 @@ RANDOMISED = [
     "reversed_randomised",
 ]
 """Draw in training."""
-TRAINED = [*LEARNED, *RANDOMISED[:-1], "reversed_fire", "reversed_kerple", "reversed_t5"]
+TRAINED = [
+    *LEARNED,
+    *RANDOMISED[:-1],
+    "column_pairs_reversed_local",
+    "reversed_fire",
+    "reversed_kerple",
+    "reversed_t5",
+]
 """Positions with parameters."""
 FIXED = [
     "characters_alibi",
