@@ -22,7 +22,7 @@ from harness.ranking.scoring import (
     MIN_SEEDS,
     Result,
     Row,
-    Speed,
+    SpeedRatios,
     ranked_strata,
     ranking_heading,
     trained_heading,
@@ -169,7 +169,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
             _speed(device, work),
         )
         for device, label in device_labels((device for row in rows for device in row.speeds), plain).items()
-        for work in Speed._fields
+        for work in SpeedRatios._fields
     ]
     columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
     return columns

@@ -14,7 +14,7 @@ from harness.ranking.scoring import (
     Reach,
     Result,
     Row,
-    Speed,
+    SpeedRatios,
     mistakes_of,
     ranked_strata,
     ranking_heading,
@@ -143,7 +143,7 @@ def _ranking_cells(row: Row, track: Track, labels: Mapping[str, str]) -> dict[st
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
     for device, label in labels.items():
         speed = row.speeds.get(device)
-        for work in Speed._fields:
+        for work in SpeedRatios._fields:
             cells[f"{work} ×{label}"] = f"{getattr(speed, work):.2f}" if speed else None
     cells["sets"] = settings(row.submission) or None
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
