@@ -131,6 +131,16 @@ class Row:
         return next((trial.parameters for trial in self.trials if trial.parameters), None)
 
     @property
+    def has_only_published_lengths(self) -> bool:
+        """Whether a trial was scored beyond its trained lengths on published problems, as older ones were."""
+        return any(
+            int(length) > trial.digits
+            for trial in self.trials
+            if trial.suites
+            for length in trial.suites.lengths.keys() - trial.suites.fresh_lengths.keys()
+        )
+
+    @property
     def is_fresh(self) -> bool:
         return self.standing.state is State.FRESH
 
