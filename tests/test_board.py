@@ -24,6 +24,7 @@ from markdown_it import MarkdownIt
 import harness.board.rendering
 import harness.records
 from harness.board.drawing import LIGHT, SEAL, _figure_of, _seal
+from harness.board.html import html_page
 from harness.board.markdown import _identity, _mean, _mistakes, page
 from harness.board.plots import AccuracyPlot
 from harness.board.rendering import render, sections_of
@@ -455,6 +456,41 @@ def test_the_length_track_shows_every_length_from_the_longest_trained_one_and_ra
     assert cells(lines_about(details, "one")[0])[headings.index("by seed")] == "80.0, 40.0"
 
 
+def test_rows_of_two_trainings_by_length_and_their_plot_say_how_far_each_was_trained(root):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=10, validation=10)
+    track = make_track(name="mine", digits=[2, 3], seeds=[0], longest=4, evaluation=evaluation)
+    one = make_submission(root, "one")
+    save_track(root, track)
+    save_all(root, [make_record(one, track, 2, 0, 0.5), make_record(one, track, 3, 0, 0.8)])
+    section = section_of(board_of(root), "mine")
+    table = section.split("Exact match by digits of the longer operand")[1].split("</details>")[0]
+    assert headings_of(table) == ["submission", "trained to", "weights", "2", "3", "4"]
+    assert [cells(line)[1:] for line in lines_about(table, "one")] == [
+        ["2", "final", "50.0", "50.0", "50.0"],
+        ["3", "final", "–", "80.0", "80.0"],
+    ]
+    assert "Exact match at 1 to 4 digits after training on 1 to 3" in section
+
+
+def test_a_stale_row_that_was_asked_published_problems_beyond_training_is_marked(root):
+    evaluation = EvaluationDefinition(fresh=100, test=100, lengths=10, validation=10)
+    track = make_track(name="mine", digits=[2], seeds=[0], longest=4, evaluation=evaluation)
+    old, new = make_submission(root, "old"), make_submission(root, "new")
+    save_track(root, track)
+    (record,) = make_trials(old, track, 0.8)
+    suites = record.suites.model_copy(update={"fresh_lengths": {}})
+    fingerprints = record.fingerprints.model_copy(update={"track": "0" * 16})
+    save_all(root, make_trials(new, track, 0.8))
+    assert "‡" not in section_of(board_of(root), "mine")
+    save_all(root, [record.model_copy(update={"suites": suites, "fingerprints": fingerprints})])
+    section = section_of(board_of(root), "mine")
+    assert [cells(lines_about(section, name)[0])[-1] for name in ("new", "old")] == ["fresh", "stale‡"]
+    assert "\n\n‡ beyond training, scored on published problems" in section
+    html = html_page(sections_of(root))
+    assert ">stale‡<" in html
+    assert "‡ beyond training, scored on published problems" in html
+
+
 def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
     track, one = load_track("length"), make_submission(root, "one")
     lengths = {str(n): Score(correct=1000 if n <= 13 else 100, total=1000) for n in range(2, 21)}
@@ -466,7 +502,7 @@ def test_the_length_track_shows_its_reach_and_draws_its_training_range(root):
     assert "13 <sub>13–13</sub>" in ranking
     assert "13, 13, 13" in cells(details)
     render(root)
-    assert "shaded: trained lengths" in (root / "results/length/accuracy-light.svg").read_text()
+    assert "after training on 1 to 10 (shaded)" in (root / "results/length/accuracy-light.svg").read_text()
 
 
 def test_without_results_the_board_says_how_to_get_some(tmp_path):

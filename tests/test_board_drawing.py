@@ -291,6 +291,7 @@ def test_nine_lines_are_told_apart_by_colour_marker_and_dashes():
         (line.get_color(), line.get_marker()) for line in axes.lines if line.get_xdata()[0] > 6 and line.get_marker()
     }
     assert {(colour, marker) for colour, marker, _ in styles if marker} <= keys
+    assert axes.get_xlabel() == "digits per operand; dotted: second use of a colour"
 
 
 def test_names_of_lines_that_end_at_zero_stand_along_one_bracket():
@@ -324,6 +325,14 @@ def test_a_point_stands_at_its_speed_and_its_share_on_its_interval_beside_the_li
     assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"] == [[1, 1]]
     ((interval,),) = (lines.get_paths() for lines in axes.collections)
     assert interval.vertices.tolist() == [[1.25, 0.2], [1.25, 0.9]]
+
+
+@pytest.mark.parametrize(("num_points", "is_said"), [(9, False), (10, True)])
+def test_what_is_grey_among_the_speeds_is_said(num_points: int, is_said: bool):
+    points = [(1 + 0.1 * i, one_of(f"entry_{i}", Estimate(0.5, 0.4, 0.6), place=i)) for i in range(num_points)]
+    (axes,) = _figure_of(ThroughputPlot(panels={"Some CPU": points}), LIGHT).axes
+    assert any(line.get_color() == LIGHT.muted and line.get_marker() == "o" for line in axes.lines) is is_said
+    assert ("; grey: below the best 9" in axes.get_xlabel()) is is_said
 
 
 @pytest.mark.parametrize("high", [0.12, 0.3, 0.45, 0.9])

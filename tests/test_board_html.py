@@ -434,14 +434,14 @@ def test_a_card_has_a_curve_for_every_seed_and_adds_up_their_carries(tmp_path):
     assert len(_mistakes([trials[0].model_copy(update={"mistakes": many})])) == 10
 
 
-def test_the_best_checkpoint_is_the_thin_line_beside_the_final_weights(tmp_path):
+def test_the_best_checkpoint_is_the_thin_line_below_that_of_the_final_weights(tmp_path):
     evaluation = EvaluationDefinition(fresh=100, test=100, lengths=100, validation=10)
     track = make_track(digits=[2], seeds=[0], longest=3, evaluation=evaluation)
     one = make_submission(tmp_path, "one")
     lengths = {str(length): Score(correct=100, total=100) for length in (1, 2, 3)}
     best = Checkpoint(step=1, validation_accuracy=0.5, lengths=lengths)
     (row,) = rows_of(track, [one], [make_record(one, track, 2, 0, 0.5, best=best)], HARNESS)
-    final, thin = _lengths(row.results[2], 2).lines
+    thin, final = _lengths(row.results[2], 2).lines
     # On 260 by 90 points: half at each of three lengths, and all.
     assert (final.label, final.points, final.is_beside) == ("final weights", "0.0,45.0 130.0,45.0 260.0,45.0", False)
     assert (thin.points, thin.is_beside) == ("0.0,0.0 130.0,0.0 260.0,0.0", True)

@@ -45,7 +45,7 @@ def test_every_number_of_digits_has_both_shares_with_intervals_their_difference_
         "+0.100 [+0.069, +0.131]",
         "< 0.0001",
     ]
-    assert [cell.strip() for cell in cells_of(text, "6 digits")][2:] == ["+0.000 [-0.044, +0.044]", "= 1.0000"]
+    assert [cell.strip() for cell in cells_of(text, "6 digits")][2:] == ["0.000 [-0.044, +0.044]", "= 1.0000"]
     assert cells_of(text, "mean")[2].strip().startswith("+0.050")
     assert [cell.strip() for cell in cells_of(text, "examples to 90 %")] == ["12.8k / -", "- / -"]
     assert verdict is Verdict.BETTER
@@ -84,6 +84,23 @@ def test_the_verdict_is_on_the_first(tmp_path, first, second, verdict, said):
     assert found is verdict
     assert said in text
     assert "Provisional" in text
+
+
+def test_a_p_below_the_level_that_does_not_separate_is_explained(tmp_path):
+    """2000 of 2000 and 1996: p is .045, and Newcombe's interval is [-0.0000, 0.0051]."""
+    track = make_track(digits=[3], seeds=[0], evaluation=EvaluationDefinition(fresh=2000, test=1000))
+    text, verdict = compared(*two(tmp_path, track, 1.0, 0.998), track, "mine")
+    assert verdict is Verdict.NOT_SEPARATED
+    assert (
+        "+0.002 [0.000, +0.005] of exact match, p = 0.0454 by a test on the counts "
+        "(below 0.05, but the interval of the difference holds 0)." in text
+    )
+
+
+def test_a_p_that_separates_or_is_above_the_level_needs_no_explanation(tmp_path):
+    track = make_track()
+    for place, second in enumerate((0.8, 0.899)):
+        assert "holds 0" not in compared(*two(tmp_path / str(place), track, 0.9, second), track, "mine")[0]
 
 
 def test_five_seeds_are_compared_in_pairs_and_nothing_is_provisional(tmp_path):

@@ -126,6 +126,7 @@ def test_an_impossible_pair_is_shown_with_its_reason_and_left_out_of_the_effects
         "30.0",
         "×",
     ]
+    assert "its own initial weights. What the luck of the problems explains is subtracted. All three" in text
     # Three cells and three parameters: a's tokenizer is 0.6 above b's, a's positions 0.4 above c's.
     assert "+30.0 [" in text
     assert "-30.0 [" in text

@@ -6,7 +6,8 @@ import pytest
 from harness.ranking.effects import main_effects, stretch
 from harness.ranking.statistics import Counts
 
-TOTAL = 1_000_000
+TOTAL = 100_000_000
+"""Problems of a cell: so many that luck moves nothing that is compared."""
 
 
 def cell(share: float, total: int = TOTAL, seeds: int = 1) -> Counts:
@@ -115,6 +116,24 @@ def test_the_luck_of_the_seeds_is_no_interplay():
         found.append([one.value for one in explained])
     assert np.mean(found, axis=0) == pytest.approx(truth, abs=0.02)
     assert min(num_covered) >= 54
+
+
+@pytest.mark.parametrize("num_digits", [1, 3])
+def test_with_one_seed_the_luck_of_the_problems_is_no_interplay(num_digits):
+    """Sums of two parts, .90 to .94, counted on 2000 problems: the squares of their luck are an eighth of all."""
+    rows, columns = np.array([0.01, 0.0, -0.01]), np.array([0.01, 0.005, 0.0, -0.005, -0.01])
+    by_rows, by_columns = 5 * (rows**2).sum(), 3 * (columns**2).sum()
+    rng, found, num_covered = np.random.default_rng(0), [], np.zeros(3)
+    for _ in range(100):
+        correct = rng.binomial(2000, 0.92 + rows[:, None, None] + columns[:, None], (3, 5, num_digits))
+        effects = main_effects([[Counts.of([cell], [[2000] * num_digits]) for cell in line] for line in correct])
+        assert effects is not None
+        explained = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
+        truth = np.array([by_rows, by_columns, 0]) / (by_rows + by_columns)
+        num_covered += [one.low <= true + 1e-9 and true <= one.high for one, true in zip(explained, truth, strict=True)]
+        found.append([one.value for one in explained])
+    assert np.mean(found, axis=0) == pytest.approx(truth, abs=0.05)
+    assert min(num_covered) >= 85
 
 
 def test_seeds_that_disagree_widen_the_interval():

@@ -1,3 +1,5 @@
+"""Rows, states and ranks, against scores and orders worked out by hand from records made with known counts."""
+
 import shutil
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from made_records import (
 )
 
 from harness.errors import RecordError
-from harness.ranking.scoring import Row, Speed, _reach, ranking_heading, rows_of
+from harness.ranking.scoring import Row, SpeedRatios, _reach, ranking_heading, rows_of
 from harness.ranking.standing import State, standing_of, state_of
 from harness.ranking.statistics import Estimate
 from harness.records import Audit, Checkpoint, Fingerprints, Record, Score, Suites, read_all, record_path, save
@@ -421,8 +423,8 @@ def test_speeds_are_medians_kept_apart_by_device(tmp_path):
         environment = record.environment.model_copy(update={"device": device})
         records.append(record.model_copy(update={"environment": environment}))
     assert rows_from(tmp_path, track, records)["one"].speeds == {
-        "A": Speed(encode=0.25, train=2.0, score=0.75, decode=1.0),
-        "B": Speed(encode=0.25, train=5.0, score=0.75, decode=2.5),
+        "A": SpeedRatios(encode=0.25, train=2.0, score=0.75, decode=1.0),
+        "B": SpeedRatios(encode=0.25, train=5.0, score=0.75, decode=2.5),
     }
 
 

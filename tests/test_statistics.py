@@ -1,3 +1,5 @@
+"""Intervals and tests, against scipy's own, examples printed in papers, formulas by hand, and simulated coverage."""
+
 import math
 
 import numpy as np

@@ -128,7 +128,8 @@ def _lengths(result: Result, digits: int) -> Chart:
     lengths = sorted(result.lengths)
     span = max(1, lengths[-1] - lengths[0])
     best = result.best_lengths
-    weights = {"final weights": result.lengths, "best checkpoint (thin)": best}
+    # What is drawn later covers what was drawn before.
+    weights = {"best checkpoint (thin)": best, "final weights": result.lengths}
     lines = [
         Line(label, _points(((length - lengths[0]) / span, found[length].value) for length in lengths), found is best)
         for label, found in weights.items()

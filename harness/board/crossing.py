@@ -179,9 +179,12 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
         seeds = (
             "With one seed the intervals reflect only the luck of the drawn problems, not that of the initial weights."
         )
-        luck = ", and with one seed the luck of its own initial weights"
+        luck = (
+            ", and with one seed the luck of its own initial weights. "
+            "What the luck of the problems explains is subtracted"
+        )
     else:
-        seeds = "Intervals: a bootstrap over seeds and problems."
+        seeds = "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds."
         luck = ". What the luck of the seeds explains is subtracted"
     has_gaps = any(not row.is_fresh for line in crossing.rows for row in line)
     gaps = " With pairs missing the three do not add up." if has_gaps else ""

@@ -201,7 +201,8 @@ def _lines(plot: AccuracyPlot, theme: Theme) -> Figure:
     _share_axis(axes)
     # Up to the last point only, so that the names stand on clear ground.
     axes.hlines(SHARES, *axes.spines["bottom"].get_bounds(), color=theme.grid, linewidth=0.6, zorder=0)
-    axes.set_xlabel(f"digits per operand{_says_seeds(plot)}")
+    repeated = "; dotted: second use of a colour" if any(dashes == ":" for _, _, dashes in styles) else ""
+    axes.set_xlabel(f"digits per operand{_says_seeds(plot)}{repeated}")
     axes.set_xticks(plot.digits)
     return figure
 
@@ -234,8 +235,9 @@ def _small_multiples(plot: AccuracyPlot, theme: Theme, trained_to: int) -> Figur
     for axes in panels[len(plot.series) - across : len(plot.series)]:
         axes.tick_params(labelbottom=True)
     figure.supxlabel(
-        "digits of the longer operand; blue: the mean of the seeds with its 95 % interval (dashed: open division), "
-        "orange: the best checkpoint,\ngrey: the best of all at each length, dotted: 90 %, shaded: trained lengths",
+        f"digits of the longer operand, after training on 1 to {trained_to} (shaded); blue: the mean of the seeds with "
+        "its 95 % interval\n(dashed: open division), orange: the best checkpoint, grey: the best of all at each "
+        "length, dotted: 90 %",
         fontsize=8,
         color=theme.text,
     )
@@ -301,8 +303,12 @@ def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
         axes.set_ylim(-0.08 * highest, 1.12 * highest)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: f"{ratio:g}×"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+        others = f"; grey: below the best {len(MARKERS)}" if len(points) > len(MARKERS) else ""
         unnamed = f"; named: the best {MAX_NAMED} and the fastest" if len(points) > MAX_NAMED else ""
-        axes.set_xlabel(f"training examples a second, as a ratio to the reference ({plain(device, 60)}){unnamed}")
+        axes.set_xlabel(
+            f"training examples a second, as a ratio to the reference ({plain(device, 60)})\n"
+            f"vertical lines: 95 % intervals, dotted: the reference{others}{unnamed}"
+        )
     for axes, points in zip(figure.axes, plot.panels.values(), strict=True):
         named = _named(points)
         spots = [(ratio, one.estimates[0].value) for ratio, one in named]

@@ -70,3 +70,5 @@ training can amplify that: a score may move by as much as with another seed. `ha
 """,
 }
 """By the heading of each section."""
+PUBLISHED = "‡ beyond training, scored on published problems: its trials drew no fresh ones there"
+"""Below a table in which a row's state has that mark."""

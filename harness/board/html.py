@@ -15,14 +15,14 @@ from markdown_it import MarkdownIt
 
 from harness.board.card import CHART_HEIGHT, CHART_WIDTH, MAX_TEXT, Card, card_of
 from harness.board.drawing import DARK, LIGHT
-from harness.board.guide import GUIDE
+from harness.board.guide import GUIDE, PUBLISHED
 from harness.board.section import Section
 from harness.board.text import NOTHING, device_labels, percent, plain, thousands
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Result,
     Row,
-    Speed,
+    SpeedRatios,
     ranked_strata,
     ranking_heading,
     trained_heading,
@@ -121,6 +121,9 @@ def _table(section: Section) -> Table:
         return Table(name=plain(section.name, MAX_TEXT), notice=plain(section.notice or "", MAX_TEXT))
     cards = [card_of(row, track) for row in section.rows]
     columns = _columns(track, section.rows)
+    legend = [LEGEND] if track.ranked else []
+    if any(row.has_only_published_lengths for row in section.rows):
+        legend.append(PUBLISHED)
     return Table(
         name=section.name,
         notice=section.notice,
@@ -128,7 +131,7 @@ def _table(section: Section) -> Table:
         never_run=[plain(row.name, MAX_TEXT) for row in section.never_run],
         columns=columns,
         rows=[[column.cell(row) for column in columns] for row in section.rows],
-        legend=LEGEND if track.ranked else "",
+        legend="; ".join(legend),
         has_authors=len({card.authors for card in cards}) > 1,
         cards=cards,
     )
@@ -169,7 +172,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
             _speed(device, work),
         )
         for device, label in device_labels((device for row in rows for device in row.speeds), plain).items()
-        for work in Speed._fields
+        for work in SpeedRatios._fields
     ]
     columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
     return columns
@@ -247,7 +250,8 @@ def _division(row: Row) -> Cell:
 
 
 def _state(row: Row) -> Cell:
-    return Cell(row.standing.state.value, row.standing.state.value)
+    state = row.standing.state.value
+    return Cell(f"{state}‡" if row.has_only_published_lengths else state, state)
 
 
 def _bar(estimate: Estimate | None) -> Cell:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 from tabulate import tabulate
 
-from harness.board.guide import GUIDE
+from harness.board.guide import GUIDE, PUBLISHED
 from harness.board.plots import Plot
 from harness.board.section import Section
 from harness.board.text import NOTHING, device_labels, listed, markdown, percent, picture, settings, thousands
@@ -14,7 +14,7 @@ from harness.ranking.scoring import (
     Reach,
     Result,
     Row,
-    Speed,
+    SpeedRatios,
     mistakes_of,
     ranked_strata,
     ranking_heading,
@@ -74,7 +74,7 @@ def _section(section: Section) -> str:
         parts += _ranking(section.track, section.rows)
         parts += _unranked(section.track, section.rows, section.never_run)
         parts += [_picture(section.track, plot) for plot in section.plots]
-        parts += _by_length(section.rows)
+        parts += _by_length(section.track, section.rows)
         parts += _details(section.track, section.rows)
         parts += _mistakes(section.rows)
     return "\n\n".join(parts) + "\n"
@@ -124,6 +124,8 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
         parts += ["### Open division", _table([_ranking_cells(row, track, labels) for row in opened], track.ranked)]
     if any(row.rank and row.rank.is_provisional for row in rows):
         parts.append(f"† provisional: {len(track.seeds)} of at least {MIN_SEEDS} seeds.")
+    if any(row.has_only_published_lengths for row in rows):
+        parts.append(f"{PUBLISHED}.")
     return parts
 
 
@@ -143,7 +145,7 @@ def _ranking_cells(row: Row, track: Track, labels: Mapping[str, str]) -> dict[st
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
     for device, label in labels.items():
         speed = row.speeds.get(device)
-        for work in Speed._fields:
+        for work in SpeedRatios._fields:
             cells[f"{work} ×{label}"] = f"{getattr(speed, work):.2f}" if speed else None
     cells["sets"] = settings(row.submission) or None
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
@@ -151,15 +153,17 @@ def _ranking_cells(row: Row, track: Track, labels: Mapping[str, str]) -> dict[st
     return cells
 
 
-def _by_length(rows: Sequence[Row]) -> list[str]:
+def _by_length(track: Track, rows: Sequence[Row]) -> list[str]:
     """Exact match at every length from the longest trained one; the best checkpoint below the final weights."""
     lines: list[dict[str, str | None]] = []
+    has_several = len(track.digits) > 1
     for row in rows:
         for digits, result in row.results.items():
             for weights, lengths in (("final", result.lengths), ("best checkpoint", result.best_lengths)):
                 shares = {str(length): _percent(one.value) for length, one in lengths.items() if length >= digits}
                 if shares:
-                    lines.append({"submission": _name(row), "weights": weights, **shares})
+                    trained = {"trained to": str(digits) if has_several else None, "weights": weights}
+                    lines.append({"submission": _name(row), **trained, **shares})
     return _folded("Exact match by digits of the longer operand", _table(lines, False)) if lines else []
 
 
@@ -258,10 +262,10 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
 
 
 def _state(row: Row) -> str:
-    """The state; for a hacked row, with the reason."""
+    """The state, with the mark that `PUBLISHED` explains; for a hacked row, with the reason."""
     if row.standing.state is State.HACKED:
         return f"hacked: {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
-    return row.standing.state.value
+    return f"{row.standing.state}{'‡' if row.has_only_published_lengths else ''}"
 
 
 def _submission(row: Row) -> str:

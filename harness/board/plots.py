@@ -10,7 +10,7 @@ from harness.ranking.scoring import Row
 from harness.ranking.statistics import Estimate
 from harness.track import Track
 
-FORMAT = 11
+FORMAT = 12
 """Raise it when the drawing changes: plots are drawn anew only where their digest differs."""
 MAX_LABEL = 28
 
@@ -39,15 +39,16 @@ class AccuracyPlot:
     digits: list[int]
     series: list[Series]
     trained_to: int | None
-    """In the length track: the largest number of digits met in training."""
+    """In a length track: the digits of the training that is drawn, the one that went furthest."""
 
     @property
     def description(self) -> str:
         where = f"{self.digits[0]} digits" if len(self.digits) == 1 else f"{self.digits[0]} to {self.digits[-1]} digits"
+        after = f" after training on 1 to {self.trained_to}" if self.trained_to else ""
         told = self.trained_to + 1 if self.trained_to and self.trained_to < self.digits[-1] else self.digits[-1]
         place = self.digits.index(told)
         best = ", ".join(f"{one.label} {percent(one.estimates[place].value)} %" for one in self.series[:3])
-        return f"Exact match at {where}, submissions: {len(self.series)}; at {told} digits: {best}"
+        return f"Exact match at {where}{after}, submissions: {len(self.series)}; at {told} digits: {best}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

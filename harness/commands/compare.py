@@ -14,7 +14,16 @@ from harness.printable import counted, visible
 from harness.ranking.rulings import read_rulings
 from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, Stratum, ranked_strata, rows_of
 from harness.ranking.standing import State
-from harness.ranking.statistics import Counts, Estimate, are_paired, are_separated, difference, estimate, separation
+from harness.ranking.statistics import (
+    LEVEL,
+    Counts,
+    Estimate,
+    are_paired,
+    are_separated,
+    difference,
+    estimate,
+    separation,
+)
 from harness.records import read_all
 from harness.submissions import Broken, Submission
 from harness.track import Track
@@ -109,9 +118,12 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
         said = f"{one.name} and {other.name} are not separated"
     else:
         said = f"{one.name} is {verdict} than {other.name}"
-    probability = _probability(separation(first, second))
+    p, gap = separation(first, second), difference(first, second)
+    but = ""
+    if verdict is Verdict.NOT_SEPARATED and p < 1 - LEVEL:
+        but = f" (below {1 - LEVEL:.2f}, but the interval of the difference holds 0)"
     test = "t-tests that pair seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
-    lines = [f"{said}: {_signed(difference(first, second))} of exact match, p {probability} by {test}."]
+    lines = [f"{said}: {_signed(gap)} of exact match, p {_probability(p)} by {test}{but}."]
     devices = [{visible(trial.environment.device) for trial in row.trials} for row in (one, other)]
     if len(devices[0] | devices[1]) > 1:
         named = ", ".join(sorted(devices[0] | devices[1]))
@@ -140,7 +152,8 @@ def _tested(heading: str, first: Counts, second: Counts) -> list[str]:
 
 
 def _signed(gap: Estimate) -> str:
-    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
+    value, low, high = (text if float(text := f"{share:+.3f}") else "0.000" for share in gap)
+    return f"{value} [{low}, {high}]"
 
 
 def _probability(p: float) -> str:

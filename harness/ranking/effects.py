@@ -6,7 +6,8 @@ Every cell (i, j) of the grid holds the exact match of tokenizer i with position
 
 on the scale of the shares themselves: an effect is how many points a tokenizer gains over the mean tokenizer, averaged
 over the positions of this grid. On a logit scale, a difference between 0.1 % and 1 % would be as large as one between
-10 % and 50 %. `rest` is what a pair is worth beyond its two parts: interplay, once the luck of the seeds is subtracted.
+10 % and 50 %. `rest` is what a pair is worth beyond its two parts: interplay, once the luck of the seeds, or with one
+seed that of the problems, is subtracted.
 """
 
 from collections.abc import Sequence
@@ -50,8 +51,8 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     column in common, not even by way of other rows, cannot be told from those of their columns.
 
     The intervals come from a hierarchical bootstrap: seeds are drawn with replacement, the same for every cell, then
-    binomial counts within each cell; the bounds are widened by `stretch`. With one seed they tell of the
-    luck of the drawn problems alone.
+    binomial counts within each cell; the bounds are widened by `stretch`. With one seed they tell of the luck of the
+    drawn problems alone.
     """
     cells = [(i, j, counts) for i, line in enumerate(grid) for j, counts in enumerate(line) if counts is not None]
     places = np.array([(i, j) for i, j, _ in cells], np.int64).reshape(-1, 2)
@@ -69,15 +70,16 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     rng = np.random.RandomState(BOOTSTRAP_SEED)
     seeds = rng.randint(correct.shape[1], size=(NUM_DRAWS, correct.shape[1]))
     likely = (correct + 0.5) / (total + 1)
-    drawn = (rng.binomial(total[:, seeds], likely[:, seeds]) / total[:, seeds]).mean(axis=3)  # (cells, draws, seeds)
-    shares = (correct / total).mean(axis=2)[:, None]  # (cells, 1, seeds)
+    drawn = rng.binomial(total[:, seeds], likely[:, seeds]) / total[:, seeds]  # (cells, draws, seeds, digits)
+    shares = (correct / total)[:, None]  # (cells, 1, seeds, digits)
     factor = stretch(shares.shape[2])
-    effects = fit.effects(shares.mean(axis=2))[:, 0]
-    mean, *others = _estimates(effects, fit.effects(drawn.mean(axis=2)) - effects[:, None], factor)
-    # Drawing adds noise to counts that already hold some, and `explained` takes away one layer of it. So the error of a
-    # draw is its distance from the grid's value with its own noise left in, not from the corrected one.
-    around = fit.explained(shares.mean(axis=2, keepdims=True))
-    explained = _estimates(fit.explained(shares)[:, 0], fit.explained(drawn) - around, factor)
+    effects = fit.effects(shares.mean(axis=(2, 3)))[:, 0]
+    mean, *others = _estimates(effects, fit.effects(drawn.mean(axis=(2, 3))) - effects[:, None], factor)
+    # Drawing adds noise to counts that already hold some, and `luck` takes away one layer of it. So the error of a draw
+    # is its distance from the grid's value with its own noise left in, not from the corrected one.
+    around = fit.explained(shares, 0)
+    values, draws = (fit.explained(some, fit.luck(some, total)) for some in (shares, drawn))
+    explained = _estimates(values[:, 0], draws - around, factor)
     by_rows, by_columns, interplay = (Estimate(*np.clip(one, 0, 1).tolist()) for one in explained)
     return Effects(
         mean=mean,
@@ -129,21 +131,33 @@ class _Fit:
         """(cells, n) -> (1 + rows + columns, n): the mean, row effects, column effects."""
         return self._full @ np.vstack([shares, np.zeros((2, shares.shape[1]))])
 
-    def explained(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(cells, n, seeds) -> (3, n): shares of the variance over the cells that rows, columns and neither explain.
+    def explained(self, shares: NDArray[np.float64], luck: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """(cells, n, seeds, digits) -> (3, n): shares of the variance that rows, columns and neither explain.
 
-        Means over S seeds differ by luck too, which makes each sum of squares q too large. The excess is subtracted, by
-        the method of moments of an analysis of variance: Σ q(d_s) / (S (S - 1)), where d_s is how seed s differs from
-        the mean. One seed tells nothing about it.
+        The variance is that over the cells, less what luck adds to it.
         """
-        num_cells, num_draws, num_seeds = shares.shape
-        means = shares.mean(axis=2)
-        squares = self._squares(means)
-        if num_seeds > 1:
-            off = self._squares((shares - means[:, :, None]).reshape(num_cells, -1))
-            squares = squares - off.reshape(4, num_draws, num_seeds).sum(axis=2) / (num_seeds * (num_seeds - 1))
+        squares = self._squares(shares.mean(axis=(2, 3))) - luck
         parts, total = np.maximum(squares[:3], 0), squares[3]
-        return np.divide(parts, total, out=np.zeros((3, num_draws)), where=total > TINY).clip(0, 1)
+        return np.divide(parts, total, out=np.zeros(parts.shape), where=total > TINY).clip(0, 1)
+
+    def luck(self, shares: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(cells, n, seeds, digits) -> (4, n): how much too large luck makes each sum of squares q, on average.
+
+        Means over S seeds differ by luck too: by Σ q(d_s) / (S (S - 1)), where d_s is how seed s differs from the mean,
+        as the method of moments of an analysis of variance has it. One seed tells nothing about that, only about the
+        luck of its problems, which is independent in each cell i: Σ q(e_i) Var_i, where e_i is 1 in cell i and 0
+        elsewhere, and Var_i = Σ p (1 - p) / N / D² over the D numbers of digits, with N problems at each.
+
+        Args:
+            total: the numbers of problems, (cells, seeds, digits).
+        """
+        num_cells, num_draws, num_seeds, num_digits = shares.shape
+        if num_seeds == 1:
+            variances = (shares * (1 - shares) / total[:, None]).sum(axis=(2, 3)) / num_digits**2
+            return self._squares(np.eye(num_cells)) @ variances
+        means = shares.mean(axis=3)
+        off = self._squares((means - means.mean(axis=2, keepdims=True)).reshape(num_cells, -1))
+        return off.reshape(4, num_draws, num_seeds).sum(axis=2) / (num_seeds * (num_seeds - 1))
 
     def _squares(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """(cells, n) -> (4, n): the sums of squares that rows, columns and neither explain, and the total."""

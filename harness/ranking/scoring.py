@@ -57,7 +57,7 @@ class Reach(NamedTuple):
     high: int
 
 
-class Speed(NamedTuple):
+class SpeedRatios(NamedTuple):
     """Medians over the trials of the ratios to the built-in reference."""
 
     encode: float
@@ -111,7 +111,7 @@ class Row:
     """The ranking number: the mean over seeds and `ranked_strata`; null while a trial is missing."""
     counts: Counts | None
     """What `score` is computed from: seeds by `ranked_strata`."""
-    speeds: dict[str, Speed]
+    speeds: dict[str, SpeedRatios]
     """By device, since ratios of different devices are not comparable.
 
     Empty while a trial is missing: medians over some numbers of digits are not comparable with medians over all.
@@ -129,6 +129,16 @@ class Row:
     def parameters(self) -> Parameters | None:
         """Of one trial; they are the same in all, except for what depends on the number of digits."""
         return next((trial.parameters for trial in self.trials if trial.parameters), None)
+
+    @property
+    def has_only_published_lengths(self) -> bool:
+        """Whether a trial was scored beyond its trained lengths on published problems, as older ones were."""
+        return any(
+            int(length) > trial.digits
+            for trial in self.trials
+            if trial.suites
+            for length in trial.suites.lengths.keys() - trial.suites.fresh_lengths.keys()
+        )
 
     @property
     def is_fresh(self) -> bool:
@@ -368,10 +378,10 @@ def _reach(lengths: dict[int, Estimate]) -> Reach:
     return Reach(up_to("value"), up_to("low"), up_to("high"))
 
 
-def _speeds(trials: Sequence[Record]) -> dict[str, Speed]:
-    ratios: dict[str, list[Speed]] = defaultdict(list)
+def _speeds(trials: Sequence[Record]) -> dict[str, SpeedRatios]:
+    ratios: dict[str, list[SpeedRatios]] = defaultdict(list)
     for trial in trials:
         if trial.throughput:
-            speed = Speed(*(getattr(trial.throughput, f"{work}_ratio") for work in Speed._fields))
+            speed = SpeedRatios(*(getattr(trial.throughput, f"{work}_ratio") for work in SpeedRatios._fields))
             ratios[trial.environment.device].append(speed)
-    return {device: Speed(*np.median(speeds, axis=0).tolist()) for device, speeds in sorted(ratios.items())}
+    return {device: SpeedRatios(*np.median(speeds, axis=0).tolist()) for device, speeds in sorted(ratios.items())}
