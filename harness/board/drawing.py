@@ -277,10 +277,9 @@ def _name_line_ends(axes: Axes, plot: AccuracyPlot, theme: Theme, line: float) -
 
 
 def _scatter(plot: ThroughputPlot, theme: Theme) -> Figure:
-    num_points = max(len(points) for points in plot.panels.values())
-    height = max(4.0, 1.6 + 0.8 * LINE_OF_TEXT * num_points)
-    figure = Figure(figsize=(WIDTH, height * len(plot.panels)), layout="constrained")
-    panels = figure.subplots(len(plot.panels), squeeze=False)[:, 0]
+    heights = [max(2.4, 1.6 + 0.8 * LINE_OF_TEXT * len(points)) for points in plot.panels.values()]
+    figure = Figure(figsize=(WIDTH, max(4.0, sum(heights))), layout="constrained")
+    panels = figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
     for axes, (device, points) in zip(panels, plot.panels.items(), strict=True):
         ratios = [ratio for ratio, _ in points]
         if max(ratios) > 4 * min(ratios):

@@ -6,7 +6,7 @@ run but the one whose digest it names.
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from harness.board.card import CHART_HEIGHT, CHART_WIDTH, MAX_TEXT, Card, card_o
 from harness.board.drawing import DARK, LIGHT
 from harness.board.guide import GUIDE, PUBLISHED
 from harness.board.section import Section
-from harness.board.text import NOTHING, device_labels, percent, plain, thousands
+from harness.board.text import NOTHING, device_names, percent, plain, thousands
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Result,
@@ -167,13 +167,17 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
     columns += _details(track)
     columns += [
         Column(
-            f"{work} ×{label}",
-            f"examples a second, {SPEEDS[work]}, as a ratio to the reference, on {plain(device, 60)}",
-            _speed(device, work),
+            f"{work} ×",
+            f"examples a second, {SPEEDS[work]}, as a ratio to the reference on the same device",
+            _speed(work),
         )
-        for device, label in device_labels((device for row in rows for device in row.speeds), plain).items()
         for work in SpeedRatios._fields
     ]
+    devices = device_names((device for row in rows for device in row.speeds), plain)
+    if len(devices) > 1:
+        columns.append(
+            Column("speeds on", "ratios of different devices are not comparable", _devices(devices), is_number=False)
+        )
     columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
     return columns
 
@@ -228,8 +232,18 @@ def _of_length(digits: int, length: int) -> Callable[[Row], Cell]:
     return _of_result(digits, lambda result: _bar(result.lengths.get(length)))
 
 
-def _speed(device: str, work: str) -> Callable[[Row], Cell]:
-    return lambda row: _number(getattr(row.speeds[device], work), "{:.2f}") if device in row.speeds else Cell(NOTHING)
+def _speed(work: str) -> Callable[[Row], Cell]:
+    """By device, where a row has several; sorted by the first."""
+
+    def cell(row: Row) -> Cell:
+        ratios = [getattr(speed, work) for speed in row.speeds.values()]
+        return Cell(" / ".join(f"{ratio:.2f}" for ratio in ratios), ratios[0]) if ratios else Cell(NOTHING)
+
+    return cell
+
+
+def _devices(names: Mapping[str, str]) -> Callable[[Row], Cell]:
+    return lambda row: Cell(" / ".join(names[device] for device in row.speeds) or NOTHING)
 
 
 def _name(row: Row) -> Cell:

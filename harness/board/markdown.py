@@ -8,7 +8,7 @@ from tabulate import tabulate
 from harness.board.guide import GUIDE, PUBLISHED
 from harness.board.plots import Plot
 from harness.board.section import Section
-from harness.board.text import NOTHING, device_labels, listed, markdown, percent, picture, settings, thousands
+from harness.board.text import NOTHING, device_names, listed, markdown, percent, picture, settings, thousands
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Reach,
@@ -118,10 +118,10 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
     """The closed division's table, then the open one's."""
     closed = [row for row in rows if row.division == "closed"]
     opened = [row for row in rows if row.division != "closed"]
-    labels = device_labels((device for row in rows for device in row.speeds), markdown)
-    parts = [_table([_ranking_cells(row, track, labels) for row in closed], track.ranked)] if closed else []
+    devices = device_names((device for row in rows for device in row.speeds), markdown)
+    parts = [_table([_ranking_cells(row, track, devices) for row in closed], track.ranked)] if closed else []
     if opened:
-        parts += ["### Open division", _table([_ranking_cells(row, track, labels) for row in opened], track.ranked)]
+        parts += ["### Open division", _table([_ranking_cells(row, track, devices) for row in opened], track.ranked)]
     if any(row.rank and row.rank.is_provisional for row in rows):
         parts.append(f"† provisional: {len(track.seeds)} of at least {MIN_SEEDS} seeds.")
     if any(row.has_only_published_lengths for row in rows):
@@ -129,11 +129,11 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
     return parts
 
 
-def _ranking_cells(row: Row, track: Track, labels: Mapping[str, str]) -> dict[str, str | None]:
+def _ranking_cells(row: Row, track: Track, devices: Mapping[str, str]) -> dict[str, str | None]:
     """The cells by heading.
 
     Args:
-        labels: by device, how the headings of its speeds end.
+        devices: of the whole table, with their short names; speeds are told with theirs where there are several.
     """
     cells: dict[str, str | None] = {"rank": str(row.rank) if row.rank else None, "submission": _submission(row)}
     if len(ranked_strata(track)) > 1:
@@ -143,10 +143,10 @@ def _ranking_cells(row: Row, track: Track, labels: Mapping[str, str]) -> dict[st
         cells[trained_heading(track, digits)] = _interval(result.fresh) if result else None
     if track.longest:
         cells["reach"] = _by_digits(row, track, lambda result: _reach(result.reach))
-    for device, label in labels.items():
-        speed = row.speeds.get(device)
-        for work in SpeedRatios._fields:
-            cells[f"{work} ×{label}"] = f"{getattr(speed, work):.2f}" if speed else None
+    for work in SpeedRatios._fields:
+        cells[f"{work} ×"] = " / ".join(f"{getattr(speed, work):.2f}" for speed in row.speeds.values()) or None
+    if len(devices) > 1:
+        cells["speeds on"] = " / ".join(devices[device] for device in row.speeds) or None
     cells["sets"] = settings(row.submission) or None
     cells["format"] = ", ".join(markdown(tag, MAX_NAME) for tag in row.tags) or None
     cells["state"] = _state(row)

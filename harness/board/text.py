@@ -60,19 +60,17 @@ def picture(light: str, dark: str, alt: str) -> str:
     )
 
 
-def device_labels(devices: Iterable[str], written: Callable[[str, int], str]) -> dict[str, str]:
-    """By device, how the headings of its speeds end: in nothing for a single one, else in a short distinct name.
+def device_names(devices: Iterable[str], written: Callable[[str, int], str]) -> dict[str, str]:
+    """By device, a short name that no other of them has.
 
     Args:
         written: a device's name as the page writes it, of at most so many characters.
     """
     known = sorted(set(devices))
-    if len(known) == 1:
-        return {known[0]: ""}
     shortenings = ([written(device, limit) for device in known] for limit in (30, 60, 300))
     numbers = list(map(str, range(len(known))))
     apart = next((names for names in shortenings if len(set(names)) == len(known)), numbers)
-    return {device: f" ({name})" for device, name in zip(known, apart, strict=True)}
+    return dict(zip(known, apart, strict=True))
 
 
 def listed(numbers: Iterable[int]) -> str:

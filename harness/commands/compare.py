@@ -127,7 +127,7 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
     devices = [{visible(trial.environment.device) for trial in row.trials} for row in (one, other)]
     if len(devices[0] | devices[1]) > 1:
         named = ", ".join(sorted(devices[0] | devices[1]))
-        lines.append(f"Not trained on one device ({named}): each rounds differently, which moves single starts far.")
+        lines.append(f"Not trained on one device ({named}): each rounds differently, which can move single starts far.")
     if first.num_seeds < MIN_SEEDS:
         lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change it.")
     for row in (one, other):
