@@ -8,6 +8,7 @@ from typing import NamedTuple
 from harness.errors import HarnessError, TrackError, UsageError
 from harness.files import write_atomically
 from harness.printable import quoted
+from harness.submissions import NEAR
 from harness.track import BUILT_IN, Track, built_in_names, load_track
 
 KEPT = "track.yaml"
@@ -35,7 +36,7 @@ def find_track(name_or_path: str, *results: Path) -> Definition:
     except UsageError as error:
         own = {file.parent.name for folder in results for file in folder.glob(f"[!.]*/{KEPT}")}
         named = f"; with results here: {', '.join(sorted(map(quoted, own)))}" if own else ""
-        near = difflib.get_close_matches(name_or_path, {*built_in_names(), *own}, n=1)
+        near = difflib.get_close_matches(name_or_path, {*built_in_names(), *own}, n=1, cutoff=NEAR)
         meant = f"; did you mean {quoted(near[0])}?" if near else ""
         raise UsageError(f"{error}{named}{meant}") from error
     if kept is not None and found.track.name != name_or_path:

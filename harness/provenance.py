@@ -15,7 +15,7 @@ from harness.submissions import Submission
 from harness.track import Track
 
 CPU_NUMBERS = {"cpu family": "family", "model": "model", "CPU implementer": "implementer", "CPU part": "part"}
-"""Fields of /proc/cpuinfo that tell a processor's generation, on x86 and on Arm, and what they are called here."""
+"""Fields of /proc/cpuinfo that tell a processor's model, on x86 and on Arm, and what they are called here."""
 
 
 def identity(
@@ -73,6 +73,12 @@ def _environment(device_name: str, products: str | None) -> Environment:
         commit=commit,
         dirty=dirty,
     )
+
+
+def may_be_one_device(one: str, other: str) -> bool:
+    """Whether both names may be one device's: records from before models were told have the shorter one."""
+    shorter, longer = sorted((one, other), key=len)
+    return one == other or longer.startswith(f"{shorter} (")
 
 
 def cpu_name() -> str:

@@ -314,7 +314,7 @@ BAD_POSITIONS = {
         "is 1e+04 in size; at most 1000 is allowed, scale it",
     ),
     "a tensor": ("return self.table[None, :length]", "forward returned a tensor; return harness.protocol.Terms"),
-    "nothing": ("pass", "forward returned a NoneType; return harness.protocol.Terms"),
+    "nothing": ("pass", "forward returned a NoneType; return harness.protocol.Terms; does it end"),
     "a number": (
         "return Terms(embedding=1.0)",
         "Terms.embedding is of type float; a float32 tensor or None is allowed",

@@ -68,6 +68,16 @@ def test_the_folders_own_modules_and_packages_may_be_imported(tmp_path: Path) ->
     assert list(check_imports(replace(submission, **parts))) == []
 
 
+def test_a_file_that_is_missing_is_named_and_one_that_is_there_is_imported_without_a_dot(tmp_path: Path) -> None:
+    submission = make_submission(tmp_path, top="from .helpers import x")
+    (missing,) = check_imports(submission)
+    assert missing.message.endswith("there is no helpers.py among them")
+    files = {**submission.tokenizer.files, "helpers.py": b""}
+    parts = {name: replace(getattr(submission, name), files=files) for name in ("tokenizer", "positions")}
+    (dotted,) = check_imports(replace(submission, **parts))
+    assert dotted.message.endswith("import it without the dot")
+
+
 def test_a_file_named_like_what_comes_with_torch_is_refused_since_the_other_is_imported(tmp_path: Path) -> None:
     submission = make_submission(tmp_path, top="import sympy")
     files = {**submission.tokenizer.files, "sympy.py": b""}

@@ -48,9 +48,19 @@ def test_an_answer_of_1023_may_not_be_written_so(ids: list[int]) -> None:
 def test_who_decodes_no_id_alone_is_told_to() -> None:
     (finding,) = check_answers(DIGITS, ["45", "1023", "7"], [[5, 4], [12, 12, 12, 12], [12]])
     assert (finding.rule, finding.level) == ("T58", "review")
-    assert "decode([id]) shows nothing for any id of encode('1023'), nor for those of 2 of 3 answers" in finding.message
+    assert "decode([id]) shows nothing for any id of encode('1023'), as for those of 2 of 3 answers" in finding.message
     assert "let decode show the digit of every single id" in finding.message
     assert "with its own digits" not in finding.message
+
+
+def test_who_decodes_no_zero_alone_is_told_of_the_zero() -> None:
+    (finding,) = check_answers(["", *DIGITS[1:]], ["45", "0"], [[4, 5], [0]])
+    assert "decode([id]) shows nothing for any id of encode('0'), as for those of 1 of 2 answers" in finding.message
+
+
+def test_other_digits_are_told_though_another_answer_shows_nothing() -> None:
+    (finding,) = check_answers(DIGITS, ["45", "7"], [[5, 1], [12]])
+    assert "encode('45'), decoded one by one, give '51'" in finding.message
 
 
 NUMBERS = ["7", "8", "46", "47", "1023", "1025"]

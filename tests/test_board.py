@@ -363,7 +363,7 @@ def test_two_devices_whose_names_begin_alike_are_told_apart(root):
     save_track(root, track)
     for name, model in (("one", "8375C CPU @ 2.90GHz"), ("other", "8488C")):
         record = make_record(make_submission(root, name), track, 3, 0, 0.9)
-        device = f"CPU: Intel(R) Xeon(R) Platinum {model}"
+        device = f"CPU: Intel(R) Xeon(R) Platinum Processor {model}"
         save_all(
             root, [record.model_copy(update={"environment": record.environment.model_copy(update={"device": device})})]
         )

@@ -103,14 +103,14 @@ def test_speeds_of_two_devices_whose_names_begin_alike_say_which_is_theirs(root)
     track = load_track("quick")
     for name, model in (("one", "8375C CPU @ 2.90GHz"), ("other", "8488C")):
         record = make_record(make_submission(root, name), track, 2, 0, 0.9)
-        device = f"CPU: Intel(R) Xeon(R) Platinum {model}"
+        device = f"CPU: Intel(R) Xeon(R) Platinum Processor {model}"
         environment = record.environment.model_copy(update={"device": device})
         save_all(root, [record.model_copy(update={"environment": environment})])
     page = Page(text_of(root))
     headings, *_ = page.rows
     column = headings.index("speeds on")
-    assert page.row_of("other")[column] == "CPU: Intel(R) Xeon(R) Platinum 8488C"
-    assert page.row_of("one")[column] == "CPU: Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz"
+    assert page.row_of("other")[column] == "CPU: Intel(R) Xeon(R) Platinum Processor 8488C"
+    assert page.row_of("one")[column] == "CPU: Intel(R) Xeon(R) Platinum Processor 8375C CPU @ 2.90GHz"
 
 
 def test_a_card_has_the_curve_the_carries_the_mistake_and_the_trial(root):

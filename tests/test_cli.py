@@ -101,6 +101,13 @@ def test_all_is_done_when_nothing_is_broken(root: Path) -> None:
     assert harness_here(root, "run", "--track", "smoke").stderr == "track smoke: nothing to run, 1 trial up to date\n"
 
 
+def test_a_folder_that_cannot_be_read_is_no_folder_with_nothing_to_run(root: Path) -> None:
+    result = harness_here(root, "run", "broken", "-t", "smoke")
+    assert result.returncode == 3
+    assert "submissions/broken: T00: " in result.stderr
+    assert "nothing to run" not in result.stderr
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(root: Path) -> None:
     before = files_of(root)
     assert harness_here(root, "run", "good", "lossy", "-t", "smoke", "-n").stdout == ""

@@ -58,7 +58,11 @@ def test_trainings_on_two_processors_of_one_product_line_are_told_apart(tmp_path
     moved = one.trials[0].environment.model_copy(update={"device": "Some CPU (family 25, model 1)"})
     elsewhere = replace(other, trials=(other.trials[0].model_copy(update={"environment": moved}),))
     text, _ = compared(one, elsewhere, track, "mine")
-    assert "Not trained on one device (Some CPU, Some CPU (family 25, model 1))" in text
+    assert "Perhaps not trained on one device (Some CPU, Some CPU (family 25, model 1))" in text
+    other_line = moved.model_copy(update={"device": "Some GPU"})
+    elsewhere = replace(other, trials=(other.trials[0].model_copy(update={"environment": other_line}),))
+    text, _ = compared(one, elsewhere, track, "mine")
+    assert "\nNot trained on one device (Some CPU, Some GPU)" in text
 
 
 def test_a_length_that_two_trainings_are_tested_at_says_of_each_line_which_it_was(tmp_path):

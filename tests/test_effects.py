@@ -136,6 +136,21 @@ def test_with_one_seed_the_luck_of_the_problems_is_no_interplay(num_digits):
     assert min(num_covered) >= 85
 
 
+def test_where_luck_may_be_all_that_cells_differ_by_nothing_is_said_to_explain_it():
+    rng = np.random.default_rng(0)
+    num_told = 0
+    for _ in range(40):
+        correct = rng.binomial(2000, 0.9, (3, 4, 1))
+        effects = main_effects([[Counts.of([cell], [[2000]]) for cell in line] for line in correct])
+        assert effects is not None
+        three = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
+        num_told += any((one.low, one.high) != (0, 1) for one in three)
+    assert num_told <= 4
+    three_mistakes = main_effects([[cell(1, 2000), cell(0.9995, 2000)], [cell(0.999, 2000), cell(1, 2000)]])
+    assert three_mistakes is not None
+    assert (three_mistakes.interplay.low, three_mistakes.interplay.high) == (0, 1)
+
+
 def test_seeds_that_disagree_widen_the_interval():
     steady = [[Counts.of([[500], [500]], [[1000], [1000]])] * 2, [Counts.of([[300], [300]], [[1000], [1000]])] * 2]
     shaky = [[Counts.of([[100], [900]], [[1000], [1000]])] * 2, [Counts.of([[300], [300]], [[1000], [1000]])] * 2]

@@ -32,7 +32,7 @@ from harness.engines.messages import (
 )
 from harness.errors import ExitCode, SubmissionError
 from harness.fingerprint import harness_fingerprint
-from harness.host import client
+from harness.host.budget import Budget, budget_in_force
 from harness.records import Record
 from harness.rules import Finding
 from harness.submissions import Submission
@@ -353,13 +353,13 @@ def test_all_seeds_of_a_job_share_one_budget_when_they_are_tried_again_one_by_on
     budgets: list[object] = []
 
     def broken(job: TrialJob, *_: object) -> list[Record]:
-        budgets.append(client._budget.get())
+        budgets.append(budget_in_force())
         raise SubmissionError(submission.name, "T00", "always")
 
     monkeypatch.setattr(worker, "_train", broken)
     worker.do(Request(job=trial_job(submission, seeds=[0, 1, 2]).work, memory=None), io.StringIO())
     assert len(budgets) == 4
-    assert isinstance(budgets[0], client.Budget)
+    assert isinstance(budgets[0], Budget)
     assert all(each is budgets[0] for each in budgets)
 
 

@@ -230,3 +230,12 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path,
 def test_a_missing_class_or_module_is_named(tmp_path: Path, entry_point: str, expected: str) -> None:
     manifest = MANIFEST.replace("submission:Characters", entry_point)
     assert expected in error_of(make_submission(tmp_path, manifest=manifest)).message
+
+
+def test_a_module_without_classes_is_said_to_have_none(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, "entry")
+    (folder / "submission.py").write_text("VOCABULARY = '0123456789+='\n")
+    found = read_folder(folder)
+    assert isinstance(found, Submission)
+    expected = "submission.py defines no class Characters, nor any other; write it, or name another in submission.yaml"
+    assert expected in error_of(found).message

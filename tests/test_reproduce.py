@@ -131,5 +131,5 @@ def test_a_difference_names_what_of_the_machine_could_have_made_it(tmp_path, wha
     then, now = (make_record(submission, TRACK, 3, 0, share) for share in (0.9, 0.8))
     elsewhere = then.environment.model_copy(update={what: there})
     _, line = verdict(then, now.model_copy(update={"environment": elsewhere}))
-    assert f"on another machine: {what} " in line
+    assert f"(perhaps on another machine: {what} " in line
     assert f" -> {there})" in line

@@ -16,7 +16,7 @@ from harness.audits.prompts import operands
 from harness.rules import Finding, gate
 
 REDRAWS = 3
-"""How often each digit is drawn anew; there are at most nine others to draw."""
+"""At most how often each digit is drawn anew; there may be no other that keeps the order of the operands."""
 GATE_SHARE = 0.005
 """A tokenizer is refused if more than this share of its tokens have too wide a footprint."""
 CARRY_PAIRS = 600

@@ -37,9 +37,11 @@ def check_imports(submission: Submission) -> Iterator[Finding]:
                 yield gate("T00", message)
                 return
         for name, line, module in _foreign(part):
+            own = f"{module.strip('.').partition('.')[0][:60]}.py"
+            remedy = "import it without the dot" if own in part.files else f"there is no {own} among them"
             message = (
                 f"{where}{name}, line {line}, imports {module[:60]}; a submission has the standard library, torch, "
-                f"numpy, {CONTRACT} and the files of its folder (`import helpers`, without a dot, is helpers.py)"
+                f"numpy, {CONTRACT} and the files of its folder; {remedy}"
             )
             yield gate("T00", message)
             return

@@ -32,11 +32,10 @@ def check_answers(texts: Sequence[str], answers: Sequence[str], rows: Rows) -> I
     wrong: list[tuple[str, str]] = []
     for answer, ids in zip(answers, rows, strict=True):
         written = [texts[token_id] for token_id in ids]
-        if not any(_spells("".join(own), answer) for own in (written, written[::-1])):
+        if not any(written) or not any(_spells("".join(own), answer) for own in (written, written[::-1])):
             wrong.append((answer, "".join(written)))
-    silent = [answer for answer, spelled in wrong if not spelled]
-    for answer in silent[:1]:
-        seen = f"decode([id]) shows nothing for any id of encode({answer!r}), nor for those of {len(silent)} of"
+    if wrong and not any(spelled for _, spelled in wrong):
+        seen = f"decode([id]) shows nothing for any id of encode({wrong[0][0]!r}), as for those of {len(wrong)} of"
         yield Finding("T58", "review", f"{seen} {len(answers)} answers; let decode show the digit of every single id")
         return
     for answer, spelled in wrong[:1]:

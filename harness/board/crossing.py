@@ -186,6 +186,9 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
     else:
         seeds = "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds."
         luck = ". What the luck of the seeds explains is subtracted"
+    three = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
+    if all((one.low, one.high) == (0, 1) for one in three):
+        luck += ". Luck may be all that these pairs differ by"
     has_gaps = any(not row.is_fresh for line in crossing.rows for row in line)
     gaps = " With pairs missing the three do not add up." if has_gaps else ""
     return [

@@ -122,7 +122,7 @@ def _table(section: Section) -> Table:
     cards = [card_of(row, track) for row in section.rows]
     columns = _columns(track, section.rows)
     legend = [LEGEND] if track.ranked else []
-    if any(row.has_only_published_lengths for row in section.rows):
+    if any(row.lacks_fresh_lengths for row in section.rows):
         legend.append(PUBLISHED)
     return Table(
         name=section.name,
@@ -265,7 +265,7 @@ def _division(row: Row) -> Cell:
 
 def _state(row: Row) -> Cell:
     state = row.standing.state.value
-    return Cell(f"{state}‡" if row.has_only_published_lengths else state, state)
+    return Cell(f"{state}‡" if row.lacks_fresh_lengths else state, state)
 
 
 def _bar(estimate: Estimate | None) -> Cell:

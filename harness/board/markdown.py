@@ -124,7 +124,7 @@ def _ranking(track: Track, rows: Sequence[Row]) -> list[str]:
         parts += ["### Open division", _table([_ranking_cells(row, track, devices) for row in opened], track.ranked)]
     if any(row.rank and row.rank.is_provisional for row in rows):
         parts.append(f"† provisional: {len(track.seeds)} of at least {MIN_SEEDS} seeds.")
-    if any(row.has_only_published_lengths for row in rows):
+    if any(row.lacks_fresh_lengths for row in rows):
         parts.append(f"{PUBLISHED}.")
     return parts
 
@@ -263,9 +263,10 @@ def _table(lines: Sequence[dict[str, str | None]], is_ranked: bool) -> str:
 
 def _state(row: Row) -> str:
     """The state, with the mark that `PUBLISHED` explains; for a hacked row, with the reason."""
+    mark = "‡" if row.lacks_fresh_lengths else ""
     if row.standing.state is State.HACKED:
-        return f"hacked: {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
-    return f"{row.standing.state}{'‡' if row.has_only_published_lengths else ''}"
+        return f"hacked{mark}: {markdown(row.standing.reason or NOTHING, MAX_REASON)}"
+    return f"{row.standing.state}{mark}"
 
 
 def _submission(row: Row) -> str:

@@ -67,7 +67,7 @@ def device_names(devices: Iterable[str], written: Callable[[str, int], str]) -> 
         written: a device's name as the page writes it, of at most so many characters.
     """
     known = sorted(set(devices))
-    shortenings = ([written(device, limit) for device in known] for limit in (30, 60, 300))
+    shortenings = ([written(device, limit) for device in known] for limit in (40, 60, 300))
     numbers = list(map(str, range(len(known))))
     apart = next((names for names in shortenings if len(set(names)) == len(known)), numbers)
     return dict(zip(known, apart, strict=True))

@@ -11,6 +11,7 @@ from harness.definitions import argument_for
 from harness.errors import UsageError
 from harness.fingerprint import harness_fingerprint
 from harness.printable import counted, visible
+from harness.provenance import may_be_one_device
 from harness.ranking.rulings import read_rulings
 from harness.ranking.scoring import MIN_SEEDS, Reach, Result, Row, Stratum, ranked_strata, rows_of
 from harness.ranking.standing import State
@@ -124,10 +125,13 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
         but = f" (below {1 - LEVEL:.2f}, but the interval of the difference holds 0)"
     test = "t-tests that pair seeds and one on the counts" if are_paired(first, second) else "a test on the counts"
     lines = [f"{said}: {_signed(gap)} of exact match, p {_probability(p)} by {test}{but}."]
-    devices = [{visible(trial.environment.device) for trial in row.trials} for row in (one, other)]
-    if len(devices[0] | devices[1]) > 1:
-        named = ", ".join(sorted(devices[0] | devices[1]))
-        lines.append(f"Not trained on one device ({named}): each rounds differently, which can move single starts far.")
+    seen = {trial.environment.device for row in (one, other) for trial in row.trials}
+    if len(seen) > 1:
+        named = ", ".join(sorted(map(visible, seen)))
+        perhaps = "Perhaps not" if len(seen) == 2 and may_be_one_device(*seen) else "Not"
+        lines.append(
+            f"{perhaps} trained on one device ({named}): each rounds differently, which can move single starts far."
+        )
     if first.num_seeds < MIN_SEEDS:
         lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change it.")
     for row in (one, other):

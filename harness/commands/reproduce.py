@@ -10,6 +10,7 @@ from harness.definitions import argument_for
 from harness.engines.messages import Device
 from harness.errors import ExitCode, RecordError, UsageError
 from harness.plan import PlannedTrial
+from harness.provenance import may_be_one_device
 from harness.ranking.rulings import Cleared, read_rulings
 from harness.ranking.standing import State, state_of
 from harness.records import Record, read_trials
@@ -19,7 +20,9 @@ from harness.track import Track
 COMPARED = {"suites", "digit_accuracy", "best", "curve", "examples_to_90", "mistakes", "drift", "seen", "parameters"}
 """Keys of a record that come out the same to the bit in a second run on the same device, with the same torch."""
 MAX_SHOWN = 4
-SAME_NAMES = "device, torch and products have the same names, so both should be the same"
+SAME_NAMES = (
+    "device, torch and products have the same names, but not every processor tells its model; compare the two scores"
+)
 
 
 class Reproducible(NamedTuple):
@@ -96,7 +99,8 @@ def verdict(then: Record, now: Record) -> tuple[bool, str]:
     if not differing:
         return True, f"{now.trial}: the same to the bit"
     if elsewhere := _other_machine(then, now):
-        differing += f" (on another machine: {elsewhere})"
+        perhaps = "perhaps " if may_be_one_device(then.environment.device, now.environment.device) else ""
+        differing += f" ({perhaps}on another machine: {elsewhere})"
     elif now.status == "ok":
         differing += f" ({SAME_NAMES})"
     return False, f"{now.trial}: {differing}"

@@ -53,7 +53,7 @@ REMEDIES = {
     r"\breturned (Tensor|ndarray|tuple|range|map|generator|set); the contract asks for list\[int\]": (
         "wrap it in list(...), or a tensor or array in .tolist()"
     ),
-    r"\breturned None(Type)?; the contract": "does it end in `return`, on every path?",
+    r"\breturned (a )?None(Type)?; (the contract|return)\b": "does it end in `return`, on every path?",
     r"\bholds .* of type (u?int\d+|float\d*|Tensor); ids are ints": "make each an int, by int(...) or .tolist()",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
     r"\bencode\('\d+'\) raised: .*\b(AttributeError|IndexError|KeyError|ValueError)\b": (

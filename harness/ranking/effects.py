@@ -52,7 +52,7 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
 
     The intervals come from a hierarchical bootstrap: seeds are drawn with replacement, the same for every cell, then
     binomial counts within each cell; the bounds are widened by `stretch`. With one seed they tell of the luck of the
-    drawn problems alone.
+    drawn problems alone. Where luck may be all that the cells differ by, any share may be true: from 0 to 1.
     """
     cells = [(i, j, counts) for i, line in enumerate(grid) for j, counts in enumerate(line) if counts is not None]
     places = np.array([(i, j) for i, j, _ in cells], np.int64).reshape(-1, 2)
@@ -77,9 +77,12 @@ def main_effects(grid: Sequence[Sequence[Counts | None]]) -> Effects | None:
     mean, *others = _estimates(effects, fit.effects(drawn.mean(axis=(2, 3))) - effects[:, None], factor)
     # Drawing adds noise to counts that already hold some, and `luck` takes away one layer of it. So the error of a draw
     # is its distance from the grid's value with its own noise left in, not from the corrected one.
-    around = fit.explained(shares, 0)
-    values, draws = (fit.explained(some, fit.luck(some, total)) for some in (shares, drawn))
-    explained = _estimates(values[:, 0], draws - around, factor)
+    around = fit.squares(shares)
+    squares, drawn_squares = (fit.squares(some) - fit.luck(some, total) for some in (shares, drawn))
+    (variance,) = _estimates(squares[3], drawn_squares[3:] - around[3:], factor)
+    explained = _estimates(_explained(squares)[:, 0], _explained(drawn_squares) - _explained(around), factor)
+    if variance.low <= 0:  # a share of what may be nothing can be anything
+        explained = [Estimate(one.value, 0.0, 1.0) for one in explained]
     by_rows, by_columns, interplay = (Estimate(*np.clip(one, 0, 1).tolist()) for one in explained)
     return Effects(
         mean=mean,
@@ -110,6 +113,12 @@ def _estimates(values: NDArray[np.float64], errors: NDArray[np.float64], factor:
     return [Estimate(*one) for one in bounds.T.tolist()]
 
 
+def _explained(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4, n) -> (3, n): the shares of the total that rows, columns and neither explain."""
+    parts, total = np.maximum(squares[:3], 0), squares[3]
+    return np.divide(parts, total, out=np.zeros(parts.shape), where=total > TINY).clip(0, 1)
+
+
 class _Fit:
     """Least squares over the cells that exist, with effects that sum to 0 over the rows, and over the columns."""
 
@@ -131,14 +140,9 @@ class _Fit:
         """(cells, n) -> (1 + rows + columns, n): the mean, row effects, column effects."""
         return self._full @ np.vstack([shares, np.zeros((2, shares.shape[1]))])
 
-    def explained(self, shares: NDArray[np.float64], luck: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """(cells, n, seeds, digits) -> (3, n): shares of the variance that rows, columns and neither explain.
-
-        The variance is that over the cells, less what luck adds to it.
-        """
-        squares = self._squares(shares.mean(axis=(2, 3))) - luck
-        parts, total = np.maximum(squares[:3], 0), squares[3]
-        return np.divide(parts, total, out=np.zeros(parts.shape), where=total > TINY).clip(0, 1)
+    def squares(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(cells, n, seeds, digits) -> (4, n): `_squares` of the cells' means."""
+        return self._squares(shares.mean(axis=(2, 3)))
 
     def luck(self, shares: NDArray[np.float64], total: NDArray[np.int64]) -> NDArray[np.float64]:
         """(cells, n, seeds, digits) -> (4, n): how much too large luck makes each sum of squares q, on average.

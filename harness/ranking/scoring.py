@@ -131,7 +131,7 @@ class Row:
         return next((trial.parameters for trial in self.trials if trial.parameters), None)
 
     @property
-    def has_only_published_lengths(self) -> bool:
+    def lacks_fresh_lengths(self) -> bool:
         """Whether a trial was scored beyond its trained lengths on published problems, as older ones were."""
         return any(
             int(length) > trial.digits
