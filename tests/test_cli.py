@@ -31,10 +31,10 @@ def files_of(root: Path) -> dict[str, tuple[bytes, int]]:
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """`new`, then `all` on the smoke track over a good, a lossy, a raising and a broken folder."""
     root = tmp_path_factory.mktemp("root")
-    assert harness(root, "new", "good").returncode == 0
+    assert harness_here(root, "new", "good").returncode == 0
     write_folder(root, "lossy", decode="return '1'")
     write_folder(root, "broken", manifest=f"{MANIFEST}colour: red\n")
-    return root, harness(root, "all", "--track", "smoke", "--device", "cpu", "-j", "1")
+    return root, harness_here(root, "all", "--track", "smoke", "--device", "cpu", "-j", "1")
 
 
 @pytest.fixture

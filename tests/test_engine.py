@@ -57,6 +57,11 @@ def trial_job(submission: Submission, *, seeds: Sequence[int] = (0,), **changes:
     return NamedJob(submission.name, TrialJob.model_validate({**work, **changes}))
 
 
+def refused_job(submission: Submission, *, seeds: Sequence[int] = (0,)) -> NamedJob:
+    """A job that takes its worker no time: the trial of what the audits have refused."""
+    return trial_job(submission, seeds=seeds, findings=[Finding("T10", "gate", "does not come back")])
+
+
 def impossible_job(submission: Submission) -> NamedJob:
     """A job that no command line makes: there are no problems of -1 digits."""
     return NamedJob("impossible", trial_job(submission, digits=-1).work)
@@ -112,7 +117,7 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
     hanging = make_submission(tmp_path, "hanging", encode="while True: pass")
     honest = make_submission(tmp_path, "honest")
     before = descendants(os.getpid())
-    refused = trial_job(honest, findings=[Finding("T10", "gate", "does not come back")])
+    refused = refused_job(honest)
     events = run_jobs([trial_job(hanging), refused], num_workers=1)
     assert is_encoding(next(events))
     (worker,) = [child for child in descendants(os.getpid()) - before if is_worker(child)]
@@ -127,12 +132,12 @@ def test_a_dead_worker_costs_its_own_job_and_no_other(tmp_path: Path) -> None:
 def test_a_worker_with_an_unforeseen_error_is_replaced_and_the_next_job_has_a_new_one(tmp_path: Path) -> None:
     """A GPU whose context broke in one trial would fail every later one of the same process."""
     honest = make_submission(tmp_path, "honest")
-    jobs = [audit_job(honest), impossible_job(honest), audit_job(honest)]
+    jobs = [refused_job(honest), impossible_job(honest), refused_job(honest)]
     before, workers, replies = descendants(os.getpid()), [], []
     for event in run_jobs(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
         replies.append(event.reply)
-    assert [reply.kind for reply in replies] == ["findings", "progress", "bug", "findings"]
+    assert [reply.kind for reply in replies] == ["record", "progress", "bug", "record"]
     assert "ValueError" in replies[2].message
     assert [len(found) for found in workers] == [1, 1, 1, 1]
     assert workers[0] == workers[2] != workers[3]
@@ -221,7 +226,7 @@ def test_code_that_changed_since_it_was_planned_is_neither_audited_nor_trained(t
 
 def test_a_kept_worker_that_died_without_a_job_costs_none(tmp_path: Path) -> None:
     honest = make_submission(tmp_path, "honest")
-    refused = trial_job(honest, findings=[Finding("T10", "gate", "does not come back")])
+    refused = refused_job(honest)
     before = descendants(os.getpid())
     with keeping_workers():
         assert len(records_of(run_jobs([refused], num_workers=1))) == 1
@@ -242,14 +247,14 @@ def test_a_gpu_without_memory_costs_one_job_and_the_next_has_a_new_worker(
     )
     monkeypatch.syspath_prepend(tmp_path)
     honest = make_submission(tmp_path, "honest")
-    jobs = [NamedJob("full", trial_job(honest).work), audit_job(honest)]
+    jobs = [NamedJob("full", trial_job(honest).work), refused_job(honest)]
     before, workers, replies = descendants(os.getpid()), [], {}
     for event in run_jobs(jobs, num_workers=1):
         workers.append({child for child in descendants(os.getpid()) - before if is_worker(child)})
         replies[event.job.name] = event.reply
     assert replies["full"].message.startswith("the GPU has no more memory; run again with a smaller -j")
     assert replies["full"].exit_code is ExitCode.INCOMPLETE
-    assert replies["honest"].kind == "findings"
+    assert replies["honest"].kind == "record"
     assert workers[0] != workers[-1]
 
 
@@ -271,7 +276,7 @@ def test_a_job_of_several_seeds_leaves_a_record_for_each(tmp_path: Path) -> None
     doubtful = [Finding("T50", "review", "a token moves"), Finding("T80", "tag", "positional")]
     jobs = [
         trial_job(honest, seeds=(3, 5), findings=doubtful),
-        trial_job(honest, seeds=(7, 8), findings=[Finding("T10", "gate", "does not come back")]),
+        refused_job(honest, seeds=(7, 8)),
     ]
     records = records_of(run_jobs(jobs, 1))
     assert [(record.seed, record.status) for record in records] == [(3, "ok"), (5, "ok"), (7, "failed"), (8, "failed")]
@@ -381,7 +386,7 @@ def test_a_containers_share_of_time_counts_as_so_many_cores(
 def test_a_worker_gets_its_share_by_the_number_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shares: list[int] = []
     monkeypatch.setattr(local, "memory_of_a_worker", shares.append)
-    refused = trial_job(make_submission(tmp_path), findings=[Finding("T10", "gate", "does not come back")])
+    refused = refused_job(make_submission(tmp_path))
     assert len(records_of(run_jobs([refused], num_workers=8))) == 1
     assert shares == [8]
 
@@ -424,7 +429,7 @@ def test_a_worker_has_a_session_of_its_own_and_imports_nothing_from_the_folder_i
     """A Ctrl-C reaches the command alone; and a file called harness.py there is not ours."""
     (tmp_path / "harness.py").write_text("raise SystemExit('not the harness')")
     monkeypatch.chdir(tmp_path)
-    refused = trial_job(make_submission(tmp_path), findings=[Finding("T10", "gate", "does not come back")])
+    refused = refused_job(make_submission(tmp_path))
     before = descendants(os.getpid())
     with keeping_workers():
         assert len(records_of(run_jobs([refused], num_workers=1))) == 1
