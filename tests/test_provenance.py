@@ -53,6 +53,16 @@ def test_asking_git_does_not_write_its_index_which_a_commit_at_the_same_time_loc
     assert index.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", [b"new.py", b"new\xff.py"], ids=["ascii", "not-utf-8"])
+def test_a_file_added_to_the_code_makes_it_dirty_whatever_git_is_set_to_show(code, name):
+    git(code, "add", "-A")
+    git(code, "commit", "-q", "-m", "code")
+    git(code, "config", "core.quotePath", "false")
+    git(code, "config", "status.showUntrackedFiles", "no")
+    (code / os.fsdecode(name)).write_text("")
+    assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], True)
+
+
 def test_code_installed_below_somebody_elses_checkout_does_not_take_its_commit(code):
     assert git(code, "rev-parse", "HEAD")
     assert commit_and_changes() == (None, None)
