@@ -22,15 +22,16 @@ from made_records import (
 from markdown_it import MarkdownIt
 
 import harness.board.rendering
-from harness.board.drawing import LIGHT, SEAL, _figure_of, _seal
+from harness.board.drawing import LIGHT, SEAL, _figure_of, _seal, draw
 from harness.board.html import html_page
 from harness.board.markdown import _identity, _mean, _mistakes, page
 from harness.board.plots import AccuracyPlot
 from harness.board.rendering import render, sections_of
 from harness.board.text import plain
+from harness.commands.show import shown
 from harness.errors import MachineError, UsageError
 from harness.ranking.scoring import rows_of
-from harness.records import Checkpoint, Drift, Mistake, Score, Throughput, digest_of
+from harness.records import Checkpoint, CurvePoint, Drift, Mistake, Score, Throughput, digest_of
 from harness.track import EvaluationDefinition, load_track
 
 HOSTILE = (
@@ -80,6 +81,25 @@ def headings_of(text: str) -> list[str]:
 
 def contents(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_track_of_one_digit_is_told_in_the_singular(tmp_path):
+    track = make_track(digits=[1])
+    entry = make_submission(tmp_path, "one")
+    save_track(tmp_path, track)
+    curve = [CurvePoint(step=10, examples=640, loss=None, accuracy=0.5, digit_accuracy=0.5)]
+    save_all(tmp_path, make_trials(entry, track, 0.5, curve=curve))
+    sections = sections_of(tmp_path)
+    (accuracy, _) = sections[0].plots
+    pages = (
+        page(sections),
+        html_page(sections),
+        draw(accuracy, LIGHT),
+        shown(entry, track, tmp_path / "results", [entry]),
+    )
+    for text in pages:
+        assert re.search(r"\b1 digit\b", text)
+        assert not re.search(r"\b1 digits\b", text)
 
 
 def test_the_first_call_writes_two_pages_and_four_plots_and_the_second_changes_no_byte(root):

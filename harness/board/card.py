@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.board.text import NOTHING, percent, plain, settings
+from harness.printable import counted
 from harness.ranking.scoring import Result, Row, mistakes_of
 from harness.records import Mistake, Record, Score
 from harness.submissions import Submission
@@ -80,7 +81,9 @@ def card_of(row: Row, track: Track) -> Card:
     manifest = row.submission.manifest if isinstance(row.submission, Submission) else None
     by_digits = {digits: [trial for trial in row.trials if trial.digits == digits] for digits in track.digits}
     known = {digits: trials for digits, trials in by_digits.items() if trials}
-    charts = [_curves(f"exact match in training, {digits} digits", trials) for digits, trials in known.items()]
+    charts = [
+        _curves(f"exact match in training, {counted(digits, 'digit')}", trials) for digits, trials in known.items()
+    ]
     charts += [_lengths(result, digits) for digits, result in row.results.items() if result.lengths]
     return Card(
         anchor=f"{track.name}-{plain(row.name, MAX_TEXT)}",
@@ -92,9 +95,11 @@ def card_of(row: Row, track: Track) -> Card:
         why=_why(row),
         facts=_facts(row),
         charts=[chart for chart in charts if chart.lines],
-        carry=[(f"{digits} digits", _carry(trials)) for digits, trials in known.items()],
+        carry=[(counted(digits, "digit"), _carry(trials)) for digits, trials in known.items()],
         trials=[_trial(trial) for trials in known.values() for trial in trials],
-        mistakes=[(f"{digits} digits", found) for digits, trials in known.items() if (found := _mistakes(trials))],
+        mistakes=[
+            (counted(digits, "digit"), found) for digits, trials in known.items() if (found := _mistakes(trials))
+        ],
     )
 
 
@@ -163,7 +168,7 @@ def _trial(trial: Record) -> dict[str, str]:
     loss = trial.curve[-1].loss if trial.curve else None
     changed = " (changed)" if environment.dirty else ""
     return {
-        "trial": f"{trial.digits} digits, seed {trial.seed}",
+        "trial": f"{counted(trial.digits, 'digit')}, seed {trial.seed}",
         **{name: shown.get(name, NOTHING) for name in ("fresh", "test", "edge")},
         "loss at the end": NOTHING if loss is None else f"{loss:.4f}",
         "s": NOTHING if trial.seconds is None else f"{trial.seconds.total:.0f}",

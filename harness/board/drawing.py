@@ -18,6 +18,7 @@ from harness.board.contrast import ink_on
 from harness.board.labels import annotate, spread
 from harness.board.plots import MAX_LABEL, AccuracyPlot, GridPlot, Plot, Series, ThroughputPlot, digest
 from harness.board.text import percent, plain
+from harness.printable import counted
 from harness.ranking.scoring import REACHED
 
 WIDTH = 9.0
@@ -163,7 +164,7 @@ def _bars(plot: AccuracyPlot, theme: Theme) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     axes.grid(axis="x")
     axes.tick_params(length=0)
-    axes.set_xlabel(f"exact match at {plot.digits[0]} digits, with its 95 % interval{_says_seeds(plot)}")
+    axes.set_xlabel(f"exact match at {counted(plot.digits[0], 'digit')}, with its 95 % interval{_says_seeds(plot)}")
     return figure
 
 

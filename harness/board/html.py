@@ -18,6 +18,7 @@ from harness.board.drawing import DARK, LIGHT
 from harness.board.guide import GUIDE, PUBLISHED
 from harness.board.section import Section
 from harness.board.text import NOTHING, device_names, percent, plain, thousands
+from harness.printable import counted
 from harness.ranking.scoring import (
     MIN_SEEDS,
     Result,
@@ -184,42 +185,43 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
 
 def _details(track: Track) -> list[Column]:
     """What lies behind the score: at the last number of digits that the track lists."""
-    last = track.digits[-1]
+    digits = track.digits[-1]
+    last = counted(digits, "digit")
     columns: list[Column] = []
     if track.longest:
         columns.append(
             Column(
                 "reach",
                 "largest length up to which every length has 90 %, of the final weights",
-                _of_result(last, lambda result: _number(result.reach and result.reach.value, "{:.0f}")),
+                _of_result(digits, lambda result: _number(result.reach and result.reach.value, "{:.0f}")),
             )
         )
     return [
         *columns,
         Column(
             "ids seen",
-            f"fresh problems with the same ids as a trained one, at {last} digits",
-            _of_result(last, lambda result: _share(result.seen)),
+            f"fresh problems with the same ids as a trained one, at {last}",
+            _of_result(digits, lambda result: _share(result.seen)),
         ),
         Column(
             "digit accuracy",
-            f"answer tokens right, each given the right ones before it, at {last} digits",
-            _of_result(last, lambda result: _share(result.digit_accuracy)),
+            f"answer tokens right, each given the right ones before it, at {last}",
+            _of_result(digits, lambda result: _share(result.digit_accuracy)),
         ),
         Column(
             "longest carry",
-            f"problems whose carry runs through every column, at {last} digits",
-            _of_result(last, lambda result: _share(result.longest_carry)),
+            f"problems whose carry runs through every column, at {last}",
+            _of_result(digits, lambda result: _share(result.longest_carry)),
         ),
         Column(
             "edge",
-            f"zeros, powers of ten, nines, at {last} digits",
-            _of_result(last, lambda result: _share(result.edge)),
+            f"zeros, powers of ten, nines, at {last}",
+            _of_result(digits, lambda result: _share(result.edge)),
         ),
         Column(
             "examples to 90 %",
-            f"training examples at {last} digits",
-            _of_result(last, lambda result: _thousands(result.examples_to_90)),
+            f"training examples at {last}",
+            _of_result(digits, lambda result: _thousands(result.examples_to_90)),
         ),
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.board.text import percent, plain
+from harness.printable import counted
 from harness.ranking.scoring import Row
 from harness.ranking.statistics import Estimate
 from harness.track import Track
@@ -43,12 +44,16 @@ class AccuracyPlot:
 
     @property
     def description(self) -> str:
-        where = f"{self.digits[0]} digits" if len(self.digits) == 1 else f"{self.digits[0]} to {self.digits[-1]} digits"
+        where = (
+            counted(self.digits[0], "digit")
+            if len(self.digits) == 1
+            else f"{self.digits[0]} to {self.digits[-1]} digits"
+        )
         after = f" after training on 1 to {self.trained_to}" if self.trained_to else ""
         told = self.trained_to + 1 if self.trained_to and self.trained_to < self.digits[-1] else self.digits[-1]
         place = self.digits.index(told)
         best = ", ".join(f"{one.label} {percent(one.estimates[place].value)} %" for one in self.series[:3])
-        return f"Exact match at {where}{after}, submissions: {len(self.series)}; at {told} digits: {best}"
+        return f"Exact match at {where}{after}, submissions: {len(self.series)}; at {counted(told, 'digit')}: {best}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -57,7 +57,7 @@ def train_and_probe(
                     code = event.exit_code
                 else:
                     display.done(trial_name(entry.name, digits, seed), f"{entry.name}: probed")
-                    what = f"{entry.name} on {track.name}, {digits} digits, seed {seed}"
+                    what = f"{entry.name} on {track.name}, {counted(digits, 'digit')}, seed {seed}"
                     return as_text(event.found, what, _record(entry, track, results, digits, seed)), ExitCode.DONE
     return "", code
 

@@ -36,7 +36,8 @@ def shown(entry: Submission, track: Track, results: Path, found: Sequence[Submis
     for digits, seed, record in trials:
         if record is not None:
             parts.append(
-                f"\n{track.name}, {digits} digits, seed {seed}\n" + _trial(record, entry, track, rulings.cleared)
+                f"\n{track.name}, {counted(digits, 'digit')}, seed {seed}\n"
+                + _trial(record, entry, track, rulings.cleared)
             )
     if missing := sum(record is None for _, _, record in trials):
         command = f"`harness run {entry.name} --track {argument_for(track, results)}`"

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import RecordError
+from harness.printable import counted
 from harness.ranking.rulings import NO_RULINGS, Cleared, Hacked, Rulings, cleared_of, mark_of, marks_of
 from harness.ranking.standing import Standing, State, contradiction, standing_of
 from harness.ranking.statistics import Counts, Estimate, are_separated, estimate
@@ -46,7 +47,7 @@ class Stratum(NamedTuple):
 
     @property
     def heading(self) -> str:
-        return f"{self.length or self.digits} digits"
+        return counted(self.length or self.digits, "digit")
 
 
 class Reach(NamedTuple):
@@ -239,7 +240,7 @@ def ranking_heading(track: Track) -> str:
 
 def trained_heading(track: Track, digits: int) -> str:
     """`9 digits`, or `1–10 digits` where operands of every length up to that are trained."""
-    return f"{digits} digits" if track.longest is None else f"1–{digits} digits"
+    return counted(digits, "digit") if track.longest is None else f"1–{digits} digits"
 
 
 def ranked_strata(track: Track) -> list[Stratum]:
