@@ -15,14 +15,14 @@ KEPT = "track.yaml"
 
 
 class Definition(NamedTuple):
-    """A track, and the file that it was read from."""
+    """A track, and the content of its file when it was read: the file may change or go while trials run."""
 
     track: Track
-    file: Path
+    content: bytes
 
 
 def find_track(name_or_path: str, *results: Path) -> Definition:
-    """The track and its file; one that is not built in is also found by name, once `results` keep its definition.
+    """The track's definition; one that is not built in is also found by name, once `results` keep its definition.
 
     Raises:
         UsageError: there is no such track, or the definition kept under that name is of another.
@@ -48,8 +48,8 @@ def find_track(name_or_path: str, *results: Path) -> Definition:
 def _definition(name_or_path: str) -> Definition:
     """Both from the same spelling, as it was given: `quick/` and `./quick` are no names of a built-in track."""
     is_built_in = name_or_path in built_in_names()
-    file = BUILT_IN / f"{name_or_path}.yaml" if is_built_in else Path(name_or_path).resolve()
-    return Definition(load_track(name_or_path), file)
+    file = BUILT_IN / f"{name_or_path}.yaml" if is_built_in else Path(name_or_path)
+    return Definition(load_track(name_or_path), file.read_bytes())
 
 
 def argument_for(track: Track, results: Path) -> str:
@@ -77,14 +77,14 @@ def track_of_records(results: Path, name: str) -> Track:
     return track
 
 
-def keep_definition(track: Track, track_file: Path, folder: Path, *, has_trials: bool) -> None:
+def keep_definition(definition: Definition, folder: Path, *, has_trials: bool) -> None:
     """Keeps the definition of a track that is not built in beside its records, which can then be read without its file.
 
     If no trials are to come, it replaces a stored definition only if the two have the same fingerprint (the summary,
     digits or seeds were edited), and a missing one only if there are records.
     """
-    kept, content = folder / KEPT, track_file.read_bytes()
-    if track_file.parent == BUILT_IN or (kept.is_file() and kept.read_bytes() == content):
+    (track, content), kept = definition, folder / KEPT
+    if track.name in built_in_names() or (kept.is_file() and kept.read_bytes() == content):
         return
     is_known = kept.is_file() or any(folder.glob("*/*.json"))
     if has_trials or (is_known and _fits(kept, track)):

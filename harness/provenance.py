@@ -104,11 +104,13 @@ def commit_and_changes() -> tuple[str | None, bool | None]:
     try:
         _git(folder, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(folder, "rev-parse", "--short=12", "HEAD")
-        return commit, bool(_git(folder, "status", "--porcelain", "--", "."))
+        # Untracked files too, whatever the user's settings show of them.
+        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files", "--", "."))
     except (OSError, subprocess.CalledProcessError):
         return None, None
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    # Without locks, which `git status` takes to refresh the index: a commit made at the same time would fail.
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=True).stdout.strip()

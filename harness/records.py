@@ -30,8 +30,8 @@ Count = Annotated[int, Field(ge=0, le=10**15)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Measured = Annotated[float, Field(ge=0, le=10**9)]
 """Seconds, rates and ratios; bounded for the same reason."""
-Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
-"""A number as a key: keys in JSON are strings."""
+NumberKey = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,2})$")]
+"""A number as JSON has it for a key: a string."""
 
 
 def _finite(value: object) -> object:
@@ -57,14 +57,14 @@ class Suites(_Stored):
     fresh: Score
     test: Score
     edge: Score
-    carry: dict[Number, Score] = {}
+    carry: dict[NumberKey, Score] = {}
     """By longest carry chain, "0" to the number of digits."""
-    lengths: dict[Number, Score] = {}
+    lengths: dict[NumberKey, Score] = {}
     """By digits of the longer operand; only in a track that measures length generalisation."""
-    fresh_lengths: dict[Number, Score] = {}
+    fresh_lengths: dict[NumberKey, Score] = {}
     """As `lengths`, beyond the trained ones, on problems drawn when the trial started."""
 
-    def by_length(self) -> dict[Number, Score]:
+    def by_length(self) -> dict[NumberKey, Score]:
         """By digits of the longer operand: beyond the trained lengths on the fresh problems.
 
         Everyone knows those of `lengths`, and could look them up.
@@ -85,7 +85,7 @@ class CurvePoint(_Stored):
     """
     digit_accuracy: Share
     """Share of answer tokens predicted right, each given the right ones before it."""
-    lengths: dict[Number, Share] = {}
+    lengths: dict[NumberKey, Share] = {}
     """Exact match on the validation problems of each length beyond the trained ones."""
 
 
@@ -94,7 +94,7 @@ class Checkpoint(_Stored):
 
     step: Count
     validation_accuracy: Share
-    lengths: dict[Number, Score]
+    lengths: dict[NumberKey, Score]
     """As `suites.lengths`, but for these weights."""
 
 
@@ -234,7 +234,7 @@ class Record(_Stored):
         return sum(shares) / len(shares) if shares else None
 
     def sealed(self) -> "Record":
-        return self.model_copy(update={"digest": _digest(self.model_dump(mode="json"))})
+        return self.model_copy(update={"digest": digest_of(self.model_dump(mode="json"))})
 
     def as_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -298,7 +298,7 @@ def read(path: Path) -> Record | RecordError:
             )
         record = Record.model_validate(values)
         record.as_json().encode()  # half a surrogate pair is valid JSON, but not text that a board could show
-        digest = _digest(values)  # a NaN is refused, which JSON does not have and Python's reader takes
+        digest = digest_of(values)  # a NaN is refused, which JSON does not have and Python's reader takes
     except OSError as error:
         return RecordError(path, f"cannot be read: {error.strerror}; make it readable, or run the trial again")
     except ValidationError as error:
@@ -337,10 +337,15 @@ def read_all(results: Path, track: str) -> Iterator[Record | RecordError]:
                 yield read(path)
 
 
-def _is_mapping(values: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(values, dict)
+def digest_of(values: dict[str, Any]) -> str:
+    """The digest that a record with these values must hold: of all but `digest`, in whatever order.
 
-
-def _digest(values: dict[str, Any]) -> str:
+    Raises:
+        ValueError: a number is not finite, which JSON cannot tell.
+    """
     rest = {key: value for key, value in values.items() if key != "digest"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def _is_mapping(values: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(values, dict)

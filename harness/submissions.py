@@ -208,9 +208,10 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
         UsageError: a name that no folder has.
     """
     known = {entry.name for entry in found}
-    by_place = {entry.folder.resolve(): entry.name for entry in found}
+    # Not `Path.resolve`, which raises a RuntimeError for a link that leads to itself before Python 3.13.
+    by_place = {os.path.realpath(entry.folder): entry.name for entry in found}
     shown = {name: shown_name(folder_named(name)) for name in names}
-    wanted = {name: one if one in known else by_place.get(Path(name).resolve(), one) for name, one in shown.items()}
+    wanted = {name: one if one in known else by_place.get(os.path.realpath(name), one) for name, one in shown.items()}
     if unknown := [folder_named(name) for name in names if wanted[name] not in known]:
         near = difflib.get_close_matches(Path(unknown[0]).name, known, n=3, cutoff=NEAR)
         meant = f"did you mean {', '.join(near)}? " if near else ""

@@ -6,12 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from harness import terminal
 from harness.__main__ import main
-from harness.engines import local
+from harness.engines.local import Worker, lending
 from harness.records import Record, read
 
 IDENTITY = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
@@ -23,7 +22,7 @@ def harness(root: Path, *arguments: str, **environment: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
 
 
-IDLE_WORKERS: list[Any] = []
+IDLE_WORKERS: list[Worker] = []
 """Workers without a job, between the tests that share them."""
 
 
@@ -41,7 +40,7 @@ def typed_here(words: list[str], stdout: io.StringIO, stderr: io.StringIO) -> in
     """Runs `harness` with these words in this process and its folder; returns the exit code."""
     with (
         mock.patch.object(sys, "argv", ["harness", *words]),
-        mock.patch.object(local, "_kept", IDLE_WORKERS),
+        lending(IDLE_WORKERS),
         mock.patch.object(terminal, "_command", terminal._command),
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from commands import IDLE_WORKERS
 
-from harness.engines import local
+from harness.engines.local import dismiss, lending
 from harness.errors import MachineError
 from harness.host.sandbox import isolation
 from harness.submissions import Submission, read_folder
@@ -33,13 +33,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    local._dismiss(IDLE_WORKERS)
+    dismiss(IDLE_WORKERS)
 
 
 @pytest.fixture
-def shared_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def shared_workers() -> Iterator[None]:
     """Jobs go to workers that earlier tests have started."""
-    monkeypatch.setattr(local, "_kept", IDLE_WORKERS)
+    with lending(IDLE_WORKERS):
+        yield
 
 
 @pytest.fixture

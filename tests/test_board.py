@@ -22,7 +22,6 @@ from made_records import (
 from markdown_it import MarkdownIt
 
 import harness.board.rendering
-import harness.records
 from harness.board.drawing import LIGHT, SEAL, _figure_of, _seal
 from harness.board.html import html_page
 from harness.board.markdown import _identity, _mean, _mistakes, page
@@ -31,7 +30,7 @@ from harness.board.rendering import render, sections_of
 from harness.board.text import plain
 from harness.errors import MachineError, UsageError
 from harness.ranking.scoring import rows_of
-from harness.records import Checkpoint, Drift, Mistake, Score, Throughput
+from harness.records import Checkpoint, Drift, Mistake, Score, Throughput, digest_of
 from harness.track import EvaluationDefinition, load_track
 
 HOSTILE = (
@@ -328,7 +327,7 @@ def test_a_sealed_record_with_a_number_that_nothing_can_be_is_one_unverified_row
     for key in place[:-1]:
         holder = holder[key]
     holder[place[-1]] = value
-    values["digest"] = harness.records._digest(values)
+    values["digest"] = digest_of(values)
     path.write_text(json.dumps(values))
     render(root)
     board = (root / "leaderboard.md").read_text()

@@ -1,5 +1,6 @@
 """Compared with what the kernel counts in /proc/self/smaps_rollup, in a process of its own."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -24,6 +25,16 @@ use_huge_pages()
 print(huge_kilobytes() - before, sum(map(int, numbers)))
 """
 
+MAPS = """
+import mmap, sys
+from pathlib import Path
+from harness.host.huge_pages import use_huge_pages
+
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 1, prot=mmap.PROT_READ):
+    use_huge_pages()
+    sys.stdout.buffer.write(Path("/proc/self/maps").read_bytes())
+"""
+
 
 def huge_kilobytes(process_id: int) -> int:
     lines = Path(f"/proc/{process_id}/smaps_rollup").read_text().splitlines()
@@ -45,6 +56,13 @@ def test_what_a_process_has_made_lies_in_huge_pages_and_is_unchanged() -> None:
     gained, total = map(int, ended.stdout.split())
     assert gained > 30_000, "of the 60 MB that a million small texts take"
     assert total == sum(range(10**6))
+
+
+def test_a_library_may_lie_in_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    library = Path(os.fsdecode(bytes(tmp_path / "lib") + b"\xff\xc2\x85"))
+    library.write_bytes(b"x")
+    ended = subprocess.run([sys.executable, "-c", MAPS, library], capture_output=True, check=True)
+    assert bytes(library) in ended.stdout
 
 
 def test_a_zygote_lies_in_huge_pages_when_it_starts_its_first_host() -> None:

@@ -11,7 +11,7 @@ from gallery import NAMES
 
 from harness.commands.new import TEMPLATE, borrowed_parts, start_submission
 from harness.errors import MachineError, UsageError
-from harness.submissions import Submission, read_folder
+from harness.submissions import Submission, read_folder, select
 
 
 @pytest.fixture
@@ -155,6 +155,21 @@ def test_a_name_that_is_taken_is_refused_and_the_folder_is_left_alone(root):
     with pytest.raises(UsageError, match="already exists; choose another name, or edit it"):
         start_submission(root, "one", None)
     assert (folder / "submission.py").read_text() == "# mine\n"
+
+
+def test_a_folder_that_somebody_makes_at_the_same_time_is_left_alone(root, monkeypatch):
+    """The other makes it at the last moment: when the original has been found, and nothing is copied yet."""
+    started(root, "one")
+
+    def found_late(*arguments):
+        (root / "submissions" / "two").mkdir()
+        (root / "submissions" / "two" / "submission.py").write_text("# another's\n")
+        return select(*arguments)
+
+    monkeypatch.setattr("harness.commands.new.select", found_late)
+    with pytest.raises(UsageError, match="already exists; choose another name, or edit it"):
+        start_submission(root, "two", "one")
+    assert (root / "submissions" / "two" / "submission.py").read_text() == "# another's\n"
 
 
 def test_an_original_that_is_none_is_refused_with_those_there_are_or_with_what_it_lacks(root):

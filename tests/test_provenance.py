@@ -1,5 +1,6 @@
 """Where a record says that it comes from, against git, the system and the packages themselves."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -39,6 +40,26 @@ def test_the_commit_is_gits_and_a_change_of_the_code_makes_it_dirty(code):
     assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], False)
     commit_and_changes.cache_clear()
     (code / "provenance.py").write_text("# changed\n")
+    assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], True)
+
+
+def test_asking_git_does_not_write_its_index_which_a_commit_at_the_same_time_locks(code):
+    git(code, "add", "-A")
+    git(code, "commit", "-q", "-m", "code")
+    os.utime(code / "provenance.py", (0, 0))  # unchanged, but git has to look, and would note that it did
+    index = code.parent / ".git" / "index"
+    before = index.read_bytes()
+    assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], False)
+    assert index.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [b"new.py", b"new\xff.py"], ids=["ascii", "not-utf-8"])
+def test_a_file_added_to_the_code_makes_it_dirty_whatever_git_is_set_to_show(code, name):
+    git(code, "add", "-A")
+    git(code, "commit", "-q", "-m", "code")
+    git(code, "config", "core.quotePath", "false")
+    git(code, "config", "status.showUntrackedFiles", "no")
+    (code / os.fsdecode(name)).write_text("")
     assert commit_and_changes() == (git(code, "rev-parse", "HEAD")[:12], True)
 
 

@@ -24,6 +24,7 @@ from harness.records import (
     Mistake,
     Record,
     Throughput,
+    digest_of,
     read,
     read_all,
     record_path,
@@ -52,7 +53,7 @@ def refusal(path: Path) -> str:
 
 def rewrite(path: Path, values: Any, *, seal: bool = False) -> Path:
     if seal:
-        values["digest"] = records._digest(values)
+        values["digest"] = digest_of(values)
     path.write_text(json.dumps(values))
     return path
 

@@ -216,6 +216,12 @@ def test_without_the_file_nothing_is_marked(tmp_path):
     assert read_rulings(tmp_path) == Rulings([], [])
 
 
+def test_a_link_that_leads_nowhere_is_an_error_and_not_a_file_that_is_not_there(tmp_path):
+    (tmp_path / "hacked.yaml").symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(UsageError, match=r"^results/hacked\.yaml: cannot be read: No such file"):
+        read_rulings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

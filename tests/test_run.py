@@ -3,18 +3,19 @@
 import json
 import platform
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import yaml
-from bad_folders import MANIFEST, TINY, make_submission, write_folder
+from bad_folders import MANIFEST, TINY, make_submission, write_folder, write_tiny
 from cheats.sources import COLUMNS, submission_of
+from commands import harness_here
 from made_records import make_record, make_track
 
 from harness.commands.validate import ValidateOptions, check_folders
-from harness.definitions import keep_definition
+from harness.definitions import Definition, keep_definition
 from harness.engines import local
 from harness.engines.local import Event, NamedJob
 from harness.engines.messages import Audited, Failed, Recorded
@@ -22,6 +23,7 @@ from harness.errors import ExitCode
 from harness.host.sandbox import Isolation
 from harness.plan import PlannedTrial
 from harness.records import read, record_path
+from harness.rules import Finding
 from harness.run import Crashed, Finished, _fatal, audit_all, grouped, run_trials
 from harness.submissions import Submission, read_folder
 from harness.track import TrainingDefinition
@@ -192,7 +194,7 @@ def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_th
     def keep(*, has_trials: bool, **changes: object) -> str:
         track = make_track(**changes)
         file.write_text(yaml.safe_dump(track.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
-        keep_definition(track, file, kept.parent, has_trials=has_trials)
+        keep_definition(Definition(track, file.read_bytes()), kept.parent, has_trials=has_trials)
         return kept.read_text(encoding="utf-8") if kept.exists() else ""
 
     assert keep(has_trials=False) == ""
@@ -208,6 +210,27 @@ def test_a_definition_is_kept_beside_its_records_and_not_replaced_by_one_that_th
     before = kept.read_text()
     assert keep(has_trials=False, training=TrainingDefinition(problems=64, epochs=1)) == before
     assert keep(has_trials=True, training=TrainingDefinition(problems=64, epochs=1)) == file.read_text()
+
+
+@pytest.mark.parametrize("disturb", [Path.unlink, lambda file: write_tiny(file, seed=2)], ids=["gone", "edited"])
+def test_a_tracks_file_that_goes_or_changes_during_a_run_is_kept_as_the_run_read_it(
+    disturb: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audits, in which there are minutes for that, and the trials are made up."""
+    write_folder(tmp_path, "one")
+    file = write_tiny(tmp_path / "tiny.yaml")
+    planned = file.read_text(encoding="utf-8")
+
+    def audits(_found: object, verdicts: dict[str, list[Finding]], *_: object, **__: object) -> ExitCode:
+        verdicts["one"] = []
+        disturb(file)
+        return ExitCode.DONE
+
+    monkeypatch.setattr("harness.commands.execution.watch_audits", audits)
+    monkeypatch.setattr("harness.commands.execution.watch_trials", lambda *_, **__: ExitCode.DONE)
+    ended = harness_here(tmp_path, "run", "-t", str(file))
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "results" / "tiny" / "track.yaml").read_text(encoding="utf-8") == planned
 
 
 @pytest.mark.usefixtures("shared_workers")

@@ -564,6 +564,12 @@ def test_a_folder_can_be_named_by_the_path_that_leads_to_it_from_here(tmp_path, 
         select(list(found), ["elsewhere/submissions/two"])
 
 
+def test_a_link_that_leads_to_itself_names_no_folder(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"no submission '.*loop'; there are: one"):
+        select([make_submission(tmp_path, "one")], [str(tmp_path / "loop")])
+
+
 def test_a_folder_whose_name_breaks_the_rules_can_be_named_all_the_same(tmp_path):
     (tmp_path / "submissions" / "MyIdea").mkdir(parents=True)
     (broken,) = discover(tmp_path)

@@ -159,10 +159,48 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
     if effects is None:
         need = "Main effects need two tokenizers and two kinds of positions with results, linked by what they share."
         return [f"{heading}{need}"]
+    if len(crossing.track.seeds) == 1:
+        seeds = (
+            "With one seed the intervals reflect only the luck of the drawn problems, not that of the initial weights."
+        )
+    else:
+        seeds = "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds."
+    return [
+        f"{heading}Whose idea is it?",
+        _variance_explained(crossing, effects),
+        "Main effects, in points of exact match over the mean tokenizer, or the mean kind of positions, of this grid, "
+        f"with 95 % intervals. {seeds}",
+        *_effect_tables(crossing, effects, style),
+    ]
+
+
+def _variance_explained(crossing: Crossing, effects: Effects) -> str:
+    if len(crossing.track.seeds) == 1:
+        luck = (
+            ", and with one seed the luck of its own initial weights. "
+            "What the luck of the problems explains is subtracted"
+        )
+    else:
+        luck = ". What the luck of the seeds explains is subtracted"
+    three = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
+    if all((one.low, one.high) == (0, 1) for one in three):
+        luck += ". Luck may be all that these pairs differ by"
+    has_gaps = any(not row.is_fresh for line in crossing.rows for row in line)
+    gaps = " With pairs missing the three do not add up." if has_gaps else ""
+    return (
+        f"Mean of the grid: {percent(effects.mean.value)} %. Of the variance over its pairs the tokenizers explain "
+        f"{_share(effects.explained_by_rows)}, the positions {_share(effects.explained_by_columns)}; "
+        f"{_share(effects.interplay)} is interplay, what a pair is worth beyond its two parts{luck}. All "
+        f"three refer to the parts in this grid; other parts would divide the variance differently.{gaps}"
+    )
+
+
+def _effect_tables(crossing: Crossing, effects: Effects, style: str) -> list[str]:
+    """A table of the tokenizers and one of the positions."""
     tokenizers = [(one.name, one.tokenizer.class_name) for one in crossing.tokenizers]
     positions = [(one.name, one.positions.class_name) for one in crossing.positions]
     kinds = (("tokenizer", tokenizers, effects.rows), ("positions", positions, effects.columns))
-    tables = [
+    return [
         tabulate(
             [
                 [name, _shown(class_name, style), _points(one)]
@@ -174,32 +212,6 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
             colalign=["left", "left", "right"],
         )
         for kind, parts, estimates in kinds
-    ]
-    if len(crossing.track.seeds) == 1:
-        seeds = (
-            "With one seed the intervals reflect only the luck of the drawn problems, not that of the initial weights."
-        )
-        luck = (
-            ", and with one seed the luck of its own initial weights. "
-            "What the luck of the problems explains is subtracted"
-        )
-    else:
-        seeds = "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds."
-        luck = ". What the luck of the seeds explains is subtracted"
-    three = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
-    if all((one.low, one.high) == (0, 1) for one in three):
-        luck += ". Luck may be all that these pairs differ by"
-    has_gaps = any(not row.is_fresh for line in crossing.rows for row in line)
-    gaps = " With pairs missing the three do not add up." if has_gaps else ""
-    return [
-        f"{heading}Whose idea is it?",
-        f"Mean of the grid: {percent(effects.mean.value)} %. Of the variance over its pairs the tokenizers explain "
-        f"{_share(effects.explained_by_rows)}, the positions {_share(effects.explained_by_columns)}; "
-        f"{_share(effects.interplay)} is interplay, what a pair is worth beyond its two parts{luck}. All "
-        f"three refer to the parts in this grid; other parts would divide the variance differently.{gaps}",
-        "Main effects, in points of exact match over the mean tokenizer, or the mean kind of positions, of this grid, "
-        f"with 95 % intervals. {seeds}",
-        *tables,
     ]
 
 

@@ -63,7 +63,7 @@ def _validate_and_train(planned: Plan, definition: Definition, results: Path, op
     with keeping_workers():
         code = watch_audits(list(due.values()), verdicts, options.num_workers, track=track)
         trials = [trial for trial in planned.to_run if trial.submission.name in verdicts]
-        keep_definition(track, definition.file, results / track.name, has_trials=bool(trials))
+        keep_definition(definition, results / track.name, has_trials=bool(trials))
         trained = watch_trials(
             trials,
             track,

@@ -33,8 +33,6 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
             f"{quoted(name)} is not a name for a submission; use a lower-case letter and up to 39 of a-z, 0-9 and _"
             + (f"; {near} would do" if near else "")
         )
-    if target.exists():
-        raise UsageError(f"{target} already exists; choose another name, or edit it")
     source = TEMPLATE
     if like is not None:
         (original,) = select(discover(root), [like])
@@ -46,6 +44,8 @@ def start_submission(root: Path, name: str, like: str | None) -> Path:
         manifest = target / "submission.yaml"
         mine = _in_my_name(manifest.read_text(encoding="utf-8"), name.replace("_", " ").capitalize())
         manifest.write_text(mine, encoding="utf-8")
+    except FileExistsError as error:  # of the folder itself: whoever made it, it is left alone
+        raise UsageError(f"{target} already exists; choose another name, or edit it") from error
     except OSError as error:
         # Nothing stood there before; half a copy would only be in the way of the next attempt.
         shutil.rmtree(target, ignore_errors=True)

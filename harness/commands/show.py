@@ -91,7 +91,19 @@ def _trial(record: Record | RecordError, submission: Submission, track: Track, c
     if isinstance(record, RecordError):
         return f"  {record}\n"
     standing = _standing(record, submission, track, cleared)
-    lines = [f"  state       {standing.state}" + (f": {visible(standing.reason)}" if standing.reason else "")]
+    lines = [
+        f"  state       {standing.state}" + (f": {visible(standing.reason)}" if standing.reason else ""),
+        *_scores(record),
+        *_sizes_and_speeds(record),
+        *(f"  {audit.rule:<11} {audit.level}: {visible(audit.seen)}" for audit in record.audits),
+        f"  device      {visible(record.environment.device)}, torch {visible(record.environment.torch)}",
+    ]
+    return "\n".join(lines) + "\n" + _curve(record) + _mistakes(record)
+
+
+def _scores(record: Record) -> list[str]:
+    """A line for each suite, or kind of suite, and for the weights that did best beyond the trained lengths."""
+    lines: list[str] = []
     if record.suites:
         carry, lengths = _by_number(record.suites.carry), _by_number(record.suites.lengths)
         lines += [f"  {name:<11} {_with_interval(getattr(record.suites, name))}" for name in ("fresh", "test", "edge")]
@@ -103,6 +115,12 @@ def _trial(record: Record | RecordError, submission: Submission, track: Track, c
             lines.append(f"  ranked by   {beyond:.3f}, the mean of the fresh lengths")
     if record.best:
         lines.append(f"  best        {_by_number(record.best.lengths)}   (the weights after step {record.best.step:,})")
+    return lines
+
+
+def _sizes_and_speeds(record: Record) -> list[str]:
+    """How far the positions' table moved, how much is trained, and how fast."""
+    lines: list[str] = []
     if record.drift:
         drift = record.drift
         by = ["" if moved is None else f" by {moved:.3g}" for moved in (drift.touched, drift.untouched)]
@@ -121,14 +139,16 @@ def _trial(record: Record | RecordError, submission: Submission, track: Track, c
         )
         ratios = (speed.encode_ratio, speed.train_ratio, speed.score_ratio, speed.decode_ratio)
         lines.append(f"{'':14}of the reference {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    lines += [f"  {audit.rule:<11} {audit.level}: {visible(audit.seen)}" for audit in record.audits]
-    lines.append(f"  device      {visible(record.environment.device)}, torch {visible(record.environment.torch)}")
-    text = "\n".join(lines) + "\n"
-    if record.curve:
-        rows = [(point.examples, point.loss, point.accuracy, point.digit_accuracy) for point in record.curve]
-        headers = ("examples", "loss", "exact match", "digit accuracy")
-        text += "\n" + _indented(tabulate(rows, headers, floatfmt=(",", ".3f", ".3f", ".3f"), intfmt=","))
-    return text + _mistakes(record)
+    return lines
+
+
+def _curve(record: Record) -> str:
+    """The learning curve as a table; empty without one, as of a trial that failed."""
+    if not record.curve:
+        return ""
+    rows = [(point.examples, point.loss, point.accuracy, point.digit_accuracy) for point in record.curve]
+    headers = ("examples", "loss", "exact match", "digit accuracy")
+    return "\n" + _indented(tabulate(rows, headers, floatfmt=(",", ".3f", ".3f", ".3f"), intfmt=","))
 
 
 def _mistakes(record: Record) -> str:

@@ -63,9 +63,9 @@ def run_jobs(jobs: Iterable[NamedJob], num_workers: int) -> Generator[Event, Non
     """
     due = iter(jobs)
     idle = [] if _kept is None else _kept
-    _dismiss(idle, keep=num_workers)
+    dismiss(idle, keep=num_workers)
     memory = memory_of_a_worker(num_workers)
-    busy: list[_Worker] = []
+    busy: list[Worker] = []
     with selectors.DefaultSelector() as selector:
 
         def begin_next() -> None:
@@ -74,7 +74,7 @@ def run_jobs(jobs: Iterable[NamedJob], num_workers: int) -> Generator[Event, Non
                 return
             while idle and idle[-1].process.poll() is not None:  # it has died since its last job
                 idle.pop().kill()
-            worker = idle.pop() if idle else _Worker()
+            worker = idle.pop() if idle else Worker()
             busy.append(worker)
             worker.begin(job, memory)
             selector.register(worker.output, selectors.EVENT_READ, worker)
@@ -84,7 +84,7 @@ def run_jobs(jobs: Iterable[NamedJob], num_workers: int) -> Generator[Event, Non
                 begin_next()
             while selector.get_map():
                 for key, _ in selector.select():
-                    worker: _Worker = key.data
+                    worker: Worker = key.data
                     yield from worker.read()
                     if worker.job is None:
                         selector.unregister(worker.output)
@@ -95,27 +95,37 @@ def run_jobs(jobs: Iterable[NamedJob], num_workers: int) -> Generator[Event, Non
                             idle.append(worker)
                         begin_next()
         finally:
-            _dismiss(busy)
+            dismiss(busy)
             if _kept is None:
-                _dismiss(idle)
+                dismiss(idle)
 
 
 @contextlib.contextmanager
 def keeping_workers() -> Iterator[None]:
     """Keeps workers from one `run_jobs` to the next: loading torch and starting zygotes takes them seconds.
 
-    Inside another of the kind, that one keeps them.
+    Inside another of the kind, or inside `lending`, the workers are kept there.
     """
-    global _kept
     if _kept is not None:
         yield
         return
-    _kept = []
+    idle: list[Worker] = []
+    try:
+        with lending(idle):
+            yield
+    finally:
+        dismiss(idle)
+
+
+@contextlib.contextmanager
+def lending(idle: list["Worker"]) -> Iterator[None]:
+    """Jobs go to these workers first, and every worker without a job is put among them; the caller ends them."""
+    global _kept
+    before, _kept = _kept, idle
     try:
         yield
     finally:
-        _dismiss(_kept)
-        _kept = None
+        _kept = before
 
 
 def num_cores() -> int:
@@ -142,7 +152,7 @@ def memory_of_a_worker(num_workers: int, meminfo: Path = Path("/proc/meminfo")) 
     return max(MIN_MEMORY_BYTES, int(MEMORY_SHARE * available / max(1, num_workers)))
 
 
-class _Worker:
+class Worker:
     """One worker process and the job it is doing."""
 
     def __init__(self) -> None:
@@ -209,10 +219,11 @@ class _Worker:
         self._events.close()
 
 
-_kept: list[_Worker] | None = None
-"""The workers without a job, inside `keeping_workers`."""
+_kept: list[Worker] | None = None
+"""The workers without a job, inside `keeping_workers` or `lending`."""
 
 
-def _dismiss(workers: list[_Worker], *, keep: int = 0) -> None:
+def dismiss(workers: list[Worker], *, keep: int = 0) -> None:
+    """Ends workers that have no job, and takes them out of the list, until `keep` of them are left."""
     while len(workers) > keep:
         workers.pop().kill()

@@ -19,8 +19,9 @@ def use_huge_pages() -> None:
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     with contextlib.suppress(OSError):  # /proc may not be there
-        for mapping in Path("/proc/self/maps").read_text().splitlines():
+        # Bytes: each line ends in the path of a library, which need not be UTF-8.
+        for mapping in Path("/proc/self/maps").read_bytes().split(b"\n")[:-1]:
             addresses, permissions, _, _, file, *_ = mapping.split()
-            if permissions == "rw-p" and file == "0":
-                start, end = (int(address, 16) for address in addresses.split("-"))
+            if permissions == b"rw-p" and file == b"0":
+                start, end = (int(address, 16) for address in addresses.split(b"-"))
                 madvise(start, end - start, MADV_COLLAPSE)
