@@ -96,21 +96,27 @@ def test_a_row_shows_rank_share_interval_carry_and_speeds_of_the_records(root):
     row = Page(text_of(root)).row_of("reversed")
     # Wilson's interval of 1500 of 2000: 0.7306 to 0.7685.
     assert row[:4] == ["2†", "reversedTitle of reversed", "fresh", "75.0 73.1–76.8"]
-    assert row[4:] == ["12.5", "75.0", "75.0", "76.0", "–", "0.25", "1.25", "0.75", "0.50", "closed"]
+    assert row[4:] == ["12.5", "75.0", "75.0", "76.0", "–", "0.25", "1.25", "0.75", "0.50"]
 
 
-def test_speeds_of_two_devices_whose_names_begin_alike_say_which_is_theirs(root):
+def test_speeds_of_several_devices_say_which_is_theirs(root):
     track = load_track("quick")
     for name, model in (("one", "8375C CPU @ 2.90GHz"), ("other", "8488C")):
         record = make_record(make_submission(root, name), track, 2, 0, 0.9)
         device = f"CPU: Intel(R) Xeon(R) Platinum Processor {model}"
         environment = record.environment.model_copy(update={"device": device})
         save_all(root, [record.model_copy(update={"environment": environment})])
-    page = Page(text_of(root))
+    page = Page(text := text_of(root))
     headings, *_ = page.rows
     column = headings.index("speeds on")
-    assert page.row_of("other")[column] == "CPU: Intel(R) Xeon(R) Platinum Processor 8488C"
-    assert page.row_of("one")[column] == "CPU: Intel(R) Xeon(R) Platinum Processor 8375C CPU @ 2.90GHz"
+    own = {name: page.row_of(name)[column] for name in ("one", "other", "plain_one")}
+    assert len(set(own.values())) == 3
+    assert f"speeds on {own['other']}: CPU: Intel(R) Xeon(R) Platinum Processor 8488C" in text
+    assert f"speeds on {own['one']}: CPU: Intel(R) Xeon(R) Platinum Processor 8375C CPU @ 2.90GHz" in text
+
+
+def test_without_a_second_device_nothing_is_said_of_devices(root):
+    assert "speeds on" not in Page(text_of(root)).rows[0]
 
 
 def test_a_card_has_the_curve_the_carries_the_mistake_and_the_trial(root):
@@ -129,8 +135,16 @@ def test_a_chart_of_lengths_says_how_long_the_operands_of_its_own_training_were(
     save_track(root, track)
     for digits in track.digits:
         save_all(root, [make_record(make_submission(root, f"at_{digits}"), track, digits, 0, 0.5)])
+    text = text_of(root)
     title = "exact match by digits of the longer operand, trained up to"
-    assert set(re.findall(rf"{title} (\d+)", text_of(root))) == {"2", "3"}
+    assert set(re.findall(rf"{title} (\d+)", text)) == {"2", "3"}
+    # In the table, at the last number of digits: a bar of half the height for each length, those of training grey.
+    (drawing,) = re.findall(r'<svg class="lengths".*?</svg>', text, flags=re.S)
+    assert "<title>1: 50.0, 2: 50.0, 3: 50.0, 4: 50.0, 5: 50.0</title>" in drawing
+    assert re.findall(r'class="(trained|value)".*? y="(.*?)" height="(.*?)"', drawing) == [
+        *(("trained", "50.00", "50.00"),) * 3,
+        *(("value", "50.00", "50.00"),) * 2,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -375,6 +389,8 @@ def test_a_rank_of_the_open_division_says_so_and_sorts_behind_those_of_the_close
         "plain_one": "3†",
     }
     assert sorted(ranks, key=lambda name: ranks[name].key) == ["columns", "reversed", "plain_one", "tuned"]
+    states = {row.name: shown_in(track, row)["state"] for row in section.rows}
+    assert states == {"tuned": "fresh, open", "columns": "fresh", "reversed": "fresh", "plain_one": "fresh"}
 
 
 def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_path):
@@ -384,7 +400,7 @@ def test_each_number_of_digits_has_a_column_of_its_own_and_the_mean_decides(tmp_
     assert list(shown_in(track, row).values())[3:6] == ["70.0", "90.0", "50.0"]
 
 
-def test_the_first_length_beyond_training_has_a_column_of_its_fresh_problems(tmp_path):
+def test_a_length_track_has_a_column_of_the_first_length_beyond_training_and_one_of_all(tmp_path):
     evaluation = EvaluationDefinition(fresh=100, test=100, lengths=100, validation=10)
     track = make_track(digits=[2], seeds=[0], longest=4, evaluation=evaluation)
     one = make_submission(tmp_path, "one")
@@ -396,6 +412,9 @@ def test_the_first_length_beyond_training_has_a_column_of_its_fresh_problems(tmp
     cells = shown_in(track, row)
     assert (cells["mean of 3–4 digits"], cells["3 digits"], cells["1–2 digits"]) == ("30.0", "60.0", "90.0")
     assert "4 digits" not in cells
+    (column,) = (column for column in _columns(track, [row]) if column.heading == "by digits")
+    assert column.cell(row).lengths == ((1, 0.9, True), (2, 0.9, True), (3, 0.6, False), (4, 0.0, False))
+    assert column.cell(row).key == pytest.approx((0.9 + 0.9 + 0.6 + 0.0) / 4)
     (column,) = (column for column in _columns(track, [row]) if column.heading == "3 digits")
     # Wilson's interval of 60 of 100: 0.5020 to 0.6906.
     assert column.cell(row).interval == "50.2–69.1"

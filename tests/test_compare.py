@@ -87,7 +87,18 @@ def test_the_verdict_is_on_the_first(tmp_path, first, second, verdict, said):
     text, found = compared(*two(tmp_path, track, first, second), track, "mine")
     assert found is verdict
     assert said in text
-    assert "Provisional" in text
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ([0], "Provisional: one seed compares two trained models."),
+        ([0, 1], "Provisional: fewer than 5 seeds"),
+    ],
+)
+def test_with_few_seeds_the_verdict_is_provisional_and_says_what_it_is_about(tmp_path, seeds, said):
+    track = make_track(seeds=seeds)
+    assert said in compared(*two(tmp_path, track, 0.9, 0.8), track, "mine")[0]
 
 
 def test_a_p_below_the_level_that_does_not_separate_is_explained(tmp_path):

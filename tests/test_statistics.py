@@ -92,6 +92,19 @@ def test_five_seeds_say_too_little_where_few_starts_learn(learning, covered):
     assert hits / 4000 == pytest.approx(covered, abs=0.015)
 
 
+@pytest.mark.parametrize(("num_seeds", "separated"), [(1, 0.5), (2, 0.13), (3, 0.03), (5, 0.03)])
+def test_one_or_two_seeds_separate_a_scheme_from_itself(num_seeds, separated):
+    """The figures that docs/research.md warns with: of two copies of a scheme, each start scores .9 or .12."""
+    rng = np.random.default_rng(0)
+
+    def trained() -> Counts:
+        shares = np.where(rng.random((num_seeds, 1)) < 0.5, 0.9, 0.12)
+        return Counts(correct=rng.binomial(2000, shares), total=np.full((num_seeds, 1), 2000))
+
+    times = [are_separated(trained(), trained()) for _ in range(1000)]
+    assert np.mean(times) == pytest.approx(separated, abs=0.03 if num_seeds < 3 else 0.01)
+
+
 def test_all_right_still_leaves_an_interval():
     value, low, high = estimate(Counts.of([[1000]] * 3, [[1000]] * 3))
     assert value == high == 1

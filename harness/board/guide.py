@@ -34,8 +34,8 @@ GUIDE = {
   measured alternately with it; medians over the trials. Encoding passes texts through the sandbox on the machine's
   CPU, and is compared with a dictionary of characters outside any sandbox; with two or three digits there are few
   different answers, and the ratio is coarse: rows of one tokenizer differ up to threefold. Scoring is one pass over
-  known answers; decoding generates them. Where rows were measured on several devices, *speeds on* names each one's,
-  and ratios of different devices are not comparable.
+  known answers; decoding generates them. Where rows were measured on several devices, *speeds on* tells each one's
+  (on the page by a number, which the line below the table explains), and their ratios are not comparable.
 * **Reach**: the largest length such that it and every smaller length have at least 90 % exact match with the final
   weights; its bounds are those of the lengths' intervals. Most sums of one digit were trained, and count. The best
   checkpoint is the evaluation with the highest mean over validation problems longer than any trained one: what early

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 from markdown_it import MarkdownIt
@@ -17,7 +18,7 @@ from harness.board.card import CHART_HEIGHT, CHART_WIDTH, MAX_TEXT, Card, card_o
 from harness.board.drawing import DARK, LIGHT
 from harness.board.guide import GUIDE, PUBLISHED
 from harness.board.section import Section
-from harness.board.text import NOTHING, device_names, percent, plain, thousands
+from harness.board.text import NOTHING, percent, plain, thousands
 from harness.printable import counted
 from harness.ranking.scoring import (
     MIN_SEEDS,
@@ -29,7 +30,6 @@ from harness.ranking.scoring import (
     trained_heading,
 )
 from harness.ranking.statistics import Estimate
-from harness.submissions import Broken
 from harness.track import Track
 
 FOLDER = Path(__file__).parent / "page"
@@ -41,6 +41,17 @@ SPEEDS = {
 }
 
 
+class Length(NamedTuple):
+    """The share of right answers, in [0, 1], where the longer operand has so many digits."""
+
+    digits: int
+    share: float
+    is_trained: bool
+
+    def __str__(self) -> str:
+        return f"{self.digits}: {percent(self.share)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """`key` is what a click on the column's head sorts by: a number, or the text itself."""
@@ -48,6 +59,8 @@ class Cell:
     text: str
     key: float | str | None = None
     bar: Estimate | None = None
+    lengths: tuple[Length, ...] = ()
+    """Drawn as a bar each, side by side."""
 
     @property
     def interval(self) -> str:
@@ -123,6 +136,9 @@ def _table(section: Section) -> Table:
     cards = [card_of(row, track) for row in section.rows]
     columns = _columns(track, section.rows)
     legend = [LEGEND] if track.ranked else []
+    legend += [
+        f"speeds on {number}: {plain(device, MAX_TEXT)}" for device, number in _numbered_devices(section.rows).items()
+    ]
     if any(row.lacks_fresh_lengths for row in section.rows):
         legend.append(PUBLISHED)
     return Table(
@@ -144,7 +160,7 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         columns.append(Column("rank", LEGEND, _rank))
     columns += [
         Column("submission", "", _name, is_number=False),
-        Column("state", "only fresh rows rank", _state, is_number=False),
+        Column("state", "only fresh rows rank; open: sets hyper-parameters itself", _state, is_number=False),
     ]
     if len(ranked_strata(track)) > 1:
         columns.append(Column(ranking_heading(track), "exact match; decides the rank", lambda row: _bar(row.score)))
@@ -174,12 +190,9 @@ def _columns(track: Track, rows: Sequence[Row]) -> list[Column]:
         )
         for work in SpeedRatios._fields
     ]
-    devices = device_names((device for row in rows for device in row.speeds), plain)
-    if len(devices) > 1:
-        columns.append(
-            Column("speeds on", "ratios of different devices are not comparable", _devices(devices), is_number=False)
-        )
-    columns.append(Column("division", "open: sets hyper-parameters itself", _division, is_number=False))
+    if devices := _numbered_devices(rows):
+        told = "ratios of different devices, which are named below the table, are not comparable"
+        columns.append(Column("speeds on", told, _devices(devices), is_number=False))
     return columns
 
 
@@ -189,6 +202,8 @@ def _details(track: Track) -> list[Column]:
     last = counted(digits, "digit")
     columns: list[Column] = []
     if track.longest:
+        every = f"exact match at every number of digits from 1 to {track.longest}; grey: trained, up to {digits}"
+        columns.append(Column("by digits", every, _of_result(digits, lambda result: _lengths(result, digits))))
         columns.append(
             Column(
                 "reach",
@@ -244,8 +259,14 @@ def _speed(work: str) -> Callable[[Row], Cell]:
     return cell
 
 
-def _devices(names: Mapping[str, str]) -> Callable[[Row], Cell]:
-    return lambda row: Cell(" / ".join(names[device] for device in row.speeds) or NOTHING)
+def _numbered_devices(rows: Sequence[Row]) -> dict[str, str]:
+    """By the name of a device, the number that stands for it in the table; empty unless there are several."""
+    devices = sorted({device for row in rows for device in row.speeds})
+    return {device: str(number) for number, device in enumerate(devices, 1)} if len(devices) > 1 else {}
+
+
+def _devices(numbered: Mapping[str, str]) -> Callable[[Row], Cell]:
+    return lambda row: Cell(" / ".join(numbered[device] for device in row.speeds) or NOTHING)
 
 
 def _name(row: Row) -> Cell:
@@ -261,17 +282,25 @@ def _rank(row: Row) -> Cell:
     return Cell(str(row.rank), row.rank.place)
 
 
-def _division(row: Row) -> Cell:
-    return Cell(NOTHING if isinstance(row.submission, Broken) else row.division)
-
-
 def _state(row: Row) -> Cell:
+    """`fresh`, or `stale‡, open`."""
+    mark = "‡" if row.lacks_fresh_lengths else ""
+    division = ", open" if row.division == "open" else ""
     state = row.standing.state.value
-    return Cell(f"{state}‡" if row.lacks_fresh_lengths else state, state)
+    return Cell(f"{state}{mark}{division}", state)
 
 
 def _bar(estimate: Estimate | None) -> Cell:
     return Cell(percent(estimate.value), estimate.value, estimate) if estimate else Cell(NOTHING)
+
+
+def _lengths(result: Result, trained: int) -> Cell:
+    """Sorted by the mean over all lengths."""
+    if not result.lengths:
+        return Cell(NOTHING)
+    found = {digits: result.lengths[digits].value for digits in sorted(result.lengths)}
+    bars = tuple(Length(digits, share, digits <= trained) for digits, share in found.items())
+    return Cell("", sum(found.values()) / len(found), lengths=bars)
 
 
 def _share(share: float | None) -> Cell:

@@ -132,7 +132,12 @@ def _said(one: Row, other: Row, first: Counts, second: Counts, verdict: Verdict)
         lines.append(
             f"{perhaps} trained on one device ({named}): each rounds differently, which can move single starts far."
         )
-    if first.num_seeds < MIN_SEEDS:
+    if first.num_seeds == 1:
+        lines.append(
+            "Provisional: one seed compares two trained models. Two of the same submission, from other seeds, can "
+            f"differ as clearly; to compare submissions takes at least {MIN_SEEDS} seeds."
+        )
+    elif first.num_seeds < MIN_SEEDS:
         lines.append(f"Provisional: fewer than {MIN_SEEDS} seeds cannot show how much other seeds would change it.")
     for row in (one, other):
         if row.standing.state is not State.FRESH:
