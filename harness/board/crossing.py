@@ -184,7 +184,10 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
             "What the luck of the problems explains is subtracted"
         )
     else:
-        seeds = "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds."
+        seeds = (
+            "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds; "
+            "too narrow where few starts of a pair fail, or few learn."
+        )
         luck = ". What the luck of the seeds explains is subtracted"
     three = (effects.explained_by_rows, effects.explained_by_columns, effects.interplay)
     if all((one.low, one.high) == (0, 1) for one in three):
