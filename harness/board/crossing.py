@@ -164,7 +164,10 @@ def _effect_parts(crossing: Crossing, style: str) -> list[str]:
             "With one seed the intervals reflect only the luck of the drawn problems, not that of the initial weights."
         )
     else:
-        seeds = "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds."
+        seeds = (
+            "Intervals: a bootstrap over seeds and problems, widened by Student's t for the number of seeds; "
+            "too narrow where few starts of a pair fail, or few learn."
+        )
     return [
         f"{heading}Whose idea is it?",
         _variance_explained(crossing, effects),
