@@ -325,6 +325,18 @@ def test_a_click_on_a_head_sorts_and_another_turns_it_round(root, tmp_path_facto
 
 
 @needs_browser
+def test_a_title_of_one_long_word_leaves_the_scores_in_sight(root, tmp_path_factory):
+    save_all(root, make_trials(make_submission(root, "wide", title="W" * 80), load_track("quick"), 0.99))
+    score = "document.querySelector('.board td:nth-child(4)').getBoundingClientRect().right"
+    measure = f"document.title = [{score}, document.documentElement.scrollWidth, innerWidth].map(Math.round)"
+    dom = dom_after(with_a_click(text_of(root), measure), tmp_path_factory.mktemp("browser"))
+    (measured,) = re.findall("<title>([0-9,]+)</title>", dom)
+    score_ends, page_ends, window_ends = map(int, measured.split(","))
+    assert score_ends < window_ends
+    assert page_ends <= window_ends
+
+
+@needs_browser
 def test_the_search_keeps_rows_and_cards_with_every_word(root, tmp_path_factory):
     typing = (
         "const field = document.querySelector('.search input'); field.value = 'title REVERSED';"

@@ -178,6 +178,14 @@ WRONG_FORWARDS = {
         "return Terms(embedding=layout + torch.zeros(1, layout.shape[1], 128))",
         LINE + r"RuntimeError: .*; mind the shapes: layout is \(B, L\), the kinds of the tokens",
     ),
+    "a buffer made in forward": (
+        "self.register_buffer('table', torch.zeros(1, layout.shape[1], 128))\nreturn Terms(embedding=self.table)",
+        r"; forward makes a parameter or a buffer: make it in __init__",
+    ),
+    "a parameter written over": (
+        f"{ZEROS}\nx = nn.Parameter(x)\nx[0] = 1\nreturn Terms(embedding=x)",
+        LINE + r"RuntimeError: .*; copy it before you change it: self\.table\.clone\(\)",
+    ),
     "an exception": (
         "return Terms(embedding=undefined)",
         r"submission\.py, line \d+, in forward: NameError: name 'undefined'",

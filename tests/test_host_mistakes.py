@@ -11,7 +11,7 @@ from harness.errors import SubmissionError
 from harness.host.client import Host, Role
 from harness.host.remedies import remedied
 from harness.host.sandbox import Isolation, isolation
-from harness.protocol import PositionalEmbedding, Terms
+from harness.protocol import ModelShape, PositionalEmbedding, Terms
 from harness.submissions import Submission, read_folder
 
 BAD_ENCODINGS = {
@@ -80,19 +80,26 @@ def test_what_python_says_of_a_wrong_call_or_definition_is_followed_by_what_to_d
 
     tokenizer: Any = Without()
     terms, embedding = cast(Any, Terms), cast(Any, PositionalEmbedding)
+    shape = ModelShape(d_model=128, num_heads=16, head_dim=8, num_layers=2, max_digits=3, max_length=12)
     for call, remedy in (
         (lambda: terms(torch.zeros(1)), "name the term: Terms(embedding=...)"),
         (lambda: embedding(), "write super().__init__(shape)"),
         (lambda: tokenizer.encode("7+8="), "the parameters are (self, text) of encode, (self, token_ids) of decode"),
         (lambda: tokenizer.decode([0]), "the class has to define it, under this name"),
+        (lambda: cast(Any, shape).max_len, "a shape has d_model, num_heads, head_dim, num_layers, max_digits and"),
     ):
         with pytest.raises((TypeError, AttributeError)) as caught:
             call()
         assert f"; {remedy}" in remedied(f"{type(caught.value).__name__}: {caught.value}", [])
+    without_mps = "RuntimeError: PyTorch is not linked with support for mps devices"  # a Mac's torch has them
+    assert remedied(without_mps, []).startswith(
+        f"{without_mps}; make tensors on the CPU, and in forward on layout.device"
+    )
 
 
 BAD_DECODINGS = {
     "raises": ("raise IndexError(5)", "T00", "decode([0]) raised: submission.py, line 28, in decode: IndexError: 5"),
+    "a tensor's method": ("return str(token_ids[0].item())", "T00", "; token_ids are plain ints, use them so"),
     "bytes": ("return b'1'", "T30", "decode([0]) returned b'1'; the contract asks for a str"),
     "None": ("return None", "T30", "decode([0]) returned None; the contract asks for a str"),
     "too long": (
@@ -166,6 +173,11 @@ def test_an_encode_that_knows_prompts_alone_is_told_of_answers(tmp_path: Path) -
     assert message.endswith("encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)")
 
 
+def test_an_encode_that_asserts_a_prompt_is_told_of_answers(tmp_path: Path) -> None:
+    message = error_of(make_submission(tmp_path, encode='assert "=" in text\nreturn [1]')).message
+    assert message.endswith("encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)")
+
+
 def test_ids_that_fill_more_than_a_frame_are_answered_with_how_many_there_may_be(tmp_path: Path) -> None:
     with Host(make_submission(tmp_path, encode="return [1] * 400"), "prompts", max_digits=3) as host:
         vocabulary = host.describe()
@@ -215,6 +227,25 @@ def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path,
     error = error_of(make_submission(tmp_path, top=top), role=role)
     assert error.rule == ("P00" if role == "positions" else "T00")
     assert BAD_IMPORTS[top] in error.message
+
+
+PASTED = {
+    "!pip install einops": ("`!pip install einops`", "this comes from a notebook"),
+    "%matplotlib inline": ("`%matplotlib inline`", "this comes from a notebook"),
+    '{"cells": [{"outputs": null}]}': ("NameError: name 'null'", "this comes from a notebook"),
+    "```python": ("`" + "```python`", "remove the lines of ```"),
+    "<<<<<<< HEAD": ("`<<<<<<< HEAD`", "git left a conflict here"),
+    "DIGITS = \u201c0123456789\u201d": ("invalid character '\u201c'", "type a plain quote, space or dash instead"),
+    "if True:\n    a = 1\n\tb = 2": ("TabError", "indent by spaces alone"),
+}
+
+
+@pytest.mark.parametrize("top", PASTED)
+def test_what_is_no_python_is_shown_and_followed_by_what_to_do(tmp_path: Path, top: str) -> None:
+    shown, remedy = PASTED[top]
+    message = error_of(make_submission(tmp_path, top=top)).message
+    assert shown in message
+    assert f"; {remedy}" in message
 
 
 @pytest.mark.parametrize(

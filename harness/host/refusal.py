@@ -22,7 +22,8 @@ def describe(error: BaseException, folder: str) -> str:
     if isinstance(error, ImportError):
         message += "; a submission has the standard library, torch, numpy, harness.protocol and its own files"
     if isinstance(error, SyntaxError):  # its text begins with the file's path, and the traceback has no frame for it
-        message = f"{type(error).__name__}: {error.msg}"
+        code = f", `{' '.join(error.text.split())[:80]}`" if error.text else ""
+        message = f"{type(error).__name__}: {error.msg}{code}"
         line = f", line {error.lineno}" if error.lineno else ""
         place = f"{Path(error.filename or '').name}{line}: "
     for frame in traceback.extract_tb(error.__traceback__):

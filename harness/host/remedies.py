@@ -9,6 +9,15 @@ from collections.abc import Iterable
 from harness.printable import quoted
 
 REMEDIES = {
+    r"\bSyntaxError: .*`[!%]|\bNameError: name 'null' is not defined": (
+        "this comes from a notebook: save its code as a Python script, without the lines that begin with ! or %"
+    ),
+    r"\bSyntaxError: .*````": "remove the lines of ``` around the code",
+    r"\bSyntaxError: .*`(<<<<<<<|=======|>>>>>>>)": "git left a conflict here: keep one side, and remove the marks",
+    r"\bSyntaxError: invalid (non-printable )?character": (
+        "type a plain quote, space or dash instead; a text processor or a web page put this one there"
+    ),
+    r"\bTabError\b|\bIndentationError\b": "indent by spaces alone, four for each level",
     r"\bFrameError: a frame of \d+ bytes": (
         "`encode` may return 4 ids per character of the longest prompt and 8 more, `decode` the text of an answer"
     ),
@@ -47,16 +56,24 @@ REMEDIES = {
         "mind the shapes: layout is (B, L), the kinds of the tokens and no embeddings, and a table is cut to the "
         "length by self.table[None, : layout.shape[1]]"
     ),
-    r"\bTorch not compiled with CUDA enabled|\bFound no NVIDIA driver|\bnot linked with support for cuda": (
+    r"\bTorch not compiled with CUDA enabled|\bFound no NVIDIA driver|\bnot linked with support for \w+ devices": (
         "make tensors on the CPU, and in forward on layout.device; the harness moves parameters to the GPU"
     ),
+    r"'ModelShape' object has no attribute": (
+        "a shape has d_model, num_heads, head_dim, num_layers, max_digits and max_length"
+    ),
+    r"\bleaf Variable that requires grad\b": "copy it before you change it: self.table.clone()",
+    r"\.numpy\(\) is not supported for tensor subclasses": (
+        "forward makes a parameter or a buffer: make it in __init__, or compute a plain tensor"
+    ),
+    r"\bdecode\(\[[\d, ]*\]\) raised: .*'int' object has no attribute": "token_ids are plain ints, use them so",
     r"\breturned (Tensor|ndarray|tuple|range|map|generator|set); the contract asks for list\[int\]": (
         "wrap it in list(...), or a tensor or array in .tolist()"
     ),
     r"\breturned (a )?None(Type)?; (the contract|return)\b": "does it end in `return`, on every path?",
     r"\bholds .* of type (u?int\d+|float\d*|Tensor); ids are ints": "make each an int, by int(...) or .tolist()",
     r"\bEOFError: EOF when reading a line": "nobody answers input(); remove the call",
-    r"\bencode\('\d+'\) raised: .*\b(AttributeError|IndexError|KeyError|ValueError)\b": (
+    r"\bencode\('\d+'\) raised: .*\b(Assertion|Attribute|Index|Key|Value)Error\b": (
         "encode gets answers too (`46`, without + and =), not only prompts (`12+34=`)"
     ),
 }
