@@ -51,7 +51,8 @@ PATTERNS = {r"^[a-z][a-z0-9_-]{0,39}$": "a lower-case letter and up to 39 of a-z
 """In words, what a pattern allows whose field has no description."""
 YAML_REMEDIES = {
     "found another document": "; a file holds one document: remove the `---` that ends it",
-    "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key",
+    "mapping values": "; put text that holds a colon in quotes, and a space after the colon of every key; "
+    "keys that belong together begin in one column",
     "could not find expected ':'": "; a line is a key, a colon, a space and a value",
     "'\\t' that cannot start": "; write spaces, not a tab",
     "that cannot start any token": "; put the text in quotes",

@@ -97,7 +97,7 @@ def test_whole_numbers_are_python_integers(tmp_path_factory, number):
         ("title:Mine\ncounts: []\n", "1 to 2", "put text that holds a colon in quotes, and a space after the colon"),
         ("title: a: b\n", 1, "mapping values are not allowed here"),
         ('title: Mine\ncounts: [1]\n"is_open": "a": b\n', 3, "mapping values are not allowed here"),
-        ("title: t\n counts: []\n", "1 to 2", "mapping values are not allowed here"),
+        ("title: t\n counts: []\n", "1 to 2", "every key; keys that belong together begin in one column"),
         ("title: t\n\tcounts: []\n", 2, "cannot start any token"),
         ("title: @t\n", 1, "cannot start any token; put the text in quotes"),
         ("title: - t\n", 1, "not allowed here; put the text in quotes"),

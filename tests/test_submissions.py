@@ -544,6 +544,13 @@ def test_a_name_may_be_a_path_as_a_shell_completes_it_and_a_misspelt_one_gets_it
         select(found, ["submissions/reversed_roep"])
 
 
+def test_a_file_of_a_folder_is_answered_with_the_name_of_the_folder(tmp_path):
+    found = [make_submission(tmp_path, "reversed_rope"), make_submission(tmp_path, "padded_learned")]
+    for path in ("reversed_rope/submission.py", str(tmp_path / "submissions" / "reversed_rope" / "submission.yaml")):
+        with pytest.raises(UsageError, match=r"did you mean reversed_rope\? there are"):
+            select(list(found), [path])
+
+
 def test_a_name_is_not_answered_with_one_that_only_ends_alike(tmp_path):
     with pytest.raises(UsageError, match="no submission 's02_no_eos'; there are: s21_no_super"):
         select([make_submission(tmp_path, "s21_no_super")], ["s02_no_eos"])
