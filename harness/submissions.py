@@ -214,7 +214,8 @@ def select(found: list[Submission | Broken], names: list[str]) -> list[Submissio
     wanted = {name: one if one in known else by_place.get(os.path.realpath(name), one) for name, one in shown.items()}
     if unknown := [folder_named(name) for name in names if wanted[name] not in known]:
         ends = Path(unknown[0]).parts[-2:]  # the last may be a file of the folder
-        near = [name for end in ends for name in difflib.get_close_matches(end, known, n=3, cutoff=NEAR)]
+        found_near = (name for end in ends for name in difflib.get_close_matches(end, known, n=3, cutoff=NEAR))
+        near = list(dict.fromkeys(found_near))
         meant = f"did you mean {', '.join(near)}? " if near else ""
         some = ", ".join(sorted(known)[:MAX_NAMED])
         more = f", and {len(known) - MAX_NAMED} more (`harness list`)" if len(known) > MAX_NAMED else ""
